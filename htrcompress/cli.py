@@ -1,0 +1,100 @@
+"""From a typed function to a command: options and help out of its signature, errors as one sentence.
+
+Every command module ends with `run_command(function)`. One YAML file (`--config`) plus `--a.b value`
+overrides drive it; an unknown key is an error. With `--json` the last line on stdout is the result.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+
+from rich.console import Console
+
+from htrcompress.errors import HtrError
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+"""Where tables and progress go: stdout, or stderr when `--json` wants stdout for itself."""
+
+
+def run_command(
+    function: Callable[..., Any], positional: str | None = None, argv: Sequence[str] | None = None
+) -> NoReturn:
+    """Parses the command line, calls the function, prints its result and exits.
+
+    Args:
+        function: its parameters become options, its docstring the help; returns a dataclass, which is
+            printed (through `__rich__`) for people, or as JSON with `--json`. A result with an attribute
+            `exit_code` sets the exit status.
+        positional: the parameter that is given without a flag.
+        argv: the command line; that of the process by default.
+    """
+    try:
+        arguments, as_json = _parse(function, positional, argv)
+        console.stderr = as_json
+        result = function(**arguments)
+    except HtrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    if as_json:
+        print(to_json(result), flush=True)
+    elif hasattr(result, "__rich__"):
+        console.print(result)
+    sys.exit(getattr(result, "exit_code", 0))
+
+
+def _parse(
+    function: Callable[..., Any], positional: str | None, argv: Sequence[str] | None
+) -> tuple[dict[str, Any], bool]:
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    module = sys.modules[function.__module__].__spec__
+    name = module.name.removesuffix(".__main__") if module else function.__module__
+    parser = ArgumentParser(prog=f"python -m {name}", description=(function.__doc__ or "").strip().split("\n\n")[0])
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")
+    parser.add_function_arguments(function, as_group=False, skip={positional} if positional else set())
+    if positional:
+        _add_positional(parser, function, positional)
+    values = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
+    as_json = values.pop("json")
+    values.pop("config")
+    return values, as_json
+
+
+def _add_positional(parser: Any, function: Callable[..., Any], name: str) -> None:
+    hint = get_type_hints(function)[name]
+    many = get_origin(hint) is list
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
+    nothing = None if many else signature(function).parameters[name].default
+    text = _parameter_help(function, name)
+    parser.add_argument(name, nargs="+" if many else "?", type=kinds[0], default=nothing, help=text)
+
+
+def _parameter_help(function: Callable[..., Any], name: str) -> str:
+    from docstring_parser import parse
+
+    described = {p.arg_name: p.description or "" for p in parse(function.__doc__ or "").params}
+    return described.get(name, "")
+
+
+def to_json(result: Any) -> str:
+    """A dataclass (or anything made of them) as one line of JSON."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        if isinstance(value, Path):
+            return value.as_posix()
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+
+    return json.dumps(result, default=plain, ensure_ascii=False)

@@ -1,0 +1,97 @@
+"""A dataset made ready for training at one height: examples, charset, and what the card says of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from htrcompress import machine, models
+from htrcompress.card import Card
+from htrcompress.charset import Charset
+from htrcompress.data.lines import Dataset
+from htrcompress.data.open import open_dataset
+from htrcompress.examples import Examples, emittable, load_examples, unknown_characters
+
+MAX_WIDTH = 4096
+"""The widest line that our models read, in pixels at their own height."""
+PACKAGES = ("htrcompress", "torch", "numpy", "pillow", "kornia", "accelerate", "safetensors")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Training and validation examples of a dataset.
+
+    Attributes:
+        source: what the user called it.
+        dataset: all its lines, other splits included.
+        charset: the characters of the training split, or those of the model that is followed.
+        height: of the images, in pixels.
+        train, valid: the examples.
+        left_out: training lines that CTC cannot emit.
+        unknown: characters of train and valid outside the charset, with counts.
+    """
+
+    source: str
+    dataset: Dataset
+    charset: Charset
+    height: int
+    train: Examples
+    valid: Examples
+    left_out: int
+    unknown: dict[str, int]
+
+    def card(self, name: str, model: nn.Module, training: dict[str, Any]) -> Card:
+        """The card of a model that will be trained on this corpus."""
+        used = {split: self.dataset.split(split) for split in ("train", "valid")}
+        data = {
+            "name": self.dataset.name,
+            "path": self.source,
+            "format": self.dataset.format,
+            "splits": {s: {"lines": len(ls), "hash": self.dataset.identity(s)} for s, ls in used.items()},
+            "dropped": self.dataset.dropped,
+            "not_emittable": self.left_out,
+            "unknown_characters": self.unknown,
+        }
+        return Card(
+            name,
+            models.architecture(model),
+            self.charset.characters,
+            self.height,
+            models.STRIDE,
+            MAX_WIDTH,
+            data,
+            training=training,
+            versions=machine.versions(*PACKAGES),
+        )
+
+    def summary(self) -> str:
+        """A sentence for people."""
+        notes = [f"{count} {reason}" for reason, count in self.dataset.dropped.items()]
+        notes += [f"{self.left_out} too narrow for their text"] if self.left_out else []
+        notes += [f"outside the charset: {' '.join(self.unknown)}"] if self.unknown else []
+        return (
+            f"{self.dataset.name}: {len(self.train.texts)} training and {len(self.valid.texts)} validation lines, "
+            f"{len(self.charset.characters)} characters" + (f" ({'; '.join(notes)})" if notes else "")
+        )
+
+
+def open_corpus(source: str, height: int, infeasible: float, charset: Charset | None = None) -> Corpus:
+    """Opens a dataset and reads its training and validation lines.
+
+    Args:
+        source: a folder or `synthetic`.
+        height: of the model's lines, in pixels.
+        infeasible: the largest share of training lines that CTC may be unable to emit.
+        charset: the labels to use; those of the training split if not given.
+
+    Raises:
+        HtrError: the dataset lacks a split, an image is unusable, or too many lines cannot be emitted.
+    """
+    dataset = open_dataset(source)
+    train_lines, valid_lines = dataset.split("train"), dataset.split("valid")
+    charset = charset or Charset.of(line.text for line in train_lines)
+    unknown = unknown_characters([line.text for line in [*train_lines, *valid_lines]], charset)
+    train = load_examples(train_lines, charset, height, MAX_WIDTH)
+    valid = load_examples(valid_lines, charset, height, MAX_WIDTH)
+    train, left_out = emittable(train, models.STRIDE, infeasible)
+    return Corpus(source, dataset, charset, height, train, valid, left_out, unknown)

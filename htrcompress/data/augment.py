@@ -1,0 +1,147 @@
+"""Augmentation of a whole batch: how else the same words could have been written, inked and scanned.
+
+Slant, size, stretch, drift and a smooth elastic field go into one resampling (kornia); then stroke weight,
+ink, noise and blanked stripes. Every random number comes from (seed, step), so a resumed run repeats them.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from kornia.geometry.transform import remap
+from kornia.morphology import dilation, erosion
+from torch import Tensor
+
+from htrcompress.data.batches import PAPER, WIDTH_STEP, Batch
+from htrcompress.errors import HtrError
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How strongly the training lines are varied; 0 switches a part off."""
+
+    slant: float = 0.25
+    """Largest shear, in pixels sideways a pixel up."""
+    stretch: float = 0.15
+    """Largest change of a line's width, as a share."""
+    size: float = 0.12
+    """Largest change of the writing's height, as a share."""
+    shift: float = 0.06
+    """Largest move up or down, as a share of the height."""
+    drift: float = 0.02
+    """Largest slope of the baseline, in pixels up a pixel along."""
+    elastic: float = 0.03
+    """Strength of the smooth random field, as a share of the height."""
+    stroke: float = 0.25
+    """Probability that a line's strokes are thickened or thinned."""
+    ink: float = 0.35
+    """Largest change of contrast and gamma, as a share."""
+    noise: float = 0.03
+    """Largest standard deviation of the noise, as a share of white."""
+    stripes: int = 2
+    """Largest number of stripes of a line that are blanked."""
+
+    def __post_init__(self) -> None:
+        if any(value < 0 for value in vars(self).values()):
+            raise HtrError("the options --augment.* must not be negative")
+        if max(self.stretch, self.size, self.ink) >= 1 or self.stroke > 1:
+            raise HtrError("--augment.stretch, .size and .ink must be below 1, and .stroke at most 1")
+
+
+def augment(batch: Batch, config: AugmentConfig, frames_needed: Tensor, stride: int, seed: int) -> Batch:
+    """Varies every line of a batch.
+
+    Args:
+        batch: the lines as read.
+        config: strengths.
+        frames_needed: int64 (B,), frames that the labels need; no line is made too narrow for them.
+        stride: pixels a frame.
+        seed: decides every random number.
+
+    Returns:
+        a batch whose pixels, and with them widths, differ; uint8 as before.
+    """
+    draw = _Draw(seed, batch.pixels.shape[0], batch.pixels.device)
+    stretch = 1 + config.stretch * draw.signed()
+    widths = (batch.widths * stretch).round().long()
+    # Never narrower than the labels need, but a line that is too narrow as it came stays as it is.
+    widths = torch.maximum(widths, torch.minimum(frames_needed * stride, batch.widths.long())).clamp(min=1)
+    ink = _warp(1 - batch.pixels.float() / PAPER, batch.widths, widths, config, draw)
+    ink = _restroke(ink, config.stroke, draw)
+    ink = _reink(ink, config, draw)
+    ink = _stripe(ink, widths, config.stripes, draw)
+    ink = ink * (torch.arange(ink.shape[3], device=ink.device) < widths[:, None])[:, None, None]
+    pixels = ((1 - ink) * PAPER).round().clamp(0, PAPER).to(torch.uint8)
+    return replace(batch, pixels=pixels, widths=widths.int())
+
+
+class _Draw:
+    """Random numbers of one batch; a row's do not depend on where the batch is computed."""
+
+    def __init__(self, seed: int, rows: int, device: torch.device):
+        self.generator = torch.Generator().manual_seed(seed)
+        self.rows, self.device = rows, device
+
+    def uniform(self, *shape: int) -> Tensor:
+        """In [0, 1), (B, *shape)."""
+        return torch.rand((self.rows, *shape), generator=self.generator).to(self.device)
+
+    def signed(self, *shape: int) -> Tensor:
+        """In [-1, 1), (B, *shape)."""
+        return 2 * self.uniform(*shape) - 1
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal, (B, *shape)."""
+        return torch.randn((self.rows, *shape), generator=self.generator).to(self.device)
+
+
+def _warp(ink: Tensor, before: Tensor, after: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    """Resamples ink (B, 1, H, W): output pixel (x, y) comes from a sheared, scaled, waved place."""
+    height = ink.shape[2]
+    columns = -(-int(after.max()) // WIDTH_STEP) * WIDTH_STEP
+    middle = (height - 1) / 2
+    x = torch.arange(columns, device=ink.device).float()[None, None]
+    y = torch.arange(height, device=ink.device).float()[None, :, None] - middle
+    scale = (before / after)[:, None, None]
+    size = 1 + config.size * draw.signed(1, 1)
+    # A slope over the whole line must not carry it out of the picture.
+    slope = config.drift * draw.signed(1, 1) * (4 * height / after[:, None, None]).clamp(max=1)
+    source_x = x * scale + y * config.slant * draw.signed(1, 1)
+    source_y = y / size + middle + height * config.shift * draw.signed(1, 1) + slope * (x - after[:, None, None] / 2)
+    if config.elastic:
+        knots = max(2, columns // height)
+        field = F.interpolate(draw.normal(2, 3, knots), (height, columns), mode="bilinear", align_corners=True)
+        field = field * (config.elastic * height)
+        source_x, source_y = source_x + field[:, 0], source_y + field[:, 1]
+    last = (before.float() - 1)[:, None, None]
+    source_x = torch.minimum(source_x.clamp(min=0), last)  # a line's own edge, not the padding beyond it
+    return remap(ink, source_x, source_y, padding_mode="border", align_corners=True)
+
+
+def _restroke(ink: Tensor, share: float, draw: _Draw) -> Tensor:
+    """Thickens or thins the strokes of some lines by a pixel."""
+    chance = draw.uniform()
+    kernel = torch.ones(2, 2, device=ink.device)
+    for rows, change in ((chance < share / 2, dilation), (chance > 1 - share / 2, erosion)):
+        if rows.any():
+            ink = ink.index_put((rows.nonzero()[:, 0],), change(ink[rows], kernel))
+    return ink
+
+
+def _reink(ink: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+    """Changes contrast, gamma and brightness, and adds noise."""
+    gamma = torch.exp(config.ink * draw.signed(1, 1, 1))
+    contrast = 1 - config.ink * draw.uniform(1, 1, 1)
+    ink = ink.clamp(0, 1) ** gamma * contrast
+    grain = draw.normal(1, ink.shape[2], ink.shape[3]) * (config.noise * draw.uniform(1, 1, 1))
+    return (ink + grain).clamp(0, 1)
+
+
+def _stripe(ink: Tensor, widths: Tensor, most: int, draw: _Draw) -> Tensor:
+    """Blanks up to `most` stripes of a line, each at most a quarter as wide as the line is high."""
+    columns = torch.arange(ink.shape[3], device=ink.device)[None, None]
+    start = draw.uniform(most, 1) * widths[:, None, None]
+    length = draw.uniform(most, 1) * draw.uniform(most, 1).round() * ink.shape[2] / 4
+    blank = ((columns >= start) & (columns < start + length)).any(1)[:, None, None]
+    paper = ink.flatten(1).median(1).values[:, None, None, None]
+    return torch.where(blank, paper, ink)

@@ -1,0 +1,43 @@
+"""Images of many lines at once, decoded and scaled to a model's height by several processes."""
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress.data.lines import Line
+from htrcompress.errors import HtrError
+from htrcompress.image import normalise
+
+WORTH_PROCESSES = 512
+"""Fewer lines than this are read in the calling process: starting others costs more."""
+
+
+def load_lines(lines: Sequence[Line], height: int, max_width: int, processes: int) -> list[NDArray[np.uint8]]:
+    """The pixels of every line, uint8 (height, width), in order.
+
+    Raises:
+        HtrError: an image is missing, damaged, or too wide; the sentence names it.
+    """
+    load = partial(_load, height=height, max_width=max_width)
+    if processes < 2 or len(lines) < WORTH_PROCESSES:
+        results = [load(line) for line in lines]
+    else:
+        # Forking is not safe once torch runs threads; these workers import no torch.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            results = list(pool.map(load, lines, chunksize=64))
+    for result in results:
+        if isinstance(result, HtrError):
+            raise result
+    return results  # type: ignore[return-value]
+
+
+def _load(line: Line, height: int, max_width: int) -> NDArray[np.uint8] | HtrError:
+    try:
+        return normalise(line.pixels(), height, max_width, line.id)
+    except HtrError as error:
+        return error

@@ -1,0 +1,142 @@
+"""Distils a small student from a teacher: `python -m htrcompress.distill --data DIR --teacher T`.
+
+The run folder gets `student.safetensors` and, unless it is switched off, `control.safetensors`: the same
+student trained alone for the same steps from the same start, so that the gain is a measured one. The teacher
+lies beside them. Without `--teacher` a tiny one is trained first.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htrcompress import machine, runs
+from htrcompress.cli import console, run_command
+from htrcompress.data.augment import AugmentConfig
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+from htrcompress.losses import DistillConfig
+from htrcompress.optimisation import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from htrcompress.card import Card
+    from htrcompress.loop import FitResult
+
+TINY = "tiny-teacher"
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """What `distill` made.
+
+    Attributes:
+        run: the run folder.
+        models: role to CER on validation, steps and seconds.
+    """
+
+    run: Path
+    models: dict[str, Any]
+
+    def __rich__(self) -> Any:
+        from rich.table import Table
+
+        table = Table("model", "valid CER %", "steps", "seconds", title=str(self.run))
+        for role, row in self.models.items():
+            table.add_row(role, f"{100 * row['cer']:.2f}", str(row["steps"]), f"{row['seconds']:.0f}")
+        return table
+
+
+def distill_student(
+    data: str = "synthetic",
+    teacher: Path | None = None,
+    model: str | None = None,
+    control: bool = True,
+    out: Path | None = None,
+    resume: Path | None = None,
+    train: TrainConfig = TrainConfig(),
+    augment: AugmentConfig | None = AugmentConfig(),
+    distill: DistillConfig = DistillConfig(),
+) -> DistillResult:
+    """Trains a student with a teacher's help, and the same student without it.
+
+    Args:
+        data: a dataset's folder, or `synthetic` for the built-in data.
+        teacher: a model file or the run folder that holds it; if not given, a tiny one is trained first.
+        model: the student's size; student for a teacher given, tiny-student otherwise.
+        control: train the control as well.
+        out: the run folder; `runs/<time>-distill` if not given.
+        resume: a run folder to go on with, under the options that it was started with.
+        train: how to train.
+        augment: how to vary the training lines; `null` for not at all.
+        distill: what the student learns from the teacher.
+
+    Raises:
+        HtrError: the data, the teacher, an option or the checkpoint is unusable.
+    """
+    options: dict[str, Any] = {"data": data, "teacher": teacher, "model": model, "control": control}
+    options |= {"train": train, "augment": augment, "distill": distill}
+    run, options = runs.start("distill", distill_student, out, resume, options)
+    return DistillResult(run, _distill(run, **options))
+
+
+def _distill(
+    run: Path,
+    data: str,
+    teacher: Path | None,
+    model: str | None,
+    control: bool,
+    train: TrainConfig,
+    augment: AugmentConfig | None,
+    distill: DistillConfig,
+) -> dict[str, Any]:
+    import torch
+
+    from htrcompress import models
+    from htrcompress.artifact import load_model
+    from htrcompress.corpus import open_corpus
+    from htrcompress.loop import Trainer
+    from htrcompress.losses import CtcObjective, DistillObjective
+
+    student = model or ("student" if teacher else "tiny-student")
+    teacher_path = runs.model(teacher, "teacher") if teacher else run / "teacher.safetensors"
+    charset = load_model(teacher_path)[1].characters() if teacher else None
+    corpus = open_corpus(data, models.preset(student).height, train.infeasible, charset)
+    console.print(corpus.summary())
+    config = train.filled(student)
+
+    def fit(
+        role: str, preset: str, config: TrainConfig, teach: "nn.Module | None" = None, **training: Any
+    ) -> "FitResult":
+        torch.manual_seed(config.seed)
+        network = models.create(preset, corpus.charset.classes)
+        card = corpus.card(role, network, {"preset": preset, "seed": config.seed, **training})
+        objective = DistillObjective(network, teach, distill) if teach else CtcObjective(network)
+        return Trainer(objective, card, corpus.train, corpus.valid, run / f"{role}.safetensors", config, augment).fit()
+
+    results = {}
+    if teacher is None:
+        results["teacher"] = fit("teacher", TINY, train.filled(TINY))
+    network, card = load_model(teacher_path)
+    _check_fit(card, models.preset(student).height, models.STRIDE, teacher_path)
+    if teacher is not None:
+        write_atomic(run / "teacher.safetensors", teacher_path.read_bytes())
+    lesson = {"teacher": card.name, "distill": vars(distill)}
+    results["student"] = fit("student", student, config, network, **lesson)
+    if control:
+        results["control"] = fit("control", student, config)
+    return {role: {"cer": r.cer, "steps": r.steps, "seconds": r.seconds, "path": r.path} for role, r in results.items()}
+
+
+def _check_fit(card: "Card", height: int, stride: int, path: Path) -> None:
+    """A student can only follow a teacher that sees the same pixels in the same frames."""
+    if (card.height, card.stride) != (height, stride):
+        raise HtrError(
+            f"the teacher {path} reads lines of height {card.height} with stride {card.stride}, the student of "
+            f"height {height} with stride {stride}: choose another --model"
+        )
+
+
+if __name__ == "__main__":
+    machine.tune_allocator()
+    run_command(distill_student)

@@ -1,0 +1,207 @@
+"""Measures a model on a split: `python -m htrcompress.evaluate --model student.safetensors --data DIR`.
+
+An image that cannot be read, or is too wide for the model, counts as a line read as nothing: it is reported
+and stays in the error rates.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Group as Stack
+from rich.table import Table
+
+from htrcompress import metrics, runs
+from htrcompress.card import Card
+from htrcompress.cli import console, run_command
+from htrcompress.data.lines import Line
+from htrcompress.data.open import SYNTHETIC, open_dataset
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+from htrcompress.runtime import Reading, load
+
+SHOWN = 10
+"""Confusions and failures that people are shown."""
+GROUPS = range(2, 31)
+"""Numbers of groups that are broken down; more would be a list of pages."""
+
+
+@dataclass(frozen=True)
+class GroupScore:
+    """Error rates of the lines of one group, such as a font or a hand."""
+
+    group: str
+    lines: int
+    cer: float
+    wer: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model scores on a split; rates are fractions.
+
+    Attributes:
+        model: the model file.
+        runtime: what ran it, and on which device.
+        data: the dataset.
+        split: the split of it.
+        hash: identity of the split's ids and texts.
+        lines: number of lines.
+        cer: character error rate.
+        wer: word error rate.
+        interval: 95 % bootstrap interval of `cer` over lines.
+        wer_interval: the same of `wer`.
+        failed: lines that could not be read and count as read as nothing.
+        unknown: characters of the references outside the charset, with their counts.
+        confusions: the most frequent mistakes as (expected, read, count).
+        groups: error rates by group, where the data has 2 to 30 of them.
+    """
+
+    model: Path
+    runtime: str
+    data: str
+    split: str
+    hash: str
+    lines: int
+    cer: float
+    wer: float
+    interval: tuple[float, float]
+    wer_interval: tuple[float, float]
+    failed: int
+    unknown: dict[str, int]
+    confusions: list[tuple[str, str, int]]
+    groups: list[GroupScore] = field(default_factory=list)
+
+    def __rich__(self) -> Stack:
+        table = Table(title=f"{self.model} on {self.data}/{self.split} ({self.runtime})")
+        for heading in ("", "lines", "CER %", "95 %", "WER %", "95 %"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        table.add_row("all", str(self.lines), *_percents(self.cer, self.interval, self.wer, self.wer_interval))
+        for group in self.groups:
+            rates = _percents(group.cer, None, group.wer, None)
+            table.add_row(group.group or "(none)", str(group.lines), *rates)
+        notes = [f"split hash {self.hash}"]
+        if self.failed:
+            notes.append(f"{self.failed} lines could not be read and count as read as nothing")
+        if self.unknown:
+            unknown = " ".join(f"{character!r} ({count})" for character, count in self.unknown.items())
+            notes.append(f"outside the charset: {unknown}")
+        if self.confusions:
+            worst = ", ".join(f"{a or '∅'}→{b or '∅'} ({count})" for a, b, count in self.confusions[:SHOWN])
+            notes.append(f"most frequent mistakes: {worst}")
+        return Stack(table, *notes)
+
+
+def evaluate(
+    model: Path | None = None,
+    data: str | None = None,
+    split: str = "test",
+    batch: int = 32,
+    threads: int | None = None,
+    out: Path | None = None,
+) -> Evaluation:
+    """Measures the error rates of a model on one split of a dataset.
+
+    Args:
+        model: a .safetensors or .onnx file, or a run folder; the student of the newest run if not given.
+        data: a dataset's folder, or `synthetic`; what the model was trained on if not given.
+        split: the split to read.
+        batch: lines that the network sees at once.
+        threads: CPU threads; the runtime's own choice if not given.
+        out: JSON file for every line's reading; if not given, `<model>.<split>.json` for a model in a run.
+
+    Raises:
+        HtrError: the model or the data cannot be used, or no line at all could be read.
+    """
+    file = runs.model(model)
+    recognizer = load(file, threads)
+    dataset = open_dataset(data or default_data(recognizer.card))
+    lines = dataset.split(split)
+    results = list(recognizer.read_each([line.image for line in lines], batch))
+    failures = [(line, r) for line, r in zip(lines, results, strict=True) if isinstance(r, HtrError)]
+    for line, error in failures[:SHOWN]:
+        console.print(f"{line.id}: {error}", markup=False, style="red")
+    if len(failures) == len(lines):
+        raise HtrError(f"no line of {dataset.name}/{split} could be read; the first: {failures[0][1]}")
+
+    readings = [Reading("", 0.0) if isinstance(r, HtrError) else r for r in results]
+    references, texts = [line.text for line in lines], [reading.text for reading in readings]
+    score = metrics.score(references, texts)
+    unknown = Counter(c for text in references for c in recognizer.card.characters().unknown(text))
+    out = out or (file.with_name(f"{file.stem}.{split}.json") if _in_run(file) else None)
+    if out:
+        _write_lines(out, lines, results, score)
+    backend = recognizer.backend
+    return Evaluation(
+        model=file,
+        runtime=f"{backend.name}, {backend.device}",
+        data=dataset.name,
+        split=split,
+        hash=dataset.identity(split),
+        lines=len(lines),
+        cer=score.cer,
+        wer=score.wer,
+        interval=score.interval(),
+        wer_interval=score.interval(words=True),
+        failed=len(failures),
+        unknown=dict(unknown.most_common()),
+        confusions=metrics.confusions(references, texts),
+        groups=_groups(lines, score),
+    )
+
+
+def default_data(card: Card) -> str:
+    """The data that the model was trained on, if it is still there.
+
+    Raises:
+        HtrError: the card names none, or it is elsewhere.
+    """
+    for source in (card.data.get("path"), card.data.get("name")):
+        if source == SYNTHETIC or (isinstance(source, str) and Path(source).is_dir()):
+            return source
+    raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")
+
+
+def _groups(lines: list[Line], score: metrics.Score) -> list[GroupScore]:
+    names = sorted({line.group for line in lines})
+    if len(names) not in GROUPS:
+        return []
+    of_line = np.array([line.group for line in lines])
+    rows = []
+    for name in names:
+        chosen = of_line == name
+        cer = metrics.ratio(score.edits[chosen], score.lengths[chosen])
+        wer = metrics.ratio(score.word_edits[chosen], score.word_lengths[chosen])
+        rows.append(GroupScore(name, int(chosen.sum()), cer, wer))
+    return rows
+
+
+def _in_run(file: Path) -> bool:
+    return runs.ROOT.resolve() in file.resolve().parents
+
+
+def _write_lines(out: Path, lines: list[Line], results: list[Reading | HtrError], score: metrics.Score) -> None:
+    rows = []
+    for line, result, edits in zip(lines, results, score.edits.tolist(), strict=True):
+        row = {"id": line.id, "text": line.text, "reading": "", "score": 0.0, "edits": edits}
+        if isinstance(result, HtrError):
+            row["error"] = str(result)
+        else:
+            row |= {"reading": result.text, "score": result.score}
+        rows.append(row)
+    write_atomic(out, (json.dumps(rows, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _percents(
+    cer: float, interval: tuple[float, float] | None, wer: float, wer_interval: tuple[float, float] | None
+) -> list[str]:
+    def span(pair: tuple[float, float] | None) -> str:
+        return f"{100 * pair[0]:.2f} to {100 * pair[1]:.2f}" if pair else ""
+
+    return [f"{100 * cer:.2f}", span(interval), f"{100 * wer:.2f}", span(wer_interval)]
+
+
+if __name__ == "__main__":
+    run_command(evaluate)

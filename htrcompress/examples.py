@@ -1,0 +1,84 @@
+"""Lines made ready for training: pixels at the model's height, labels, and what had to be left out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress import ctc, machine
+from htrcompress.charset import Charset
+from htrcompress.data.batches import Batch, collate
+from htrcompress.data.lines import Line
+from htrcompress.data.pixels import load_lines
+from htrcompress.errors import HtrError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Lines in memory, ready to be batched.
+
+    Attributes:
+        images: uint8 (H, w) each.
+        labels: the labels of each.
+        texts: the transcriptions.
+        names: the ids, for error messages.
+    """
+
+    images: Sequence[NDArray[np.uint8]]
+    labels: Sequence[Sequence[int]]
+    texts: Sequence[str]
+    names: Sequence[str]
+
+    @property
+    def widths(self) -> list[int]:
+        """Width of every image in pixels."""
+        return [image.shape[1] for image in self.images]
+
+    def subset(self, indices: Sequence[int]) -> "Examples":
+        """Some of the lines, in the order given."""
+        return Examples(
+            [self.images[i] for i in indices],
+            [self.labels[i] for i in indices],
+            [self.texts[i] for i in indices],
+            [self.names[i] for i in indices],
+        )
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Some of the lines as a batch."""
+        return collate([self.images[i] for i in indices], [self.labels[i] for i in indices])
+
+
+def load_examples(lines: Sequence[Line], charset: Charset, height: int, max_width: int) -> Examples:
+    """Reads the lines of a split; characters outside the charset get no label (`unknown_characters`)."""
+    images = load_lines(lines, height, max_width, machine.cores())
+    texts = [line.text for line in lines]
+    return Examples(images, [charset.encode(text) for text in texts], texts, [line.id for line in lines])
+
+
+def emittable(examples: Examples, stride: int, largest_share: float) -> tuple[Examples, int]:
+    """The examples that CTC can emit with a frame every `stride` pixels, and how many were left out.
+
+    Raises:
+        HtrError: more than `largest_share` of them cannot be emitted.
+    """
+    keep = [
+        i
+        for i, (image, labels) in enumerate(zip(examples.images, examples.labels, strict=True))
+        if labels and ctc.frames_needed(labels) <= -(-image.shape[1] // stride)
+    ]
+    out = len(examples.texts) - len(keep)
+    if out > largest_share * len(examples.texts):
+        left = set(keep)
+        first = next(name for i, name in enumerate(examples.names) if i not in left)
+        raise HtrError(
+            f"{out} of {len(examples.texts)} training lines have more characters than frames of {stride} pixels, "
+            f"such as {first}: check the images, or allow it with --train.infeasible"
+        )
+    return examples.subset(keep), out
+
+
+def unknown_characters(texts: Sequence[str], charset: Charset) -> dict[str, int]:
+    """Characters outside the charset and how often they occur."""
+    return dict(Counter(c for text in texts for c in charset.unknown(text)).most_common())

@@ -1,0 +1,126 @@
+"""The one way from a picture to pixels: grey, dark on light, scaled to the model's height.
+
+Scaling is an area filter written in integers, so that another language can repeat it exactly: output pixel
+`i` of `n` covers the input interval [i·m/n, (i+1)·m/n), and its value is the exact mean over that area
+rounded half up. The same filter serves training, evaluation, the runtimes and the C++ library.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from htrcompress.errors import HtrError
+
+MAX_IMAGE_PIXELS = 100_000_000
+"""Images with more pixels are refused before they are decoded."""
+
+
+def load_grey(path: Path) -> NDArray[np.uint8]:
+    """Reads an image file as grey, uint8 (height, width); see `to_grey`.
+
+    Raises:
+        HtrError: the file is missing, unreadable, empty or larger than `MAX_IMAGE_PIXELS`.
+    """
+    try:
+        if not path.is_file():
+            raise HtrError(f"no image at {path}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of size, which is checked below, and of odd metadata
+            with Image.open(path) as image:
+                return to_grey(image, str(path))
+    except HtrError:
+        raise
+    except UnidentifiedImageError:
+        raise HtrError(f"{path} is not an image that can be read, or it is empty") from None
+    except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged files
+        raise HtrError(f"cannot read the image {path}: {error}") from None
+
+
+def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -> NDArray[np.uint8]:
+    """A picture as grey, uint8 (height, width); transparent pixels become white paper, 16 bits the upper eight.
+
+    Args:
+        picture: uint8 grey (h, w), RGB (h, w, 3) or RGBA (h, w, 4), or a PIL image of any mode.
+        name: what to call it in an error.
+
+    Raises:
+        HtrError: it is of another kind, larger than `MAX_IMAGE_PIXELS`, or cannot be decoded.
+    """
+    if isinstance(picture, np.ndarray):
+        colour = picture.ndim == 3 and picture.shape[2] in (3, 4)
+        if picture.dtype != np.uint8 or not (colour or picture.ndim == 2):
+            expected = "uint8 (h, w), (h, w, 3) or (h, w, 4)"
+            raise HtrError(f"{name} is not a picture: expected {expected}, got {picture.dtype} {picture.shape}")
+        if not colour or picture.size == 0:
+            return picture[:, :, 0] if colour else picture
+        picture = Image.fromarray(picture)
+    if not isinstance(picture, Image.Image):
+        raise HtrError(f"{name} is no image but a {type(picture).__name__}")
+    if picture.width * picture.height > MAX_IMAGE_PIXELS:
+        raise HtrError(f"{name} has {picture.width}x{picture.height} pixels; the limit is {MAX_IMAGE_PIXELS}")
+    try:
+        return _decode(picture)
+    except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged files
+        raise HtrError(f"cannot read the image {name}: {error}") from None
+
+
+def _decode(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    if image.mode in ("I", "F"):  # 16-bit PNGs arrive as I in some versions
+        values = np.asarray(image, dtype=np.float64)
+        return np.clip(values / 256 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.array(image.convert("L"))
+
+
+def scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resizes uint8 (h, w) to uint8 (height, width) with the integer area filter."""
+    h, w = pixels.shape
+    if (h, w) == (height, width):
+        return pixels
+    rows = _area_sums(pixels.T, height).T
+    sums = _area_sums(rows, width)
+    area = h * w
+    return ((2 * sums + area) // (2 * area)).astype(np.uint8)
+
+
+def _area_sums(values: NDArray, n: int) -> NDArray[np.int64]:
+    """Sums (rows, m) over n equal intervals of the last axis, in units of 1/n of an input pixel."""
+    m = values.shape[1]
+    edges = np.arange(n + 1, dtype=np.int64) * m
+    whole, part = edges // n, edges % n
+    total = np.zeros((values.shape[0], m + 1), np.int64)
+    np.cumsum(values, axis=1, dtype=np.int64, out=total[:, 1:])
+    at_edges = n * total[:, whole] + part * values[:, np.minimum(whole, m - 1)]
+    return np.diff(at_edges, axis=1)
+
+
+def normalise(pixels: NDArray[np.uint8], height: int, max_width: int, name: str = "the image") -> NDArray[np.uint8]:
+    """Scales a grey line, uint8 (h, w), to uint8 (height, round(w · height / h)), at least one pixel wide.
+
+    Args:
+        pixels: the line as loaded.
+        height: the model's height in pixels.
+        max_width: the widest result allowed, from the model's card.
+        name: what to call the image in an error.
+
+    Raises:
+        HtrError: the array is not a grey image, has no pixels, or would be wider than `max_width`.
+    """
+    if pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise HtrError(f"{name} is not a grey image: expected uint8 (height, width), got {pixels.dtype} {pixels.shape}")
+    h, w = pixels.shape
+    if h == 0 or w == 0:
+        raise HtrError(f"{name} has no pixels: its size is {w}x{h}")
+    width = max(1, (2 * w * height + h) // (2 * h))
+    if width > max_width:
+        raise HtrError(
+            f"{name} is {width} pixels wide at height {height}; the model reads up to {max_width}: split the line"
+        )
+    return scale(pixels, height, width)

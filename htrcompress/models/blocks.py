@@ -1,0 +1,162 @@
+"""The building blocks of the recognisers. Every one keeps a line's result independent of its batch.
+
+A batch pads its lines to a common width. Convolution and attention would let that padding leak into a
+line, so each block takes a mask of valid columns and hands on zeros beyond them. Nothing here has batch
+statistics: convolutions standardise their weights instead (a constant that export folds away), so a line
+reads the same in training, alone, and beside longer lines. What half precision would break (norms,
+softmax, masked means, positions) is computed in FP32 whatever the weights' type; `export/precision.py`
+lists these islands.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GATE_GAIN = 1.85
+"""1 / sqrt(E[sigmoid(g)²]) for g ~ N(0, 1): keeps unit variance through a gate."""
+MASKED = -30_000.0
+"""Added to attention scores of padding; finite in FP16, and exp() of it is zero."""
+
+
+def column_mask(valid: Tensor, columns: int) -> Tensor:
+    """Mask of valid columns: valid (B,) int64, to bool (B, columns)."""
+    return torch.arange(columns, device=valid.device) < valid.unsqueeze(1)
+
+
+class StandardisedConv2d(nn.Conv2d):
+    """Convolution with scaled weight standardisation (Brock et al. 2021, arXiv 2101.08692).
+
+    The weights of an output channel are brought to zero mean and to a variance that preserves the
+    activations' scale, times a learnt gain. `(B, C, H, W) -> (B, out, H', W')`.
+    """
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: tuple[int, int] = (1, 1)):
+        super().__init__(channels, out, kernel, stride=stride, padding=kernel // 2)
+        self.gain = nn.Parameter(torch.ones(out, 1, 1, 1))
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+
+    def standardised(self) -> Tensor:
+        """The weight that the convolution uses, (out, C, k, k)."""
+        fan_in = self.weight[0].numel()
+        variance, mean = torch.var_mean(self.weight.float(), dim=(1, 2, 3), keepdim=True, correction=0)
+        scale = self.gain * torch.rsqrt(variance * fan_in + 1e-4)
+        return (self.weight - mean) * scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.standardised().to(self.weight.dtype), self.bias, self.stride, self.padding)
+
+    def folded(self) -> nn.Conv2d:
+        """The same convolution with its weights computed once, for inference."""
+        out, channels, kernel, _ = self.weight.shape
+        conv = nn.Conv2d(channels, out, kernel, self.stride, self.padding)  # type: ignore[arg-type]
+        with torch.no_grad():
+            conv.weight.copy_(self.standardised())
+            conv.bias.copy_(self.bias)  # type: ignore[union-attr,arg-type]
+        return conv
+
+
+class GatedConv(nn.Module):
+    """Convolution gated by a 1×1 view of the same input, pooled where it strides: `conv(x) * sigmoid(gate(x))`.
+
+    `(B, C, H, W), mask (B, 1, 1, W') -> (B, out, H', W')`, zero where the mask is. H and W are multiples of
+    the stride, so a pool never reaches across a line's last frame.
+    """
+
+    def __init__(self, channels: int, out: int, stride: tuple[int, int] = (1, 1)):
+        super().__init__()
+        self.stride = stride
+        self.value = StandardisedConv2d(channels, out, 3, stride)
+        self.gate = StandardisedConv2d(channels, out, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        # A strided 1×1 convolution would see a quarter of its input, and corrupts memory on the CPU in
+        # channels-last with few channels (torch 2.13).
+        seen = x if self.stride == (1, 1) else F.avg_pool2d(x, self.stride)
+        return self.value(x) * torch.sigmoid(self.gate(seen)) * (mask * GATE_GAIN)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel weights from the mean over a line's own columns (Hu et al. 2018, arXiv 1709.01507).
+
+    `(B, C, H, W), mask (B, 1, 1, W) -> (B, C, H, W)`. The input must be zero beyond the mask.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4):
+        super().__init__()
+        self.down = nn.Linear(channels, channels // reduction)
+        self.up = nn.Linear(channels // reduction, channels)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        mean = x.float().mean(2).sum(2) / mask.float().sum((1, 2, 3)).unsqueeze(1)
+        weights = torch.sigmoid(self.up(F.relu(self.down(mean.to(x.dtype))))) * 2
+        return x * weights[:, :, None, None]
+
+
+class GatedBlock(nn.Module):
+    """Residual gated convolution with squeeze-and-excitation; starts as the identity (SkipInit)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = GatedConv(channels, channels)
+        self.excite = SqueezeExcite(channels)
+        self.scale = nn.Parameter(torch.full((1,), 0.2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x + self.scale * self.excite(self.conv(x, mask), mask)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation over the last axis, computed in FP32. `(..., D) -> (..., D)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
+        return y.to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over valid frames. `(B, T, D), bias (B, 1, 1, T) -> (B, T, D)`."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        batch, frames, dim = x.shape
+        q, k, v = self.qkv(x).view(batch, frames, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        scores = q * (dim // self.heads) ** -0.5 @ k.transpose(2, 3)
+        weights = torch.softmax(scores.float() + bias, -1).to(v.dtype)
+        return self.out((weights @ v).transpose(1, 2).reshape(batch, frames, dim))
+
+
+class SequenceBlock(nn.Module):
+    """Attention, a depth-wise convolution over time, and a feed-forward layer, each residual with a pre-norm.
+
+    `(B, T, D), mask (B, T, 1), bias (B, 1, 1, T) -> (B, T, D)`
+    """
+
+    def __init__(self, dim: int, heads: int, expansion: int, kernel: int, dropout: float):
+        super().__init__()
+        self.attention_norm, self.attention = LayerNorm(dim), Attention(dim, heads)
+        self.conv_norm = LayerNorm(dim)
+        self.depthwise = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.pointwise = nn.Linear(dim, dim)
+        self.feed_norm = LayerNorm(dim)
+        self.feed = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, bias: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), bias))
+        local = self.depthwise((self.conv_norm(x) * mask).transpose(1, 2)).transpose(1, 2)
+        x = x + self.dropout(self.pointwise(F.gelu(local)))
+        return x + self.dropout(self.feed(self.feed_norm(x)))
+
+
+def sinusoidal_positions(frames: int, dim: int, device: torch.device) -> Tensor:
+    """Sine and cosine positions (Vaswani et al. 2017), FP32 (frames, dim); computed, so any length has them."""
+    rates = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))
+    angles = torch.arange(frames, device=device).unsqueeze(1) * rates
+    return torch.cat((angles.sin(), angles.cos()), 1)

@@ -1,0 +1,135 @@
+"""The convolutional recogniser: gated convolutions, squeeze-and-excitation, self-attention, CTC logits.
+
+Picture to frames in three stages (each halves the height; the width is quartered in all), then a small
+transformer over the frames. No recurrence, so it exports and runs well everywhere. The teacher and its
+students are sizes of this one class (`presets.py`).
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from htrcompress.models.blocks import (
+    MASKED,
+    GatedBlock,
+    GatedConv,
+    LayerNorm,
+    SequenceBlock,
+    StandardisedConv2d,
+    column_mask,
+    sinusoidal_positions,
+)
+
+STRIDE = 4
+
+
+@dataclass(frozen=True)
+class GatedConfig:
+    """Sizes of a `GatedRecognizer`."""
+
+    height: int
+    """Height of a line image in pixels, a multiple of 16."""
+    channels: tuple[int, int, int, int]
+    """Channels after the stem and after each of the three stages."""
+    blocks: tuple[int, int, int]
+    """Residual gated blocks in each stage."""
+    dim: int
+    """Width of the sequence part."""
+    layers: int
+    """Attention blocks."""
+    heads: int
+    """Attention heads; must divide `dim`."""
+    expansion: int = 3
+    """Width of the feed-forward layer over `dim`."""
+    kernel: int = 9
+    """Frames that the depth-wise convolution sees."""
+    dropout: float = 0.1
+    """Dropout in the sequence part."""
+
+    def __post_init__(self) -> None:
+        if self.height % 16:
+            raise ValueError(f"height must be a multiple of 16, not {self.height}")
+        if self.dim % self.heads or self.dim % 2:
+            raise ValueError(f"dim {self.dim} must be even and a multiple of heads {self.heads}")
+
+
+class GatedRecognizer(nn.Module):
+    """`pixels uint8 (B, 1, H, W), widths int (B,) -> logits FP32 (B, T, classes), frames int64 (B,)`.
+
+    T = ceil(W / 4); a row's frames = max(1, ceil(width / 4)). Logits beyond a row's frames mean nothing.
+    """
+
+    def __init__(self, config: GatedConfig, classes: int):
+        super().__init__()
+        self.config = config
+        c0, c1, c2, c3 = config.channels
+        self.stem = GatedConv(1, c0, (2, 2))
+        self.stages = nn.ModuleList(
+            nn.ModuleList([GatedConv(before, after, stride), *(GatedBlock(after) for _ in range(blocks))])
+            for before, after, stride, blocks in zip(
+                (c0, c1, c2), (c1, c2, c3), ((2, 2), (2, 1), (2, 1)), config.blocks, strict=True
+            )
+        )
+        self.flatten = nn.Linear(c3 * config.height // 16, config.dim)
+        self.flatten_norm = LayerNorm(config.dim)
+        self.sequence = nn.ModuleList(
+            SequenceBlock(config.dim, config.heads, config.expansion, config.kernel, config.dropout)
+            for _ in range(config.layers)
+        )
+        self.norm = LayerNorm(config.dim)
+        self.head = nn.Linear(config.dim, classes)
+
+    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        features, frames = self.features(pixels, widths)
+        return self.classify(features), frames
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits FP32 (B, T, classes) of features (B, T, dim)."""
+        return self.head(self.norm(features)).float()
+
+    def features(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head sees before its norm: (B, T, dim), and frames (B,)."""
+        x, widths = self.ink(pixels, widths)
+        halves = (widths + 1) // 2
+        frames = (halves + 1) // 2
+        mask = column_mask(halves, x.shape[3] // 2)[:, None, None].to(x.dtype)
+        x = self.stem(x, mask)
+        mask = column_mask(frames, x.shape[3] // 2)[:, None, None].to(x.dtype)
+        for stage in self.stages:
+            for layer in cast(nn.ModuleList, stage):
+                x = layer(x, mask)
+        x = self.flatten_norm(self.flatten(x.flatten(1, 2).transpose(1, 2)))
+        x = x + sinusoidal_positions(x.shape[1], self.config.dim, x.device).to(x.dtype)
+        mask = mask[:, 0, 0, :, None]
+        bias = (1 - mask.float()).mT[:, None] * MASKED
+        for block in self.sequence:
+            x = block(x, mask, bias)
+        return x, frames
+
+    def ink(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        """Grey pixels to ink, normalised over each line's own columns, and widths of at least one.
+
+        uint8 (B, 1, H, W) to (B, 1, H, W padded to a multiple of the stride) with zeros as padding.
+        """
+        widths = widths.long().clamp(min=1)
+        ink = 1 - pixels.float() / 255
+        ink = F.pad(ink, (0, -ink.shape[3] % STRIDE))
+        mask = column_mask(widths, ink.shape[3])[:, None, None].float()
+        area = (widths * ink.shape[2]).float()[:, None, None, None]
+        ink = ink * mask
+        mean = ink.sum((1, 2, 3), keepdim=True) / area
+        centred = (ink - mean) * mask
+        deviation = (centred.square().sum((1, 2, 3), keepdim=True) / area).sqrt()
+        return (centred / (deviation + 0.05)).to(self.head.weight.dtype), widths
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """Replaces every standardised convolution by a plain one with the same weights, in place."""
+    for name, child in model.named_children():
+        if isinstance(child, StandardisedConv2d):
+            setattr(model, name, child.folded().to(child.weight.device, child.weight.dtype))
+        else:
+            fold(child)
+    return model

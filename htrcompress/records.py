@@ -1,0 +1,203 @@
+"""What a training run leaves on disk and on the screen: checkpoint, log, TensorBoard events, progress bar."""
+
+import contextlib
+import io
+import json
+import types
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from htrcompress.cli import console
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+from htrcompress.metrics import Score
+
+
+@dataclass
+class State:
+    """The counters of a run.
+
+    Attributes:
+        step: optimiser steps done.
+        lines: training lines seen.
+        seconds: spent on steps, validation not counted.
+        cer: CER at the last validation, a fraction; None before the first.
+        best: the lowest so far.
+        curve: (step, seconds, CER) of every validation.
+    """
+
+    step: int = 0
+    lines: int = 0
+    seconds: float = 0.0
+    cer: float | None = None
+    best: float | None = None
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+
+    def record(self, cer: float) -> bool:
+        """Notes a validation; says whether it is the best so far."""
+        self.cer = cer
+        self.curve.append((self.step, round(self.seconds, 1), cer))
+        if self.best is None or cer < self.best:
+            self.best = cer
+            return True
+        return False
+
+
+class Checkpoint:
+    """All that a stopped run needs to go on, in one file that is replaced whole. One process at a time holds it.
+
+    Args:
+        folder: the training folder of one model.
+        identity: what must be equal for a run to be the same run.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]):
+        self.path = folder / "checkpoint.pt"
+        self.identity = json.loads(json.dumps(identity))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise HtrError(f"cannot make the folder {folder}: {error.strerror}") from None
+        self.lock = FileLock(folder / ".lock")
+
+    def __enter__(self) -> "Checkpoint":
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise HtrError(
+                f"another run is training in {self.path.parent}: wait for it or use another folder"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def save(self, state: State, **parts: Any) -> None:
+        """Writes the counters and the `state_dict` of every part."""
+        buffer = io.BytesIO()
+        tensors = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({"identity": self.identity, "state": asdict(state), **tensors}, buffer)
+        write_atomic(self.path, buffer.getvalue())
+
+    def restore(self, **parts: Any) -> State:
+        """Loads the parts in place, if there is a checkpoint, and returns the counters.
+
+        Raises:
+            HtrError: the checkpoint is damaged or of a run with other options or other data.
+        """
+        if not self.path.is_file():
+            return State()
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            differences = _differences(saved["identity"], self.identity)
+            if differences:
+                raise HtrError(f"{self.path} is of another run: {'; '.join(differences)}")
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+            return State(**{**saved["state"], "curve": [tuple(row) for row in saved["state"]["curve"]]})
+        except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
+            raise HtrError(f"the checkpoint {self.path} is damaged ({error}): remove it to start anew") from None
+        except Exception as error:  # torch raises pickle.UnpicklingError, whose base is Exception
+            if isinstance(error, HtrError):
+                raise
+            raise HtrError(f"the checkpoint {self.path} is damaged ({error}): remove it to start anew") from None
+
+
+def _differences(before: Any, now: Any, where: str = "") -> list[str]:
+    """Where two nested dictionaries differ, as `a.b was 1 and is 2`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [d for k in keys for d in _differences(before.get(k), now.get(k), f"{where}.{k}".strip("."))]
+    return [] if before == now else [f"{where} was {_short(before)} and is {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Journal:
+    """`log.jsonl`, a row a step, and TensorBoard events in the same folder."""
+
+    EVERY = 10
+
+    def __init__(self, folder: Path, step: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = folder / "log.jsonl"
+        self._keep(path, step)
+        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self.events = SummaryWriter(folder, purge_step=step + 1)
+
+    @staticmethod
+    def _keep(path: Path, step: int) -> None:
+        """Drops the rows that a resumed run will write again."""
+        if path.is_file():
+            rows = [row for row in path.read_text(encoding="utf-8").splitlines() if row.endswith("}")]
+            kept = [row for row in rows if json.loads(row)["step"] <= step]
+            write_atomic(path, "".join(row + "\n" for row in kept).encode())
+
+    def step(self, state: State, losses: dict[str, float], rate: float) -> None:
+        """Notes the losses of a step (every tenth)."""
+        if state.step % self.EVERY == 0 or state.step == 1:
+            self._write(state, {**losses, "lr": rate})
+
+    def valid(self, state: State, score: Score) -> None:
+        """Notes a validation."""
+        self._write(state, {"cer": score.cer, "wer": score.wer})
+        self.file.flush()
+        self.events.flush()
+
+    def _write(self, state: State, values: dict[str, float]) -> None:
+        row = {"step": state.step, "lines": state.lines, "seconds": round(state.seconds, 2), **values}
+        try:
+            self.file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise HtrError(f"cannot write {self.file.name}: {error.strerror}") from None
+        for name, value in values.items():
+            self.events.add_scalar(name, value, state.step)
+
+    def close(self) -> None:
+        """Closes the files; a full disk at this point has already been told."""
+        with contextlib.suppress(OSError):
+            self.file.close()
+        self.events.close()
+
+
+class Progress:
+    """A bar with loss, validation CER and lines a second; plain lines where there is no terminal."""
+
+    def __init__(self, name: str, steps: int, state: State):
+        self.name, self.steps = name, steps
+        self.smooth: float | None = None
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task(name, total=steps, completed=state.step)
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
+        self.bar.stop()
+
+    def step(self, state: State, loss: float) -> None:
+        """Shows a step."""
+        self.smooth = loss if self.smooth is None else 0.98 * self.smooth + 0.02 * loss
+        self.bar.update(self.task, completed=state.step, description=self._text(state))
+
+    def valid(self, state: State) -> None:
+        """Shows a validation, also where there is no terminal."""
+        if not console.is_terminal:
+            console.print(f"step {state.step}/{self.steps}  {self._text(state)}")
+
+    def _text(self, state: State) -> str:
+        cer = "" if state.cer is None else f"  CER {100 * state.cer:.2f} %"
+        speed = state.lines / max(state.seconds, 1e-9)
+        return f"{self.name}  loss {self.smooth or 0:.3f}{cer}  {speed:.0f} lines/s"

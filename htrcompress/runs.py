@@ -1,0 +1,145 @@
+"""Run folders: where commands put what they make, and how the next command finds it.
+
+`runs/<time>-<what>/` holds one artefact per role (`teacher.safetensors`, `student.safetensors`,
+`control.safetensors`), beside each a folder of the same name with its training log and checkpoint, and
+`export/` with the deployable forms.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from inspect import signature
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+
+ROOT = Path("runs")
+ROLES = ("teacher", "student", "control")
+OPTIONS = "config.yaml"
+"""The options that a run was started with, in the form that `--config` reads."""
+
+
+def create(what: str) -> Path:
+    """A new run folder, `runs/<time>-<what>`."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = ROOT / f"{stamp}-{what}"
+    number = 1
+    while path.exists():
+        number += 1
+        path = ROOT / f"{stamp}-{what}-{number}"
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise HtrError(f"cannot make the run folder {path}: {error.strerror}") from None
+    return path
+
+
+def start(
+    what: str, command: Callable[..., Any], out: Path | None, resume: Path | None, options: dict[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """The folder of a run that begins, its options written to `config.yaml`; or that of one to go on with.
+
+    A resumed run has the options that it was started with; one given anew may not differ.
+
+    Args:
+        what: the kind of run, for the folder's name.
+        command: the function whose options these are.
+        out: the folder; a new one under `runs/` if not given.
+        resume: the folder of the run to go on with.
+        options: values of the command's parameters.
+
+    Raises:
+        HtrError: `out` holds a run already, there is nothing to resume, or an option differs.
+    """
+    if resume is None:
+        run = out or create(what)
+        if (run / OPTIONS).exists():
+            raise HtrError(f"--out {run} holds a run already: go on with --resume {run}, or name another folder")
+        values = {name: _plain(value) for name, value in options.items()}
+        write_atomic(run / OPTIONS, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
+        return run, options
+    if out is not None and out != resume:
+        raise HtrError("give --out or --resume, not both")
+    return resume, _restore(command, resume, options)
+
+
+def _restore(command: Callable[..., Any], run: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run, checked against what the user gives now."""
+    if not (run / OPTIONS).is_file():
+        raise HtrError(f"--resume {run}: there is no run in this folder (no {OPTIONS})")
+    hints, parameters = get_type_hints(command), signature(command).parameters
+    try:
+        saved = yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8"))
+        restored = {name: _typed(hints[name], saved[name]) for name in given}
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise HtrError(f"{run / OPTIONS} is not of a run of `{command.__name__}` of this version: {error}") from None
+    for name, value in given.items():
+        if value not in (parameters[name].default, restored[name]):
+            raise HtrError(f"--{name} differs from what {run} was started with ({OPTIONS}): leave it out to resume")
+    return restored
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """A value out of YAML as its parameter's type: a dataclass, a path, or as it is."""
+    if value is None:
+        return None
+    for kind in get_args(hint) or (hint,):
+        if isinstance(kind, type) and is_dataclass(kind):
+            return kind(**value)
+        if kind is Path:
+            return Path(value)
+    return value
+
+
+def newest() -> Path:
+    """The run whose artefacts are the newest.
+
+    Raises:
+        HtrError: there is no finished run here.
+    """
+    found = [path for path in ROOT.glob("*/*.safetensors") if not path.name.startswith(".")]
+    if not found:
+        raise HtrError(
+            f"no run with a model in {ROOT.resolve()}: train one with `python -m htrcompress.distill`, or name a file"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def models(path: Path) -> dict[str, Path]:
+    """Role to artefact: those of a run folder, teacher first, or a single file under its own name.
+
+    Raises:
+        HtrError: there is no model at the path.
+    """
+    if path.is_file():
+        return {path.stem: path}
+    if not path.is_dir():
+        raise HtrError(f"no run folder or model file at {path}")
+    found = {file.stem: file for file in path.glob("*.safetensors") if not file.name.startswith(".")}
+    if not found:
+        raise HtrError(f"the folder {path} holds no .safetensors model")
+    order = {role: place for place, role in enumerate(ROLES)}
+    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+
+
+def model(path: Path | None, role: str = "student") -> Path:
+    """One model: the file itself, or the given role of a run (the newest if none is named), or its only one."""
+    path = path or newest()
+    if path.is_file():
+        return path
+    found = models(path)
+    if role in found:
+        return found[role]
+    if len(found) == 1:
+        return next(iter(found.values()))
+    raise HtrError(f"{path} holds {', '.join(found)} and no {role}: name the file")

@@ -1,0 +1,102 @@
+"""The networks: sizes as promised, and a line that reads the same whatever stands beside it."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from htrcompress import models
+from htrcompress.errors import HtrError
+from htrcompress.models.gated import fold
+from htrcompress.models.presets import PRESETS
+
+CLASSES = 80
+
+
+def perturbed(name: str) -> nn.Module:
+    """A network with no weight at a convenient initial value, so that every bias and gain takes part."""
+    torch.manual_seed(0)
+    model = models.create(name, CLASSES).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("teacher", 7.6e6 * 0.98, 7.6e6 * 1.02),
+        ("student", 2.9e6 * 0.98, 2.9e6 * 1.02),
+        ("student-s", 0.9e6, 1.1e6),
+        ("student-xs", 0.27e6, 0.33e6),
+    ],
+)
+def test_sizes_are_those_of_the_design(name: str, low: float, high: float) -> None:
+    assert low <= parameters(models.create(name, CLASSES)) <= high
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_layer_holds_more_than_15_percent(name: str) -> None:
+    model = models.create(name, CLASSES)
+    largest = max(sum(p.numel() for p in m.parameters(recurse=False)) for m in model.modules())
+    assert largest <= 0.15 * parameters(model)
+
+
+def test_student_has_60_percent_fewer_parameters_and_same_depth_and_stride() -> None:
+    teacher, student = PRESETS["teacher"], PRESETS["student"]
+    assert parameters(models.create("student", CLASSES)) <= 0.4 * parameters(models.create("teacher", CLASSES))
+    assert (teacher.layers, teacher.blocks, teacher.height) == (student.layers, student.blocks, student.height)
+    assert student.heads == 1
+    for one, other in zip((*teacher.channels, teacher.dim), (*student.channels, student.dim), strict=True):
+        assert 0.6 <= other / one <= 0.65
+
+
+@pytest.mark.parametrize("name", ["tiny-teacher", "student-xs"])
+def test_a_line_is_the_same_alone_and_beside_longer_lines(name: str) -> None:
+    """Every width residue modulo the stride, the narrowest lines included, with garbage as padding."""
+    model = perturbed(name)
+    height = PRESETS[name].height
+    generator = torch.Generator().manual_seed(1)
+    widths = torch.tensor([1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 101, 102, 103, 104, 257])
+    pixels = torch.randint(0, 256, (len(widths), 1, height, 300), generator=generator, dtype=torch.uint8)
+    with torch.inference_mode():
+        together, frames = model(pixels, widths)
+        for row, width in enumerate(widths.tolist()):
+            alone, [count] = model(pixels[row : row + 1, :, :, :width], widths[row : row + 1])
+            assert count == frames[row] == max(1, -(-width // models.STRIDE))
+            torch.testing.assert_close(together[row, :count], alone[0, :count], atol=1e-4, rtol=0)
+
+
+def test_folding_keeps_the_logits() -> None:
+    model = perturbed("tiny-teacher")
+    pixels, widths = torch.randint(0, 256, (2, 1, 32, 96), dtype=torch.uint8), torch.tensor([96, 50])
+    with torch.inference_mode():
+        before = model(pixels, widths)[0]
+        torch.testing.assert_close(fold(model)(pixels, widths)[0], before, atol=1e-4, rtol=1e-4)
+
+
+def test_blank_and_black_lines_stay_finite() -> None:
+    model = perturbed("tiny-student")
+    for grey in (0, 255):
+        logits, _ = model(torch.full((1, 1, 32, 40), grey, dtype=torch.uint8), torch.tensor([40]))
+        assert logits.isfinite().all()
+
+
+def test_student_is_within_its_compute_budget() -> None:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        models.create("student", CLASSES)(torch.zeros(1, 1, 64, 512, dtype=torch.uint8), torch.tensor([512]))
+    assert counter.get_total_flops() < 1.5e9
+
+
+def test_unknown_names_and_sizes_are_refused() -> None:
+    with pytest.raises(HtrError, match="choose one of teacher"):
+        models.create("giant", CLASSES)
+    sizes = models.architecture(models.create("student-xs", CLASSES))
+    for odd in ({"family": "rnn"}, {"layers": 10**9}, {"dim": -1}, {"heads": 7}, {"depth": 3}, {"height": "64"}):
+        with pytest.raises(HtrError):
+            models.build({**sizes, **odd}, CLASSES)
