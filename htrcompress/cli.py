@@ -5,6 +5,7 @@ overrides drive it; an unknown key is an error. With `--json` the last line on s
 """
 
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ def run_command(
         positional: the parameter that is given without a flag.
         argv: the command line; that of the process by default.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # what is read is not always in the terminal's code page
     try:
         arguments, as_json = _parse(function, positional, argv)
         console.stderr = as_json
@@ -66,6 +69,8 @@ def _parse(
     values = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
     as_json = values.pop("json")
     values.pop("config")
+    if positional and values[positional] is None:
+        values[positional] = signature(function).parameters[positional].default
     return values, as_json
 
 
@@ -73,9 +78,7 @@ def _add_positional(parser: Any, function: Callable[..., Any], name: str) -> Non
     hint = get_type_hints(function)[name]
     many = get_origin(hint) is list
     kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
-    nothing = None if many else signature(function).parameters[name].default
-    text = _parameter_help(function, name)
-    parser.add_argument(name, nargs="+" if many else "?", type=kinds[0], default=nothing, help=text)
+    parser.add_argument(name, nargs="+" if many else "?", type=kinds[0], help=_parameter_help(function, name))
 
 
 def _parameter_help(function: Callable[..., Any], name: str) -> str:

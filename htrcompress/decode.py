@@ -40,7 +40,7 @@ def greedy(logits: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return labels, lengths, score
 
 
-def _lowest_label(peaks: Tensor, classes: int | Tensor) -> Tensor:
+def _lowest_label(peaks: Tensor, classes: int) -> Tensor:
     """The first true entry of (B, T, C) bool, as int32 (B, T).
 
     Spelt out because no runtime but ONNX Runtime promises the order of ties in ArgMax, and half-precision

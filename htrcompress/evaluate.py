@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Group as Stack
 from rich.table import Table
+from rich.text import Text
 
 from htrcompress import metrics, runs
 from htrcompress.card import Card
@@ -23,7 +24,7 @@ from htrcompress.files import write_atomic
 from htrcompress.runtime import Reading, load
 
 SHOWN = 10
-"""Confusions and failures that people are shown."""
+"""Confusions, unknown characters and failures that people are shown."""
 GROUPS = range(2, 31)
 """Numbers of groups that are broken down; more would be a list of pages."""
 
@@ -75,23 +76,23 @@ class Evaluation:
     groups: list[GroupScore] = field(default_factory=list)
 
     def __rich__(self) -> Stack:
-        table = Table(title=f"{self.model} on {self.data}/{self.split} ({self.runtime})")
+        table = Table(title=Text(f"{self.model} on {self.data}/{self.split} ({self.runtime})"))
         for heading in ("", "lines", "CER %", "95 %", "WER %", "95 %"):
             table.add_column(heading, justify="left" if not heading else "right")
         table.add_row("all", str(self.lines), *_percents(self.cer, self.interval, self.wer, self.wer_interval))
         for group in self.groups:
             rates = _percents(group.cer, None, group.wer, None)
-            table.add_row(group.group or "(none)", str(group.lines), *rates)
+            table.add_row(Text(group.group or "(none)"), str(group.lines), *rates)
         notes = [f"split hash {self.hash}"]
         if self.failed:
             notes.append(f"{self.failed} lines could not be read and count as read as nothing")
         if self.unknown:
-            unknown = " ".join(f"{character!r} ({count})" for character, count in self.unknown.items())
+            unknown = " ".join(f"{character!r} ({count})" for character, count in list(self.unknown.items())[:SHOWN])
             notes.append(f"outside the charset: {unknown}")
         if self.confusions:
             worst = ", ".join(f"{a or '∅'}→{b or '∅'} ({count})" for a, b, count in self.confusions[:SHOWN])
             notes.append(f"most frequent mistakes: {worst}")
-        return Stack(table, *notes)
+        return Stack(table, *map(Text, notes))  # plain text: a bracket in it is no markup
 
 
 def evaluate(

@@ -35,7 +35,7 @@ def load_grey(path: Path) -> NDArray[np.uint8]:
         raise
     except UnidentifiedImageError:
         raise HtrError(f"{path} is not an image that can be read, or it is empty") from None
-    except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged files
+    except Exception as error:  # decoders raise nearly anything on damaged files
         raise HtrError(f"cannot read the image {path}: {error}") from None
 
 
@@ -63,7 +63,7 @@ def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -
         raise HtrError(f"{name} has {picture.width}x{picture.height} pixels; the limit is {MAX_IMAGE_PIXELS}")
     try:
         return _decode(picture)
-    except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on damaged files
+    except Exception as error:  # decoders raise nearly anything on damaged files
         raise HtrError(f"cannot read the image {name}: {error}") from None
 
 

@@ -23,6 +23,8 @@ from htrcompress.models.blocks import (
 )
 
 STRIDE = 4
+DEEPEST = 256
+"""Blocks of any kind that a network may have, so a hostile file cannot ask for endless ones."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,12 @@ class GatedConfig:
     """Dropout in the sequence part."""
 
     def __post_init__(self) -> None:
-        if self.height % 16:
+        if self.height % 16 or self.height < 16:
             raise ValueError(f"height must be a multiple of 16, not {self.height}")
+        if self.layers + sum(self.blocks) > DEEPEST:
+            raise ValueError(f"{self.layers} layers and {self.blocks} blocks are more than {DEEPEST}")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, not {self.kernel}")
         if self.dim % self.heads or self.dim % 2:
             raise ValueError(f"dim {self.dim} must be even and a multiple of heads {self.heads}")
 

@@ -1,0 +1,186 @@
+"""From pictures of lines to their text, over any backend.
+
+A backend runs one batch through the network and its decoder; everything around that is here, once, so a
+model reads the same in every format:
+
+    recognizer = load("student.onnx")
+    for reading in recognizer.read(["a.png", "b.png"]):
+        print(reading.text, reading.score)
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from htrcompress.card import Card
+from htrcompress.errors import HtrError
+from htrcompress.image import load_grey, normalise, to_grey
+
+WHITE = 255
+WINDOW = 32
+"""Batches that are loaded and sorted by width together: bounds the memory of an endless list."""
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+Pixels = NDArray[np.uint8]
+Picture = str | os.PathLike[str] | Pixels | Image.Image | Callable[[], Pixels]
+"""A path; uint8 grey (h, w), RGB (h, w, 3) or RGBA (h, w, 4); a PIL image; or a function that gives an array."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model reads in one line.
+
+    Attributes:
+        text: the characters.
+        score: mean log-probability of the characters, each at its first frame; 0 where there are none.
+    """
+
+    text: str
+    score: float
+
+
+class Backend(Protocol):
+    """What runs a network: `PyTorch`, `ONNX Runtime`.
+
+    Attributes:
+        name: of the runtime, for people.
+        device: where it computes, such as `cpu` or `cuda`.
+        card: the card of the model.
+    """
+
+    name: str
+    device: str
+    card: Card
+
+    def run(
+        self, pixels: Pixels, widths: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """One batch: uint8 (B, 1, H, W), int32 (B,) to labels int32 (B, T), lengths int32 (B,), scores float32 (B,)."""
+
+
+class Recognizer:
+    """Reads lines with a model. `load` makes one.
+
+    Attributes:
+        backend: what runs the network.
+        card: what the model file says of itself.
+    """
+
+    def __init__(self, backend: Backend):
+        self.backend = backend
+        self.card = backend.card
+        self._charset = self.card.characters()
+
+    def read(self, images: Iterable[Picture], batch_size: int = 32) -> list[Reading]:
+        """Reads lines, in the order given; a line reads the same whatever stands beside it.
+
+        Args:
+            images: any number of paths, uint8 arrays (h, w), (h, w, 3) or (h, w, 4), or PIL images; dark
+                ink on light paper, of any height.
+            batch_size: lines that the network sees at once.
+
+        Raises:
+            HtrError: an image cannot be read, or is too wide for the model; it is named.
+        """
+        readings = []
+        for reading in self.read_each(images, batch_size):
+            if isinstance(reading, HtrError):
+                raise reading
+            readings.append(reading)
+        return readings
+
+    def read_each(self, images: Iterable[Picture], batch_size: int = 32) -> Iterator[Reading | HtrError]:
+        """Like `read`, a window at a time, with the error in the place of an image that cannot be read."""
+        if batch_size < 1:
+            raise HtrError(f"the batch size is {batch_size}; it must be at least 1")
+        if isinstance(images, str | os.PathLike | np.ndarray | Image.Image):
+            raise HtrError("read() takes a list of images: put a single one in a list")
+        numbered = enumerate(images, 1)
+        while window := list(itertools.islice(numbered, WINDOW * batch_size)):
+            lines = [self._prepare(picture, number) for number, picture in window]
+            yield from self._read_window(lines, batch_size)
+
+    def _read_window(self, lines: list[Pixels | HtrError], batch_size: int) -> list[Reading | HtrError]:
+        results = cast(list[Reading | HtrError], list(lines))  # every array is replaced by its reading below
+        readable = [i for i, line in enumerate(lines) if isinstance(line, np.ndarray)]
+        readable.sort(key=lambda i: cast(Pixels, lines[i]).shape[1])
+        for start in range(0, len(readable), batch_size):
+            chosen = readable[start : start + batch_size]
+            pixels, widths = stack([cast(Pixels, lines[i]) for i in chosen])
+            for i, reading in zip(chosen, self.read_batch(pixels, widths), strict=True):
+                results[i] = reading
+        return results
+
+    def read_batch(self, pixels: Pixels, widths: NDArray[np.int32]) -> list[Reading]:
+        """Reads one batch that is ready for the network.
+
+        Args:
+            pixels: uint8 (B, 1, height, W), each row white beyond its width.
+            widths: int32 (B,).
+        """
+        labels, lengths, scores = self.backend.run(pixels, widths)
+        return [
+            Reading(self._charset.decode(row[:length]), score)
+            for row, length, score in zip(labels.tolist(), lengths.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _prepare(self, picture: Picture, number: int) -> Pixels | HtrError:
+        """The picture as uint8 (height, w) of the model's height, or why that cannot be."""
+        name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"image {number}"
+        try:
+            if isinstance(picture, str | os.PathLike):
+                grey = load_grey(Path(picture))
+            else:
+                grey = to_grey(picture() if callable(picture) else picture, name)
+            return normalise(grey, self.card.height, self.card.max_width, name)
+        except HtrError as error:
+            return error
+
+
+def stack(lines: Sequence[Pixels]) -> tuple[Pixels, NDArray[np.int32]]:
+    """Lines uint8 (H, w) as one batch: uint8 (B, 1, H, W) white beyond each line, and widths int32 (B,)."""
+    widths = np.array([line.shape[1] for line in lines], np.int32)
+    pixels = np.full((len(lines), 1, lines[0].shape[0], widths.max()), WHITE, np.uint8)
+    for row, line in zip(pixels, lines, strict=True):
+        row[0, :, : line.shape[1]] = line
+    return pixels, widths
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None, device: str | None = None) -> Recognizer:
+    """Opens a model file for reading lines.
+
+    Args:
+        path: a `.safetensors` model (needs torch) or an exported `.onnx` (needs onnxruntime).
+        threads: CPU threads for one batch; the runtime's own choice by default.
+        device: `cpu` or `cuda`; by default `cuda` where the runtime has it.
+
+    Raises:
+        HtrError: the file is missing, damaged or of a kind that is not read, or its runtime is not installed.
+    """
+    path = Path(path)
+    if threads is not None and threads < 1:
+        raise HtrError(f"{threads} threads asked for; it must be at least 1")
+    if device not in (None, "cpu", "cuda"):
+        raise HtrError(f"no device is called '{device}': choose cpu or cuda")
+    if path.suffix in PICKLES:
+        raise HtrError(f"{path} may hold Python code (pickle) and is never read: use a .safetensors or .onnx model")
+    if path.suffix == ".engine":
+        raise HtrError(f"{path} is a TensorRT engine, which this version builds but does not run: use the .onnx model")
+    if path.suffix not in (".safetensors", ".onnx"):
+        raise HtrError(f"{path} is not a model: give a .safetensors or .onnx file")
+    if not path.is_file():
+        raise HtrError(f"no model at {path}")
+    if path.suffix == ".onnx":
+        from htrcompress.runtime.onnxruntime import OnnxRuntimeBackend
+
+        return Recognizer(OnnxRuntimeBackend(path, threads, device))
+    from htrcompress.runtime.torch import TorchBackend
+
+    return Recognizer(TorchBackend(path, threads, device))

@@ -1,0 +1,51 @@
+"""Shared by the tests: a tiny model with seeded random weights, its ONNX export, and pictures to read."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+# PyTorch's threads wait by spinning: on cores that others use too, two are a hundred times slower than one
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `.safetensors` file of a `tiny-student` for lower-case letters and the space; reads lines of height 32."""
+    import torch
+
+    from htrcompress import models
+    from htrcompress.artifact import save_model
+    from htrcompress.card import Card
+
+    charset = tuple(" abcdefghijklmnopqrstuvwxyz")
+    torch.manual_seed(0)
+    model = models.create("tiny-student", len(charset) + 1)
+    card = Card("tiny", models.architecture(model), charset, height=32, stride=models.STRIDE, max_width=1000)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, model, card)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_model: Path) -> Path:
+    """The same model as an `.onnx` file."""
+    from htrcompress.artifact import load_model
+    from htrcompress.export.onnx import export_onnx
+
+    path = tiny_model.with_suffix(".onnx")
+    export_onnx(*load_model(tiny_model), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., NDArray[np.uint8]]:
+    """`picture(width, height=32, seed=0)`: noise to read, uint8 (height, width); each seed gives another."""
+
+    def noise(width: int, height: int = 32, seed: int = 0) -> NDArray[np.uint8]:
+        return np.random.default_rng((seed, width)).integers(0, 256, (height, width), dtype=np.uint8)
+
+    return noise

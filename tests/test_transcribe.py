@@ -1,0 +1,122 @@
+"""The command that reads images: what it prints, what it does with images that it cannot read, how fast it starts."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import htrcompress
+from htrcompress import HtrError
+from htrcompress.transcribe import expand, transcribe
+
+
+@pytest.fixture
+def images(tmp_path: Path, picture: Callable[..., NDArray[np.uint8]]) -> Path:
+    """A folder of three images and other files."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name, width in (("b.png", 300), ("a.JPG", 80), ("c.tif", 150)):
+        Image.fromarray(picture(width)).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def run(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "htrcompress.transcribe", *map(str, arguments)]
+    root = str(Path(htrcompress.__file__).parents[1])
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, timeout=60, env=os.environ | {"PYTHONPATH": root}
+    )
+
+
+def test_a_folder_stands_for_its_images(images: Path) -> None:
+    assert [path.name for path in expand([images])] == ["a.JPG", "b.png", "c.tif"]
+    assert expand([images / "c.tif", images])[0] == images / "c.tif"
+    assert expand([Path("missing.png")]) == [Path("missing.png")]
+
+
+def test_nothing_to_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HtrError, match="no images to read"):
+        expand([])
+    with pytest.raises(HtrError, match=f"{tmp_path.name} holds no images"):
+        expand([tmp_path])
+
+
+def test_it_prints_paths_and_texts(images: Path, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = transcribe([images], tiny_onnx)
+    readings = htrcompress.load(tiny_onnx).read(sorted(images.glob("*.[pJt][!x]*")))
+    expected = [f"{path}\t{reading.text}" for path, reading in zip(expand([images]), readings, strict=True)]
+    assert capsys.readouterr().out.splitlines() == expected
+    assert max(map(len, expected)) > 80  # no wrapping
+    assert [(image.text, image.score) for image in result.images] == [(r.text, r.score) for r in readings]
+    assert result.exit_code == 0
+
+
+def test_an_unreadable_image_does_not_stop_the_others(images: Path, tiny_onnx: Path) -> None:
+    (images / "b.png").write_bytes(b"broken")
+    ran = run("images", "missing.png", "--model", tiny_onnx, folder=images.parent)
+    assert ran.returncode == 2
+    assert [line.split("\t")[0] for line in ran.stdout.splitlines()] == ["images/a.JPG", "images/c.tif"]
+    errors = ran.stderr.splitlines()
+    assert len(errors) == 2
+    assert "images/b.png" in errors[0]
+    assert errors[1] == "error: no image at missing.png"
+
+
+def test_json_is_the_last_line_on_stdout(images: Path, tiny_onnx: Path) -> None:
+    ran = run("images", "--model", tiny_onnx, "--json", folder=images.parent)
+    assert ran.returncode == 0
+    (line,) = ran.stdout.splitlines()
+    result = json.loads(line)
+    assert [image["path"] for image in result["images"]] == ["images/a.JPG", "images/b.png", "images/c.tif"]
+    assert [f"{image['path']}\t{image['text']}" for image in result["images"]] == ran.stderr.splitlines()
+
+
+def test_without_a_model_the_newest_run_is_taken(
+    images: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(images.parent)
+    with pytest.raises(HtrError, match="no run with a model"):
+        transcribe([images])
+    for name in ("student", "teacher"):
+        target = images.parent / "runs" / "1-distill" / f"{name}.safetensors"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny_model, target)
+    assert transcribe([images]).model.name == "student.safetensors"
+
+
+@pytest.mark.parametrize("arguments", [[], ["images", "--bogus", 1], ["images", "--model", "missing.onnx"]])
+def test_mistakes_end_with_status_2(images: Path, arguments: list[object]) -> None:
+    ran = run(*arguments, folder=images.parent)
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_it_starts_fast_and_small(images: Path, tiny_onnx: Path) -> None:
+    """A line of text within a second of processor time from the start, and within 300 MB."""
+    code = """if True:
+        import sys, htrcompress.transcribe as t
+        t.transcribe([t.Path(sys.argv[1])], t.Path(sys.argv[2]))
+        print(open("/proc/self/status").read(), file=sys.stderr)"""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("peak memory is read from /proc")
+    before, start = os.times(), time.perf_counter()
+    command = [sys.executable, "-c", code, str(images / "b.png"), str(tiny_onnx)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    assert min(spent, time.perf_counter() - start) < 1
+    peak = re.search(r"VmHWM:\s+(\d+)", ran.stderr)
+    assert peak
+    assert int(peak[1]) < 300_000
