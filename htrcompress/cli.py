@@ -55,37 +55,43 @@ def run_command(
 def _parse(
     function: Callable[..., Any], positional: str | None, argv: Sequence[str] | None
 ) -> tuple[dict[str, Any], bool]:
-    from jsonargparse import ArgumentParser, set_parsing_settings
+    from jsonargparse import ActionYesNo, ArgumentParser, set_parsing_settings
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    module = sys.modules[function.__module__].__spec__
-    name = module.name.removesuffix(".__main__") if module else function.__module__
-    parser = ArgumentParser(prog=f"python -m {name}", description=(function.__doc__ or "").strip().split("\n\n")[0])
+    hints, parameters = get_type_hints(function), signature(function).parameters
+    switches = [name for name in parameters if hints[name] is bool]
+    by_hand = {*switches, positional} if positional else set(switches)
+    summary = (function.__doc__ or "").strip().split("\n\n")[0]
+    parser = ArgumentParser(prog=_program(), description=summary)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")
-    parser.add_function_arguments(function, as_group=False, skip={positional} if positional else set())
+    parser.add_function_arguments(function, as_group=False, skip=by_hand)
+    help_of = _parameter_help(function)
+    for name in switches:
+        off_on = ActionYesNo(no_prefix="no-")
+        parser.add_argument(f"--{name}", action=off_on, default=parameters[name].default, help=help_of[name])
     if positional:
-        _add_positional(parser, function, positional)
+        many = get_origin(hints[positional]) is list
+        kinds = [kind for kind in get_args(hints[positional]) if kind is not type(None)] or [hints[positional]]
+        parser.add_argument(positional, nargs="+" if many else "?", type=kinds[0], help=help_of[positional])
     values = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
     as_json = values.pop("json")
     values.pop("config")
     if positional and values[positional] is None:
-        values[positional] = signature(function).parameters[positional].default
+        values[positional] = parameters[positional].default
     return values, as_json
 
 
-def _add_positional(parser: Any, function: Callable[..., Any], name: str) -> None:
-    hint = get_type_hints(function)[name]
-    many = get_origin(hint) is list
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)] or [hint]
-    parser.add_argument(name, nargs="+" if many else "?", type=kinds[0], help=_parameter_help(function, name))
+def _program() -> str:
+    """How the running command was called: `python -m htrcompress.train`, or the script's name."""
+    spec = sys.modules["__main__"].__spec__
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(sys.argv[0]).name
 
 
-def _parameter_help(function: Callable[..., Any], name: str) -> str:
+def _parameter_help(function: Callable[..., Any]) -> dict[str, str]:
     from docstring_parser import parse
 
-    described = {p.arg_name: p.description or "" for p in parse(function.__doc__ or "").params}
-    return described.get(name, "")
+    return {p.arg_name: p.description or "" for p in parse(function.__doc__ or "").params}
 
 
 def to_json(result: Any) -> str:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 GATE_GAIN = 1.85
 """1 / sqrt(E[sigmoid(g)²]) for g ~ N(0, 1): keeps unit variance through a gate."""
+SILU_GAIN = 1.68
+"""The same for SiLU: 1 / sqrt(E[silu(x)²])."""
 MASKED = -30_000.0
 """Added to attention scores of padding; finite in FP16, and exp() of it is zero."""
 
@@ -74,7 +76,24 @@ class GatedConv(nn.Module):
         # A strided 1×1 convolution would see a quarter of its input, and corrupts memory on the CPU in
         # channels-last with few channels (torch 2.13).
         seen = x if self.stride == (1, 1) else F.avg_pool2d(x, self.stride)
-        return self.value(x) * torch.sigmoid(self.gate(seen)) * (mask * GATE_GAIN)
+        gated = self.value(x) * torch.sigmoid(self.gate(seen))
+        return gated * (mask * GATE_GAIN).to(gated.dtype)  # under autocast the mask is FP32 and would spread
+
+
+class Stem(nn.Module):
+    """From ink to features at half the size; with one channel to look at, each output gates itself (SiLU).
+
+    `(B, 1, H, W), mask (B, 1, 1, W/2) -> (B, out, H/2, W/2)`, zero where the mask is.
+    """
+
+    def __init__(self, out: int):
+        super().__init__()
+        self.conv = StandardisedConv2d(1, out, 3, (2, 2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        # One channel leaves the memory layout open; settled here, no later layer has to convert it.
+        x = F.silu(self.conv(x).contiguous(memory_format=torch.channels_last))
+        return x * (mask * SILU_GAIN).to(x.dtype)
 
 
 class SqueezeExcite(nn.Module):
@@ -104,7 +123,7 @@ class GatedBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((1,), 0.2))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return x + self.scale * self.excite(self.conv(x, mask), mask)
+        return x + self.scale.to(x.dtype) * self.excite(self.conv(x, mask), mask)
 
 
 class LayerNorm(nn.LayerNorm):

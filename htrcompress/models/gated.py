@@ -18,6 +18,7 @@ from htrcompress.models.blocks import (
     LayerNorm,
     SequenceBlock,
     StandardisedConv2d,
+    Stem,
     column_mask,
     sinusoidal_positions,
 )
@@ -71,7 +72,7 @@ class GatedRecognizer(nn.Module):
         super().__init__()
         self.config = config
         c0, c1, c2, c3 = config.channels
-        self.stem = GatedConv(1, c0, (2, 2))
+        self.stem = Stem(c0)
         self.stages = nn.ModuleList(
             nn.ModuleList([GatedConv(before, after, stride), *(GatedBlock(after) for _ in range(blocks))])
             for before, after, stride, blocks in zip(

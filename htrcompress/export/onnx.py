@@ -1,0 +1,195 @@
+"""A model as one ONNX file: pixels in, decoded text out, weights and card inside.
+
+    pixels uint8 (batch, 1, height, width), widths int32 (batch,)
+        -> labels int32 (batch, T), lengths int32 (batch,), scores float32 (batch,)[, logits float32 (batch, T, C)]
+
+The file is checked against PyTorch before it is written. `python -m htrcompress.export` makes it.
+"""
+
+import ast
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from htrcompress import ctc
+from htrcompress.card import CARD_KEY, Card
+from htrcompress.errors import HtrError, missing_extra
+from htrcompress.export.graph import OUTPUTS, Deployable, deployable, sample
+from htrcompress.files import write_atomic
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 18
+"""Old enough for every runtime in use, and the one that PyTorch's exporter writes without a conversion."""
+TOLERANCE = {False: 1e-3, True: 3e-2}
+"""Allowed difference of logits from PyTorch, over the largest logit, by whether the graph is FP16."""
+
+
+def export_onnx(model: nn.Module, card: Card, path: Path, *, half: bool = False, logits: bool = False) -> None:
+    """Writes a model with its decode to one ONNX file, whole or not at all.
+
+    Args:
+        model: a network of this package.
+        card: its card; stored in `metadata_props` under `htrcompress`.
+        path: the file to write.
+        half: weights and activations in FP16, but for the FP32 islands (`precision.islands`).
+        logits: add the FP32 logits as the last output.
+
+    Raises:
+        HtrError: onnx is not installed, the graph does not compute what PyTorch does, or the disk is full.
+    """
+    module = deployable(model, torch.float16 if half else torch.float32)
+    graph = _trace(module, card.height)
+    _tidy(graph)
+    graph.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    check(graph, str(path))
+    _compare(graph, module, card, half, path)
+    if not logits:
+        del graph.graph.output[len(OUTPUTS) - 1]
+    write_atomic(path, graph.SerializeToString())
+
+
+def read_onnx(path: Path) -> "tuple[ModelProto, Card]":
+    """Reads an exported file and its card.
+
+    Raises:
+        HtrError: the file is missing, damaged, or was not written by this package.
+    """
+    from google.protobuf.message import DecodeError
+
+    onnx = _onnx()
+    if not path.is_file():
+        raise HtrError(f"no ONNX model at {path}")
+    try:
+        graph = onnx.load_model_from_string(path.read_bytes())
+    except (DecodeError, OSError) as error:
+        raise HtrError(f"{path} is damaged or not an ONNX file: {error}") from None
+    card = Card.from_json({p.key: p.value for p in graph.metadata_props}.get(CARD_KEY), str(path))
+    check(graph, str(path))
+    return graph, card
+
+
+def check(graph: "ModelProto", where: str) -> None:
+    """Raises HtrError unless the graph is valid ONNX."""
+    onnx = _onnx()
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise HtrError(f"{where} is not a valid ONNX graph: {str(error).splitlines()[0]}") from None
+
+
+def run(
+    graph: "ModelProto", pixels: np.ndarray, widths: np.ndarray, names: list[str] | None = None
+) -> list[np.ndarray]:
+    """Runs a graph in ONNX Runtime on the CPU.
+
+    Args:
+        graph: an exported graph.
+        pixels: uint8 (B, 1, H, W).
+        widths: int32 (B,).
+        names: the outputs to return; all of them by default.
+
+    Raises:
+        HtrError: ONNX Runtime is not installed or refuses the graph.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("onnxruntime", "cpu") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), options, ["CPUExecutionProvider"])
+        return session.run(None, {"pixels": pixels, "widths": widths})
+    except Exception as error:  # its exceptions have no common base class but this
+        raise HtrError(f"ONNX Runtime refuses the exported graph: {str(error).splitlines()[0]}") from None
+
+
+def _trace(module: Deployable, height: int) -> "ModelProto":
+    _onnx()
+    dynamic = torch.export.Dim.DYNAMIC
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            sample(height, 2, 93),
+            input_names=["pixels", "widths"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: dynamic, 3: dynamic}, {0: dynamic}),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # it is None only for an export straight to a file
+    return program.model_proto
+
+
+def _tidy(graph: "ModelProto") -> None:
+    """Names nodes after their module and axes after what they are, and drops notes that hold source paths."""
+    for number, node in enumerate(graph.graph.node):
+        notes = {p.key: p.value for p in node.metadata_props}
+        scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "['network', '']"))
+        module = "network" if scopes[-2].startswith("_") else scopes[-2] or "decode"
+        node.name = f"{module}/{node.op_type}_{number}"
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    inner = graph.graph
+    del inner.value_info[:]
+    del graph.metadata_props[:]
+    for value in (*inner.input, *inner.output, *inner.initializer, inner):
+        del value.metadata_props[:]
+    for value in (*inner.input, *inner.output):
+        shape = value.type.tensor_type.shape.dim
+        shape[0].dim_param = "batch"
+        if len(shape) > 1:
+            shape[-1 if value.name == "pixels" else 1].dim_param = "width" if value.name == "pixels" else "frames"
+
+
+def _compare(graph: "ModelProto", module: Deployable, card: Card, half: bool, path: Path) -> None:
+    """Raises HtrError unless the graph's logits are PyTorch's and its labels are what the oracle reads in them."""
+    for batch, width in ((1, 1), (3, 61), (2, 4 * card.stride)):
+        pixels, widths = sample(card.height, batch, width)
+        with torch.inference_mode():
+            expected = module(pixels, widths)[-1].numpy()
+        labels, lengths, scores, logits = run(graph, pixels.numpy(), widths.numpy())
+        frames = -(-widths.numpy() // card.stride)
+        valid = np.arange(logits.shape[1]) < frames[:, None]
+        limit = TOLERANCE[half] * max(1.0, float(np.abs(expected[valid]).max()))
+        difference = float(np.abs(logits - expected)[valid].max())
+        if not difference <= limit:
+            raise HtrError(f"{path.name} is not written: its logits differ from PyTorch's by {difference:.2g}")
+        oracle = ctc.greedy(logits, frames)
+        same = np.array_equal(labels, oracle[0]) and np.array_equal(lengths, oracle[1])
+        if not same or not np.allclose(scores, oracle[2], atol=1e-4):
+            raise HtrError(f"{path.name} is not written: the decode in its graph does not read what the oracle reads")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the exporter's progress notes; its errors are exceptions and pass."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _onnx():  # type: ignore[no-untyped-def]
+    """The onnx package, checked to be there together with what PyTorch's exporter needs."""
+    try:
+        import onnx
+        import onnx.shape_inference
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise missing_extra(error.name or "onnx", "train") from None
+    return onnx

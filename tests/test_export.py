@@ -1,0 +1,228 @@
+"""Exports compute what PyTorch computes, read a line the same in any batch, and are as half as they say."""
+
+import copy
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import ModelProto, TensorProto, helper
+from torch import nn
+
+from htrcompress.artifact import save_model
+from htrcompress.card import Card
+from htrcompress.errors import HtrError
+from htrcompress.export import command
+from htrcompress.export import onnx as exporter
+from htrcompress.export.graph import deployable, sample
+from htrcompress.export.onnx import export_onnx, read_onnx, run
+from htrcompress.export.precision import half_share, islands, largest_activation, require_half
+from htrcompress.models import architecture
+from htrcompress.models.gated import GatedConfig, GatedRecognizer
+
+CHARSET = tuple(" abcdefghij")
+HEIGHT = 16
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    """A very small network whose gains, biases and norms are not those of a fresh one."""
+    torch.manual_seed(1)
+    config = GatedConfig(HEIGHT, (4, 8, 8, 12), (1, 1, 0), dim=24, layers=1, heads=2)
+    network = GatedRecognizer(config, len(CHARSET) + 1).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+        network.head.weight *= 2  # far from ties, so that labels can be compared
+    return network
+
+
+@pytest.fixture(scope="module")
+def card(model: nn.Module) -> Card:
+    sizes = {k: list(v) if isinstance(v, tuple) else v for k, v in architecture(model).items()}
+    return Card("small", sizes, CHARSET, height=HEIGHT, stride=4, max_width=800)
+
+
+@pytest.fixture(scope="module")
+def full(model: nn.Module, card: Card, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    export_onnx(model, card, path, logits=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half(model: nn.Module, card: Card, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "model.fp16.onnx"
+    export_onnx(model, card, path, half=True)
+    return path
+
+
+def test_onnx_computes_what_pytorch_computes(model: nn.Module, full: Path) -> None:
+    graph, _ = read_onnx(full)
+    module = deployable(model)
+    for batch, width in ((1, 1), (1, 7), (5, 130), (3, 260)):
+        pixels, widths = sample(HEIGHT, batch, width)
+        with torch.inference_mode():
+            logits, frames = model(pixels, widths)  # not folded
+            labels, lengths, scores, _ = module(pixels, widths)
+        found = run(graph, pixels.numpy(), widths.numpy())
+        valid = np.arange(logits.shape[1]) < frames.numpy()[:, None]
+        np.testing.assert_allclose(found[3][valid], logits.numpy()[valid], atol=1e-4)
+        np.testing.assert_array_equal(found[0], labels.numpy())
+        np.testing.assert_array_equal(found[1], lengths.numpy())
+        np.testing.assert_allclose(found[2], scores.numpy(), atol=1e-4)
+
+
+def test_a_line_reads_the_same_alone_and_beside_longer_lines(model: nn.Module, full: Path) -> None:
+    graph, _ = read_onnx(full)
+    module = deployable(model)
+
+    def by_torch(pixels: torch.Tensor, widths: torch.Tensor) -> list[np.ndarray]:
+        with torch.inference_mode():
+            return [output.numpy() for output in module(pixels, widths)]
+
+    for forward in (by_torch, lambda pixels, widths: run(graph, pixels.numpy(), widths.numpy())):
+        for width in range(41, 49):  # every residue modulo the stride, twice
+            pixels, widths = sample(HEIGHT, 3, 111)
+            widths[1] = width
+            together, alone = forward(pixels, widths), forward(pixels[1:2, ..., :width], widths[1:2])
+            frames = alone[0].shape[1]
+            assert frames == -(-width // 4)
+            np.testing.assert_allclose(together[3][1, :frames], alone[3][0], atol=1e-4)
+            assert together[0][1, : together[1][1]].tolist() == alone[0][0, : alone[1][0]].tolist()
+
+
+def test_the_card_travels_and_nothing_of_this_machine_does(full: Path, half: Path, card: Card) -> None:
+    for path in (full, half):
+        graph, found = read_onnx(path)
+        assert found == card
+        assert b".py" not in graph.SerializeToString()
+        assert not any(weight.external_data for weight in graph.graph.initializer)
+        axes = [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.graph.input]
+        assert axes == [["batch", 1, HEIGHT, "width"], ["batch"]]
+    assert [output.name for output in read_onnx(half)[0].graph.output] == ["labels", "lengths", "scores"]
+
+
+def test_fp16_is_proven_and_its_islands_are_named(full: Path, half: Path) -> None:
+    graph, _ = read_onnx(half)
+    assert half_share(graph) >= 0.99
+    assert half_share(read_onnx(full)[0]) == 0
+    weights = [w for w in graph.graph.initializer if np.prod(w.dims) > 64]
+    assert {w.data_type for w in weights} == {TensorProto.FLOAT16}
+    kinds = [island.kind for island in islands(graph)]
+    counts = {kind: kinds.count(kind) for kind in kinds}
+    assert counts == {
+        "grey levels": 1,
+        "masked mean": 2,
+        "norm": 5,
+        "positions": 1,
+        "attention mask": 1,
+        "softmax": 1,
+        "decode and score": 1,
+    }
+
+
+def test_a_graph_with_an_fp32_convolution_is_not_fp16(half: Path) -> None:
+    graph = with_fp32_convolution(read_onnx(half)[0])
+    onnx.checker.check_model(graph, full_check=True)
+    with pytest.raises(HtrError, match=r"not FP16: only .* of its multiplications"):
+        require_half(half_share(graph), "the graph")
+
+
+def with_fp32_convolution(graph: ModelProto) -> ModelProto:
+    """The FP16 graph with the convolution that has the most weights computed in FP32."""
+    sizes = {weight.name: int(np.prod(weight.dims)) for weight in graph.graph.initializer}
+    nodes = list(graph.graph.node)
+    conv = max((n for n in nodes if n.op_type == "Conv"), key=lambda n: sizes[n.input[1]])
+    at, output = nodes.index(conv), conv.output[0]
+    casts = [helper.make_node("Cast", [n], [f"{n}_{i}_fp32"], to=TensorProto.FLOAT) for i, n in enumerate(conv.input)]
+    for i, cast in enumerate(casts):
+        conv.input[i] = cast.output[0]
+    conv.output[0] = f"{output}_fp32"
+    back = helper.make_node("Cast", [conv.output[0]], [output], to=TensorProto.FLOAT16)
+    del graph.graph.node[:]
+    graph.graph.node.extend([*nodes[:at], *casts, conv, back, *nodes[at + 1 :]])
+    return graph
+
+
+def test_activations_that_half_precision_cannot_hold_are_refused(model: nn.Module) -> None:
+    lines = [sample(HEIGHT, 2, 60)]
+    assert 0.5 < largest_activation(model, lines) < 1000
+    large = GatedRecognizer(model.config, len(CHARSET) + 1)  # type: ignore[arg-type]
+    with torch.no_grad():
+        large.sequence[0].pointwise.weight *= 1e6  # type: ignore[index,union-attr,operator]
+    with pytest.raises(HtrError, match="pointwise reaches"):
+        largest_activation(large, lines)
+    with pytest.raises(HtrError, match="no lines"):
+        largest_activation(model, [])
+
+
+def test_half_precision_reads_what_fp32_reads(model: nn.Module) -> None:
+    pixels, widths = sample(HEIGHT, 4, 200)
+    with torch.inference_mode():
+        expected = deployable(model)(pixels, widths)
+        found = deployable(model, torch.float16)(pixels, widths)
+    frames = (widths + 3) // 4
+    for row, count in enumerate(frames.tolist()):
+        assert (found[3] - expected[3])[row, :count].abs().max() < 0.05 * expected[3].abs().max()
+
+
+def test_damaged_and_foreign_files_are_refused(full: Path, card: Card, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(full.read_bytes()[:-500])
+    foreign = onnx.load(full)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    (tmp_path / "text.onnx").write_text("not a graph")
+    for name in ("cut", "foreign", "text", "missing"):
+        with pytest.raises(HtrError, match=name):
+            read_onnx(tmp_path / f"{name}.onnx")
+
+
+def test_a_graph_that_differs_from_pytorch_is_not_written(
+    model: nn.Module, card: Card, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, _ = read_onnx(full)
+    monkeypatch.setattr(exporter, "_trace", lambda module, height: graph)
+    with pytest.raises(HtrError, match="not written: the decode"):
+        export_onnx(model, dataclasses.replace(card, stride=8), tmp_path / "model.onnx")
+    other = copy.deepcopy(model)
+    torch.nn.init.zeros_(other.head.bias)  # type: ignore[union-attr,arg-type]
+    with pytest.raises(HtrError, match="not written: its logits differ"):
+        export_onnx(other, card, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_fills_a_folder_or_leaves_none(
+    model: nn.Module, card: Card, full: Path, half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(tmp_path / "student.safetensors", model, card)
+    folder = tmp_path / "export" / "student"
+
+    def copied(model: nn.Module, card: Card, path: Path, *, half: bool, logits: bool) -> None:
+        shutil.copy(files[half], path)
+
+    files = {False: full, True: half}
+    monkeypatch.setattr(command, "export_onnx", copied)
+    monkeypatch.setattr(command, "_lines", lambda card: (iter([sample(HEIGHT, 2, 90)]), "measured on noise"))
+    files[True] = full  # an FP16 export that is not FP16
+    with pytest.raises(HtrError, match=r"model\.fp16\.onnx is not FP16"):
+        command.export(tmp_path, fp16=True)
+    assert not list((tmp_path / "export").iterdir())
+
+    files[True] = half
+    result = command.export(tmp_path, fp16=True)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["card.json", "labels.txt", "model.fp16.onnx", "model.onnx"]
+    assert [file.precision for file in result.files] == ["fp32", "fp16"]
+    assert result.files[1].half_share >= 0.99 and result.activations["student"] > 0
+    assert (folder / "labels.txt").read_text().split("\n") == ["<blank>", *CHARSET, ""]
+    assert Card.from_json((folder / "card.json").read_text(), "card.json") == card
+
+    (folder / "mine.txt").touch()
+    command.export(tmp_path / "student.safetensors")  # the same folder, now without FP16
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "labels.txt", "mine.txt", "model.onnx"]
+    assert [path.name for path in folder.parent.iterdir()] == ["student"]
