@@ -60,7 +60,7 @@ def _parse(
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     hints, parameters = get_type_hints(function), signature(function).parameters
     switches = [name for name in parameters if hints[name] is bool]
-    by_hand = {*switches, positional} if positional else set(switches)
+    by_hand: set[str | int] = {*switches, positional} if positional else set(switches)
     summary = (function.__doc__ or "").strip().split("\n\n")[0]
     parser = ArgumentParser(prog=_program(), description=summary)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")

@@ -15,10 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from htrcompress import metrics, runs
-from htrcompress.card import Card
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
-from htrcompress.data.open import SYNTHETIC, open_dataset
+from htrcompress.data.open import default_data, open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 from htrcompress.runtime import Reading, load
@@ -151,18 +150,6 @@ def evaluate(
         confusions=metrics.confusions(references, texts),
         groups=_groups(lines, score),
     )
-
-
-def default_data(card: Card) -> str:
-    """The data that the model was trained on, if it is still there.
-
-    Raises:
-        HtrError: the card names none, or it is elsewhere.
-    """
-    for source in (card.data.get("path"), card.data.get("name")):
-        if source == SYNTHETIC or (isinstance(source, str) and Path(source).is_dir()):
-            return source
-    raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")
 
 
 def _groups(lines: list[Line], score: metrics.Score) -> list[GroupScore]:

@@ -25,10 +25,10 @@ class TrainConfig:
     """Optimiser steps; instead of --train.epochs."""
     epochs: float | None = None
     """Passes over the training lines; instead of --train.steps. 60, or 8 for a tiny preset, if neither is given."""
-    batch: int = 16
-    """Lines a step, over all processes."""
-    lr: float = 1.5e-3
-    """Peak learning rate of AdamW."""
+    batch: int = 0
+    """Lines a step, over all processes; 0 is 16, or 32 for a tiny preset."""
+    lr: float = 0.0
+    """Peak learning rate of AdamW; 0 is 0.0015, or 0.003 for a tiny preset."""
     warmup: int = 200
     """Steps over which the learning rate rises; then it falls along a cosine."""
     weight_decay: float = 0.02
@@ -49,24 +49,26 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise HtrError("give --train.steps or --train.epochs, not both")
-        for name in ("steps", "epochs", "batch", "lr", "clip", "valid_every"):
+        for name in ("steps", "epochs", "clip", "valid_every"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise HtrError(f"--train.{name} must be positive, not {value}")
+        for name in ("batch", "lr", "warmup", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise HtrError(f"--train.{name} must not be negative, and is {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise HtrError(f"--train.ema must be from 0 to below 1, not {self.ema}")
-        if self.warmup < 0 or self.weight_decay < 0:
-            raise HtrError("--train.warmup and --train.weight_decay must not be negative")
 
     def total_steps(self, batches: int) -> int:
         """Optimiser steps of a run whose epoch has so many batches."""
         return self.steps or max(1, round((self.epochs or 1) * batches))
 
     def filled(self, model: str) -> "TrainConfig":
-        """With a length: that of the config, or what suits the preset."""
-        if self.steps or self.epochs:
-            return self
-        return replace(self, epochs=TINY_EPOCHS if model.startswith("tiny") else EPOCHS)
+        """The config with what the user left open set to what suits the preset."""
+        tiny = model.startswith("tiny")
+        epochs = self.epochs or (None if self.steps else TINY_EPOCHS if tiny else EPOCHS)
+        batch, lr = (32, 3e-3) if tiny else (16, 1.5e-3)
+        return replace(self, epochs=epochs, batch=self.batch or batch, lr=self.lr or lr)
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate at a step."""

@@ -20,7 +20,7 @@ from htrcompress.artifact import load_card, load_model, save_model
 from htrcompress.charset import clean_text
 from htrcompress.cli import to_json
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.open import open_dataset
+from htrcompress.data.open import default_data, open_dataset
 from htrcompress.evaluate import evaluate
 
 WIDTHS = range(60, 72)
@@ -165,7 +165,7 @@ def test_the_data_of_the_card_is_the_default(data: Path, tiny_model: Path, tmp_p
     for source in ({"path": str(data)}, {"name": str(data)}, {"path": "gone", "name": str(data)}):
         save_model(tmp_path / "a.safetensors", model, replace(card, data=source))
         assert evaluate(tmp_path / "a.safetensors").lines == len(WIDTHS)
-    assert command.default_data(replace(load_card(tiny_model), data={"path": "synthetic"})) == "synthetic"
+    assert default_data(replace(load_card(tiny_model), data={"path": "synthetic"})) == "synthetic"
 
 
 def test_a_split_that_is_not_there_is_named(data: Path, tiny_onnx: Path) -> None:

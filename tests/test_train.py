@@ -140,9 +140,9 @@ def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path
         train_network(model="student", resume=whole)
     with pytest.raises(HtrError, match="no run in this folder"):
         train_network(resume=tmp_path)
-    with pytest.raises(HtrError, match=r"train\.lr was 0.0015 and is 0.1"):
+    with pytest.raises(HtrError, match=r"train\.lr was 0.003 and is 0.1"):
         (tmp_path / "run").mkdir()
-        config = (whole / "config.yaml").read_text().replace("lr: 0.0015", "lr: 0.1")
+        config = (whole / "config.yaml").read_text().replace("lr: 0.0", "lr: 0.1")
         (tmp_path / "run/config.yaml").write_text(config)
         (tmp_path / "run/tiny-student").symlink_to(whole / "tiny-student")
         train_network(resume=tmp_path / "run")
@@ -180,7 +180,7 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
     ("options", "message"),
     [
         ({"steps": 3, "epochs": 2}, "--train.steps or --train.epochs, not both"),
-        ({"batch": 0}, "--train.batch must be positive"),
+        ({"batch": -1}, "--train.batch must not be negative"),
         ({"ema": 1}, "--train.ema"),
     ],
 )

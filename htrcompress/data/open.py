@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from htrcompress.card import Card
 from htrcompress.data.lines import Dataset
 from htrcompress.data.tsv import open_tsv, split_files
 from htrcompress.errors import HtrError
@@ -25,3 +26,15 @@ def open_dataset(source: str) -> Dataset:
     if split_files(root):
         return open_tsv(root)
     raise HtrError(f"--data {source}: no train.tsv, valid.tsv or test.tsv in this folder")
+
+
+def default_data(card: Card) -> str:
+    """The data that the model was trained on, if it is still there.
+
+    Raises:
+        HtrError: the card names none, or it is elsewhere.
+    """
+    for source in (card.data.get("path"), card.data.get("name")):
+        if source == SYNTHETIC or (isinstance(source, str) and Path(source).is_dir()):
+            return source
+    raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")

@@ -22,9 +22,8 @@ from htrcompress.card import Card
 from htrcompress.cli import console
 from htrcompress.data.batches import by_width, pad
 from htrcompress.data.lines import Line
-from htrcompress.data.open import SYNTHETIC, open_dataset
+from htrcompress.data.open import SYNTHETIC, default_data, open_dataset
 from htrcompress.errors import HtrError
-from htrcompress.evaluate import default_data
 from htrcompress.export.onnx import export_onnx, read_onnx
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.export.tensorrt import Choice, Profile, build_engine, find_runtime

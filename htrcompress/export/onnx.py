@@ -86,16 +86,13 @@ def check(graph: "ModelProto", where: str) -> None:
         raise HtrError(f"{where} is not a valid ONNX graph: {str(error).splitlines()[0]}") from None
 
 
-def run(
-    graph: "ModelProto", pixels: np.ndarray, widths: np.ndarray, names: list[str] | None = None
-) -> list[np.ndarray]:
+def run(graph: "ModelProto", pixels: np.ndarray, widths: np.ndarray) -> list[np.ndarray]:
     """Runs a graph in ONNX Runtime on the CPU.
 
     Args:
         graph: an exported graph.
         pixels: uint8 (B, 1, H, W).
         widths: int32 (B,).
-        names: the outputs to return; all of them by default.
 
     Raises:
         HtrError: ONNX Runtime is not installed or refuses the graph.

@@ -1,0 +1,176 @@
+"""What a benchmark finds out about each artefact, in the shape that its JSON document has."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.splits import SplitScore
+from benchmarks.systems import PYTORCH, Size, System, is_teacher
+from benchmarks.timing import Latency, Spread, Timing
+from htrcompress.metrics import Score, paired_interval
+
+MEASURED, NOT_EXECUTED, RANDOM = "measured", "built, not executed", "random weights"
+PAIRS = (("student", "control"), ("student", "teacher"))
+"""The models whose error rates are compared line by line."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artefact in one runtime. What was not measured is None.
+
+    Attributes:
+        model: the role in the run.
+        runtime: what runs it.
+        file: the artefact, relative to the run.
+        precision: type of the weights in the file.
+        arithmetic: type that convolutions and matrix products are computed in.
+        parameters: trained numbers.
+        size_bytes: of the file.
+        gflop_per_line: for the line of median width, two operations a multiply-add.
+        cer, cer_interval, wer, wer_interval: error rates on the first split, fractions.
+        splits: error rates on every split.
+        lines_per_second: grey pixels to text, over the rounds.
+        latency_ms: the same for one line alone.
+        peak_memory_mib: resident memory of a process that does nothing else.
+        speedup_over_teacher: against the teacher in the same runtime and precision, median of the rounds' ratios.
+        speedup_over_pytorch: against the same model in PyTorch, likewise.
+        status: `measured`, `random weights`, or `built, not executed`.
+    """
+
+    model: str
+    runtime: str
+    file: str
+    precision: str
+    arithmetic: str
+    parameters: int
+    size_bytes: int
+    gflop_per_line: float
+    cer: float | None = None
+    cer_interval: tuple[float, float] | None = None
+    wer: float | None = None
+    wer_interval: tuple[float, float] | None = None
+    splits: dict[str, SplitScore] | None = None
+    lines_per_second: Spread | None = None
+    latency_ms: Latency | None = None
+    peak_memory_mib: float | None = None
+    speedup_over_teacher: float | None = None
+    speedup_over_pytorch: float | None = None
+    status: str = NOT_EXECUTED
+
+    @property
+    def label(self) -> str:
+        """The runtime as tables call it."""
+        return f"{self.runtime}, {self.precision} file" if self.precision != "FP32" else self.runtime
+
+
+@dataclass(frozen=True)
+class Difference:
+    """CER of `one` minus CER of `other` on the same lines, both in PyTorch, with its 95 % paired-bootstrap interval."""
+
+    split: str
+    one: str
+    other: str
+    difference: float
+    interval: tuple[float, float]
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"CER on {self.split}: {self.one} minus {self.other} {100 * self.difference:+.2f} points "
+            f"(95 %: {100 * low:+.2f} to {100 * high:+.2f}, paired bootstrap over lines)"
+        )
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What `benchmarks/run.py` measured.
+
+    Attributes:
+        command, date: how and when.
+        run: the run folder, or the presets.
+        data: the dataset.
+        splits: lines and hash of every split that was read.
+        machine: processor, cores, system, allocator, versions.
+        settings: batch, threads, rounds, what was timed.
+        decode_ms_per_line: reading one image file, not part of the speeds; None where lines are not files.
+        rows: one for each artefact.
+        differences: paired comparisons of error rates.
+        groups: split to CER of every model by group.
+    """
+
+    command: str
+    date: str
+    run: str
+    data: str
+    splits: dict[str, dict[str, Any]]
+    machine: dict[str, Any]
+    settings: dict[str, Any]
+    decode_ms_per_line: float | None
+    rows: list[Row]
+    differences: list[Difference]
+    groups: dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was measured, by artefact.
+
+    Attributes:
+        sizes: by model.
+        splits: by artefact and split; empty for random weights.
+        timings, peaks: by artefact; those that cannot be executed have none.
+    """
+
+    sizes: dict[str, Size]
+    splits: dict[Path, dict[str, SplitScore]]
+    timings: dict[Path, Timing]
+    peaks: dict[Path, float | None]
+
+
+def make_rows(systems: list[System], found: Findings, folder: Path) -> list[Row]:
+    """One row for each system; files are named relative to `folder`."""
+    teacher = next((s.model for s in systems if is_teacher(s.model)), "")
+    timing_of = {(s.model, s.runtime, s.precision): found.timings.get(s.file) for s in systems}
+    rows = []
+    for system in systems:
+        size, timing, splits = found.sizes[system.model], found.timings.get(system.file), found.splits.get(system.file)
+        row = Row(
+            model=system.model,
+            runtime=system.runtime,
+            file=system.file.relative_to(folder).as_posix(),
+            precision=system.precision,
+            arithmetic=system.arithmetic,
+            parameters=size.parameters,
+            size_bytes=system.file.stat().st_size,
+            gflop_per_line=size.gflop,
+        )
+        if timing:
+            row = replace(
+                row,
+                lines_per_second=timing.lines_per_second,
+                latency_ms=timing.latency_ms,
+                peak_memory_mib=found.peaks[system.file],
+                speedup_over_teacher=_speedup(timing, timing_of.get((teacher, system.runtime, system.precision))),
+                speedup_over_pytorch=_speedup(timing, timing_of[system.model, PYTORCH, "FP32"]),
+                status=RANDOM,
+            )
+        if splits:
+            first = next(iter(splits.values()))
+            row = replace(row, cer=first.cer, cer_interval=first.cer_interval, splits=splits, status=MEASURED)
+            row = replace(row, wer=first.wer, wer_interval=first.wer_interval)
+        rows.append(row)
+    return rows
+
+
+def _speedup(timing: Timing, reference: Timing | None) -> float | None:
+    return timing.speedup_over(reference) if reference else None
+
+
+def differences(split: str, scores: dict[str, Score]) -> list[Difference]:
+    """The paired comparisons that the models of a run allow."""
+    found = []
+    for one, other in PAIRS:
+        if one in scores and other in scores:
+            value, low, high = paired_interval(scores[one], scores[other])
+            found.append(Difference(split, one, other, value, (low, high)))
+    return found

@@ -1,0 +1,125 @@
+"""The lines that the systems read: decoded and scaled once for all of them, and how well they were read."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.timing import evenly
+from htrcompress import metrics
+from htrcompress.card import Card
+from htrcompress.data.lines import Dataset
+from htrcompress.errors import HtrError
+from htrcompress.evaluate import GROUPS
+from htrcompress.image import normalise
+from htrcompress.runtime import Recognizer
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SplitScore:
+    """Error rates of one system on one split, fractions, with 95 % bootstrap intervals over lines.
+
+    Attributes:
+        cer, cer_interval: character error rate.
+        wer, wer_interval: word error rate.
+        failed: lines whose image cannot be read or is too wide; they count as read as nothing.
+        differs: lines that the same model reads differently in PyTorch.
+    """
+
+    cer: float
+    cer_interval: tuple[float, float]
+    wer: float
+    wer_interval: tuple[float, float]
+    failed: int
+    differs: int
+
+
+class Split:
+    """The lines of one split.
+
+    Attributes:
+        name: of the split.
+        lines: in the dataset's order.
+        hash: identity of their ids and texts.
+    """
+
+    def __init__(self, dataset: Dataset, name: str):
+        self.name, self.lines, self.hash = name, dataset.split(name), dataset.identity(name)
+        self._scaled: dict[tuple[int, int], list[Pixels | None]] = {}
+
+    def scaled(self, card: Card) -> list[Pixels | None]:
+        """Every line as a model sees it, uint8 (height, w); None for what it cannot read.
+
+        Raises:
+            HtrError: it can read none of them.
+        """
+        key = (card.height, card.max_width)
+        if key not in self._scaled:
+            images: list[Pixels | None] = []
+            errors = []
+            for line in self.lines:
+                try:
+                    images.append(normalise(line.pixels(), *key, line.id))
+                except HtrError as error:
+                    images.append(None)
+                    errors.append(error)
+            if len(errors) == len(images):
+                raise HtrError(f"no line of {self.name} can be read; the first: {errors[0]}")
+            self._scaled[key] = images
+        return self._scaled[key]
+
+    def median_line(self, card: Card) -> Pixels:
+        """The line of median width as the model sees it."""
+        readable = sorted((i for i in self.scaled(card) if i is not None), key=lambda image: image.shape[1])
+        return readable[len(readable) // 2]
+
+    def sample(self, cards: list[Card], count: int) -> tuple[list[Pixels], float | None]:
+        """Lines to time, spread over the split, that all models can read.
+
+        Returns:
+            Grey arrays at their own size, and the milliseconds that decoding one image file took; None where
+            the lines are not files.
+        """
+        readable = [i for i in range(len(self.lines)) if all(self.scaled(card)[i] is not None for card in cards)]
+        if not readable:
+            raise HtrError(f"no line of {self.name} can be read by every model")
+        chosen = [self.lines[i] for i in evenly(readable, count)]
+        start = time.perf_counter()
+        greys = [line.pixels() for line in chosen]
+        milliseconds = 1000 * (time.perf_counter() - start) / len(chosen)
+        return greys, milliseconds if all(isinstance(line.image, Path) for line in chosen) else None
+
+    def read(self, recognizer: Recognizer, batch: int) -> list[str]:
+        """The text of every line, "" for one that the model cannot read."""
+        images = self.scaled(recognizer.card)
+        texts = iter(recognizer.read((image for image in images if image is not None), batch))
+        return ["" if image is None else next(texts).text for image in images]
+
+    def compare(self, readings: list[str]) -> metrics.Score:
+        """The errors in readings of all lines."""
+        return metrics.score([line.text for line in self.lines], readings)
+
+    def rates(self, card: Card, score: metrics.Score, differs: int) -> SplitScore:
+        """The error rates of a system."""
+        failed = sum(image is None for image in self.scaled(card))
+        return SplitScore(score.cer, score.interval(), score.wer, score.interval(words=True), failed, differs)
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the lines have groups, such as fonts, and few enough for a table."""
+        return len({line.group for line in self.lines}) in GROUPS
+
+    def groups(self, scores: dict[str, metrics.Score]) -> list[dict[str, Any]]:
+        """CER of every model by group."""
+        of_line = np.array([line.group for line in self.lines])
+        rows = []
+        for name in sorted(set(of_line.tolist())):
+            chosen = of_line == name
+            cers = {m: metrics.ratio(s.edits[chosen], s.lengths[chosen]) for m, s in scores.items()}
+            rows.append({"group": name, "lines": int(chosen.sum()), "cer": cers})
+        return rows

@@ -1,0 +1,104 @@
+"""Timing several systems so that their ratios hold on a machine that others use too.
+
+The rounds are interleaved (A B C A B C ...), so a slow minute slows all of them, and a speed-up is the median
+of the ratios within each round. The first round warms up and is not counted.
+"""
+
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+SINGLES = 24
+"""Lines that are read one by one in every round, for the latency."""
+
+
+class Reader(Protocol):
+    """What is timed: `htrcompress.runtime.Recognizer`."""
+
+    def read(self, images: Iterable[Any], batch_size: int = 32) -> Sequence[Any]:
+        """Reads the lines."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, minimum and maximum over the rounds."""
+
+    median: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds for one line alone: the median and what 95 % of the readings stay below."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one system took.
+
+    Attributes:
+        lines: lines read in a round.
+        rounds: seconds for all of them, a value a round.
+        singles: seconds for one line at batch 1, a value a reading.
+    """
+
+    lines: int
+    rounds: list[float]
+    singles: list[float]
+
+    @property
+    def lines_per_second(self) -> Spread:
+        """Speed over the rounds."""
+        speeds = [self.lines / seconds for seconds in self.rounds]
+        return Spread(statistics.median(speeds), min(speeds), max(speeds))
+
+    @property
+    def latency_ms(self) -> Latency:
+        """Time for one line at batch 1."""
+        p50, p95 = np.percentile(self.singles, (50, 95))
+        return Latency(1000 * float(p50), 1000 * float(p95))
+
+    def speedup_over(self, other: "Timing") -> float:
+        """How many times faster than `other`: the median of the rounds' ratios."""
+        return statistics.median(theirs / ours for theirs, ours in zip(other.rounds, self.rounds, strict=True))
+
+
+def measure(readers: Sequence[Reader], pictures: Sequence[Any], batch: int, rounds: int) -> list[Timing]:
+    """Times every reader on the same pictures, round by round in turn.
+
+    Args:
+        readers: the systems.
+        pictures: what they read; all in batches, and `SINGLES` of them also one by one.
+        batch: lines in a batch.
+        rounds: counted rounds; one more comes first, to warm up.
+    """
+    timings = [Timing(len(pictures), [], []) for _ in readers]
+    singles = evenly(pictures, SINGLES)
+    for number in range(rounds + 1):
+        for reader, timing in zip(readers, timings, strict=True):
+            seconds = _seconds(reader, pictures, batch)
+            alone = [_seconds(reader, [picture], 1) for picture in singles]
+            if number > 0:
+                timing.rounds.append(seconds)
+                timing.singles.extend(alone)
+    return timings
+
+
+def evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of the items, spread evenly over all of them."""
+    count = min(count, len(items))
+    return [items[place * len(items) // count] for place in range(count)]
+
+
+def _seconds(reader: Reader, pictures: Sequence[Any], batch: int) -> float:
+    start = time.perf_counter()
+    reader.read(pictures, batch)
+    return time.perf_counter() - start

@@ -1,0 +1,74 @@
+"""The README's commands, run in their order on a handful of lines; only sizes and steps are cut down."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from htrcompress.data.synthetic import open_synthetic
+
+ROOT = Path(__file__).parent.parent
+SHORTER = {
+    "htrcompress.train": ["--model", "tiny-teacher", "--train.steps", "2", "--train.batch", "4"],
+    "htrcompress.distill": ["--model", "tiny-student", "--train.steps", "2", "--train.batch", "4", "--no-control"],
+    "benchmarks/run.py": ["--rounds", "1"],
+}
+
+
+def blocks() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(block: str) -> list[list[str]]:
+    return [shlex.split(line, comments=True)[1:] for line in block.splitlines() if line.startswith("python ")]
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    if arguments[0] != "-m":
+        arguments = [str(ROOT / arguments[0]), *arguments[1:]]
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, f"{shlex.join(arguments)}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_chain_runs_as_written(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.mkdir()
+    for split, some in open_synthetic({"train": 8, "valid": 4, "test": 4}).splits.items():
+        rows = []
+        for number, line in enumerate(some):
+            Image.fromarray(line.pixels()).save(lines / f"{split}-{number}.png")
+            rows.append(f"{split}-{number}.png\t{line.text}\n")
+        (lines / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+    (tmp_path / "page1").mkdir()
+    Image.open(lines / "test-0.png").save(tmp_path / "page1/0.png")
+    [chain] = [block for block in blocks() if "--data lines/" in block]
+    for arguments in commands(chain):
+        name = arguments[1] if arguments[0] == "-m" else arguments[0]
+        arguments = [str(tmp_path / "page1/0.png") if a == "page1/*.png" else a for a in arguments]
+        output = run([*arguments, *SHORTER.get(name, [])], tmp_path)
+        if name == "benchmarks/run.py":
+            assert json.loads(output.splitlines()[-1])["rows"]
+    assert (tmp_path / "runs/mine/export/student/model.fp16.engine").is_file()
+
+
+def test_the_demo_and_the_test_commands_exist(tmp_path: Path) -> None:
+    [demo] = [block for block in blocks() if block.startswith("python -m htrcompress.distill\n")]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for arguments in commands(demo):
+        assert f"$(RUN) {shlex.join(arguments)}" in makefile
+        run([*arguments, "--help"], tmp_path)
+    assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+def test_the_tree_names_what_is_there() -> None:
+    [tree] = [block for block in blocks() if block.startswith("htrcompress/ ")]
+    for name in set(re.findall(r"\b[a-z_]+\.py\b", tree)):
+        assert list((ROOT / "htrcompress").rglob(name)) or (ROOT / "benchmarks" / name).is_file(), name
+    for folder in re.findall(r"^(\w+)/", tree, re.MULTILINE):
+        assert (ROOT / folder).is_dir()
