@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from htrcompress.data.fonts import STROKE_FONTS, characters
 from htrcompress.charset import clean_text
+from htrcompress.data.fonts import STROKE_FONTS, characters
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.sentences import CHARSET, LONGEST, SHORTEST, WORD, is_held_out
 from htrcompress.data.synthetic import FONTS, SIZES, TRAIN_FONTS, Scan, open_synthetic, place_ink

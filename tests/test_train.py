@@ -158,7 +158,7 @@ def test_a_changed_dataset_is_refused_on_resume(lines: str, tmp_path: Path) -> N
     train_network(str(root), "tiny-student", out=tmp_path / "run", train=SHORT)
     rows = (root / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
     (root / "train.tsv").write_text("".join(rows[1:]), encoding="utf-8")
-    with pytest.raises(HtrError, match="is of another run: .*lines was 24 and is 23"):
+    with pytest.raises(HtrError, match=r"is of another run: .*lines was 24 and is 23"):
         train_network(resume=tmp_path / "run")
 
 
