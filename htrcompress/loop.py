@@ -26,7 +26,7 @@ from htrcompress.errors import HtrError
 from htrcompress.examples import Examples
 from htrcompress.losses import Terms
 from htrcompress.optimisation import TrainConfig, adamw, follow, precision
-from htrcompress.records import Checkpoint, Journal, Progress, State
+from htrcompress.records import Checkpoint, Journal, Progress, State, StopSignal
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Trainer:
         """
         identity = {"train": asdict(self.config), "card": json.loads(self.card.to_json())}
         identity["augment"] = asdict(self.augmentation) if self.augmentation else None
-        with Checkpoint(self.path.with_suffix(""), identity) as checkpoint:
+        with Checkpoint(self.path.with_suffix(""), identity, self.accelerator.is_main_process) as checkpoint:
             state = checkpoint.restore(objective=self.objective, average=self.average, optimizer=self.optimizer)
             if state.step < self.steps:
                 self._run(state, checkpoint)
@@ -108,26 +108,35 @@ class Trainer:
     def _run(self, state: State, checkpoint: Checkpoint) -> None:
         wrapped, optimizer = self.accelerator.prepare(self.objective, self.optimizer)
         self.average.to(self.accelerator.device)
-        journal = Journal(checkpoint.path.parent, state.step)
+        main = self.accelerator.is_main_process
+        journal = Journal(checkpoint.path.parent, state.step) if main else None
         try:
-            with Progress(self.card.name, self.steps, state) as progress:
+            with StopSignal() as stop, Progress(self.card.name, self.steps, state, main) as progress:
                 while state.step < self.steps:
+                    if self._anywhere(stop.asked):
+                        self._save(state, checkpoint)
+                        raise HtrError(
+                            f"stopped at step {state.step} of {self.steps}; go on with --resume {self.path.parent}"
+                        )
                     clock = time.perf_counter()
                     losses = self._step(wrapped, optimizer, state)
                     state.seconds += time.perf_counter() - clock
-                    journal.step(state, losses, self.config.rate(state.step - 1, self.steps))
+                    if journal:
+                        journal.step(state, losses, self.config.rate(state.step - 1, self.steps))
                     progress.step(state, losses["loss"])
                     if state.step % self.valid_every == 0 or state.step == self.steps:
                         self._validate(state, journal)
                         self._save(state, checkpoint)
                         progress.valid(state)
-        except KeyboardInterrupt:
-            self._save(state, checkpoint)
-            raise HtrError(
-                f"stopped at step {state.step} of {self.steps}; go on with --resume {self.path.parent}"
-            ) from None
         finally:
-            journal.close()
+            if journal:
+                journal.close()
+
+    def _anywhere(self, asked: bool) -> bool:
+        """Whether any process was asked to stop, so that all stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.accelerator.device), "sum"))
 
     def _step(self, wrapped: nn.Module, optimizer: Any, state: State) -> dict[str, float]:
         """One optimiser step; afterwards `state` counts it."""
@@ -176,12 +185,13 @@ class Trainer:
             losses[name] = value / everywhere.clamp(min=1)
         return {"loss": sum(losses[name] * weight for name, (_, _, weight) in terms.items()), **losses}
 
-    def _validate(self, state: State, journal: Journal) -> None:
+    def _validate(self, state: State, journal: Journal | None) -> None:
         """Scores the averaged weights; keeps them if they are the best so far."""
         result = validate(self.average, self.valid, self.card.characters(), self.accelerator)
         best = state.record(result.cer)
-        journal.valid(state, result)
-        if best and self.accelerator.is_main_process:
+        if journal:
+            journal.valid(state, result)
+        if best and journal:
             low, high = result.interval()
             figures = {"cer": result.cer, "wer": result.wer, "lines": len(result.edits), "interval": [low, high]}
             done = {
@@ -195,8 +205,7 @@ class Trainer:
             save_model(self.path, self.average, replace(self.card, metrics={"valid": figures}, training=done))
 
     def _save(self, state: State, checkpoint: Checkpoint) -> None:
-        if self.accelerator.is_main_process:
-            checkpoint.save(state, objective=self.objective, average=self.average, optimizer=self.optimizer)
+        checkpoint.save(state, objective=self.objective, average=self.average, optimizer=self.optimizer)
 
 
 def validate(model: nn.Module, examples: Examples, charset: Charset, accelerator: Accelerator) -> metrics.Score:

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import signal
+import threading
 import types
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,15 +51,39 @@ class State:
         return False
 
 
+class StopSignal:
+    """Ctrl-C as a wish: the loop ends between two steps, where all counters agree. A second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "StopSignal":
+        self.catches = threading.current_thread() is threading.main_thread()
+        if self.catches:
+            self.before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.catches:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _note(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
 class Checkpoint:
-    """All that a stopped run needs to go on, in one file that is replaced whole. One process at a time holds it.
+    """All that a stopped run needs to go on, in one file that is replaced whole. One run at a time holds it.
 
     Args:
         folder: the training folder of one model.
         identity: what must be equal for a run to be the same run.
+        writes: whether this process writes; of several that train together, one does.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]):
+    def __init__(self, folder: Path, identity: dict[str, Any], writes: bool = True):
+        self.writes = writes
         self.path = folder / "checkpoint.pt"
         self.identity = json.loads(json.dumps(identity))
         try:
@@ -68,7 +94,8 @@ class Checkpoint:
 
     def __enter__(self) -> "Checkpoint":
         try:
-            self.lock.acquire(timeout=0)
+            if self.writes:
+                self.lock.acquire(timeout=0)
         except Timeout:
             raise HtrError(
                 f"another run is training in {self.path.parent}: wait for it or use another folder"
@@ -80,6 +107,8 @@ class Checkpoint:
 
     def save(self, state: State, **parts: Any) -> None:
         """Writes the counters and the `state_dict` of every part."""
+        if not self.writes:
+            return
         buffer = io.BytesIO()
         tensors = {name: part.state_dict() for name, part in parts.items()}
         torch.save({"identity": self.identity, "state": asdict(state), **tensors}, buffer)
@@ -123,7 +152,7 @@ def _short(value: Any) -> str:
 
 
 class Journal:
-    """`log.jsonl`, a row a step, and TensorBoard events in the same folder."""
+    """`log.jsonl`, a row every tenth step, and TensorBoard events in the same folder."""
 
     EVERY = 10
 
@@ -173,11 +202,12 @@ class Journal:
 class Progress:
     """A bar with loss, validation CER and lines a second; plain lines where there is no terminal."""
 
-    def __init__(self, name: str, steps: int, state: State):
+    def __init__(self, name: str, steps: int, state: State, shown: bool = True):
+        self.shown = shown
         self.name, self.steps = name, steps
         self.smooth: float | None = None
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
+        self.bar = Bar(*columns, console=console, disable=not (shown and console.is_terminal))
         self.task = self.bar.add_task(name, total=steps, completed=state.step)
 
     def __enter__(self) -> "Progress":
@@ -194,7 +224,7 @@ class Progress:
 
     def valid(self, state: State) -> None:
         """Shows a validation, also where there is no terminal."""
-        if not console.is_terminal:
+        if self.shown and not console.is_terminal:
             console.print(f"step {state.step}/{self.steps}  {self._text(state)}")
 
     def _text(self, state: State) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from benchmarks import readme
 from htrcompress.data.synthetic import open_synthetic
 
 ROOT = Path(__file__).parent.parent
@@ -72,3 +73,8 @@ def test_the_tree_names_what_is_there() -> None:
         assert list((ROOT / "htrcompress").rglob(name)) or (ROOT / "benchmarks" / name).is_file(), name
     for folder in re.findall(r"^(\w+)/", tree, re.MULTILINE):
         assert (ROOT / folder).is_dir()
+
+
+def test_the_figures_are_those_of_the_committed_results() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.BEGIN in text and readme.updated(text) == text, "run `python benchmarks/readme.py`"

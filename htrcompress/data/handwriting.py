@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from htrcompress.data.fonts import STEP, STROKE_FONTS, UNITS_PER_EM, advance, extent, glyph, pen_path
 
+_WIDER = {"great-vibes": 1.5, "zeyada": 1.15}  # set small beside their long strokes: nobody writes as narrow
 _JOINED = {
     "hershey-script",
     "hershey-script-broad",
@@ -60,7 +61,7 @@ def hand(font: str, seed: int) -> Hand:
     loosest = 0.02 if font in _JOINED else 0.09
     return Hand(
         slant=float(np.clip(rng.normal(0.04, 0.13), -0.25, 0.38)),
-        stretch=float(rng.uniform(0.82, 1.2)),
+        stretch=float(rng.uniform(0.82, 1.2)) * _WIDER.get(font, 1.0),
         spacing=float(rng.uniform(-0.02, loosest)),
         word_spacing=float(rng.uniform(0.9, 1.7)),
         pressure=float(rng.uniform(-1, 1)),

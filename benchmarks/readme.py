@@ -1,0 +1,84 @@
+"""Writes the README's figures from the committed results: `python benchmarks/readme.py`.
+
+Every table between the README's markers comes from one file of `benchmarks/results/`, with the command that
+made it, so no figure stands there that nobody measured. `make test` fails where README and results differ.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
+TITLES = {
+    "demo": "The demo: built-in handwriting, tiny presets",
+    "speed": "Speed on real lines, full sizes with random weights",
+    "hooker_en": "Real handwriting: hooker_en, trained on two cores",
+}
+"""The results that the README shows, in order, and what it calls them."""
+
+
+def figures() -> str:
+    """The README's section, from all the results that are there."""
+    parts = [BEGIN, ""]
+    for name, title in TITLES.items():
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            parts += [f"### {title}", "", *_table(json.loads(path.read_text(encoding="utf-8"))), ""]
+    return "\n".join([*parts, END])
+
+
+def updated(readme: str) -> str:
+    """The README with its section written anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + figures() + after
+
+
+def _table(result: dict[str, Any]) -> list[str]:
+    splits = [name for name in result["splits"] if any(row["splits"] for row in result["rows"])]
+    heads = ["model", "runtime", "parameters", "MiB", *(f"CER % {name}" for name in splits)]
+    heads += ["lines/s (min–max)", "× teacher", "× PyTorch", "peak MiB"]
+    rows = [_cells(row, splits) for row in result["rows"]]
+    machine, settings = result["machine"], result["settings"]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * 2 + ["---:"] * (len(heads) - 2), *rows)]
+    hashes = ", ".join(f"{name} {split['hash']} ({split['lines']} lines)" for name, split in result["splits"].items())
+    notes = [
+        f"`{result['command']}`, {result['date'][:10]}, {machine['processor']}, {settings['threads']} threads on "
+        f"{machine['cores']} cores, malloc {machine['allocator']}, batch {settings['batch']}, "
+        f"{settings['timed_lines']} lines, median of {settings['rounds']} interleaved rounds. Splits: {hashes}.",
+        *(_difference(d) for d in result["differences"]),
+    ]
+    groups = [line for split, rows in result["groups"].items() for line in _groups(split, rows)]
+    return [*lines, "", *(line for note in notes for line in (note, "")), *groups][:-1] + [""] * bool(groups)
+
+
+def _cells(row: dict[str, Any], splits: list[str]) -> list[str]:
+    speed = row["lines_per_second"]
+    spread = f"{speed['median']:.0f} ({speed['min']:.0f}–{speed['max']:.0f})" if speed else row["status"]
+    scores = [f"{100 * row['splits'][name]['cer']:.2f}" if row["splits"] else "" for name in splits]
+    ratios = [f"{row[key]:.2f}" if row[key] else "" for key in ("speedup_over_teacher", "speedup_over_pytorch")]
+    runtime = row["runtime"] if row["precision"] == "FP32" else f"{row['runtime']}, {row['precision']} file"
+    memory = f"{row['peak_memory_mib']:.0f}" if row["peak_memory_mib"] else ""
+    size = [f"{row['parameters'] / 1e6:.2f} M", f"{row['size_bytes'] / 2**20:.1f}"]
+    return [row["model"], runtime, *size, *scores, spread, *ratios, memory]
+
+
+def _difference(d: dict[str, Any]) -> str:
+    low, high = (f"{100 * bound:+.2f}" for bound in d["interval"])
+    points = f"{100 * d['difference']:+.2f}"
+    return f"CER on {d['split']}: {d['one']} minus {d['other']} {points} points (95 % paired: {low} to {high})."
+
+
+def _groups(split: str, rows: list[dict[str, Any]]) -> list[str]:
+    models = list(rows[0]["cer"])
+    cells = [[f"CER % on {split}", "lines", *models], ["---"] + ["---:"] * (len(models) + 1)]
+    cells += [[r["group"], str(r["lines"]), *(f"{100 * r['cer'][m]:.2f}" for m in models)] for r in rows]
+    return [*("| " + " | ".join(row) + " |" for row in cells), ""]
+
+
+if __name__ == "__main__":
+    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+    print(f"written: {README.name}")
