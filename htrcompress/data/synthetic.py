@@ -20,7 +20,7 @@ from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.sentences import sentence
 from htrcompress.errors import HtrError
 
-SIZES = {"train": 6000, "valid": 200, "test": 400, "test_known_fonts": 200}
+SIZES = {"train": 12000, "valid": 200, "test": 400, "test_known_fonts": 200}
 """The splits, and how many lines each has unless told otherwise."""
 
 TRAIN_FONTS = (
