@@ -97,6 +97,7 @@ def _distill(
     from htrcompress.corpus import open_corpus
     from htrcompress.loop import Trainer
     from htrcompress.losses import CtcObjective, DistillObjective
+    from htrcompress.models.gated import fold
 
     student = model or ("student" if teacher else "tiny-student")
     teacher_path = runs.model(teacher, "teacher") if teacher else run / "teacher.safetensors"
@@ -121,6 +122,7 @@ def _distill(
     _check_fit(card, models.preset(student).height, models.STRIDE, teacher_path)
     if teacher is not None:
         write_atomic(run / "teacher.safetensors", teacher_path.read_bytes())
+    fold(network)
     lesson = {"teacher": card.name, "distill": vars(distill)}
     results["student"] = fit("student", student, config, network, **lesson)
     if control:

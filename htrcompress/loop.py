@@ -80,7 +80,7 @@ class Trainer:
         self.config, self.augmentation = config, augmentation
         self.batches = len(epoch_order(train.widths, config.batch, config.seed, 0))
         self.steps = config.total_steps(self.batches)
-        self.valid_every = config.valid_every or max(1, self.steps // 20)
+        self.valid_every = config.valid_every or max(1, self.steps // 10)
         self.needed = torch.tensor([ctc.frames_needed(labels) for labels in train.labels])
         self.accelerator = Accelerator(mixed_precision=precision(config.precision))
         self.objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
