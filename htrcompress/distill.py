@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from htrcompress import machine, runs
 from htrcompress.cli import console, run_command
-from htrcompress.data.augment import AugmentConfig
+from htrcompress.config import AugmentConfig, DistillConfig, TrainConfig
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
-from htrcompress.losses import DistillConfig
-from htrcompress.optimisation import TrainConfig
 
 if TYPE_CHECKING:
     from torch import nn

@@ -20,12 +20,13 @@ from htrcompress import ctc, decode, metrics
 from htrcompress.artifact import save_model
 from htrcompress.card import Card
 from htrcompress.charset import Charset
-from htrcompress.data.augment import AugmentConfig, augment
+from htrcompress.config import AugmentConfig, TrainConfig
+from htrcompress.data.augment import augment
 from htrcompress.data.batches import WIDTH_STEP, Batch, by_width, epoch_order, pad
 from htrcompress.errors import HtrError
 from htrcompress.examples import Examples
 from htrcompress.losses import Terms
-from htrcompress.optimisation import TrainConfig, adamw, follow, precision
+from htrcompress.optimisation import adamw, follow, precision
 from htrcompress.records import Checkpoint, Journal, Progress, State, StopSignal
 
 

@@ -4,44 +4,17 @@ An objective is a module that holds the network (so that it can be wrapped for s
 returns *sums with their counts*: the loop divides by the counts of the whole batch over all processes.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htrcompress.charset import BLANK
+from htrcompress.config import DistillConfig
 from htrcompress.data.batches import Batch
-from htrcompress.errors import HtrError
 from htrcompress.models.blocks import column_mask
 
 Terms = dict[str, tuple[Tensor, Tensor, float]]
 """Name to (sum, count, weight)."""
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """What the student learns from the teacher, next to CTC."""
-
-    weight: float = 1.0
-    """λ, the weight of the divergence from the teacher's frames; 0 switches it off."""
-    temperature: float = 2.0
-    """Softens both distributions; the divergence is multiplied by its square."""
-    frames: Literal["spikes", "all"] = "spikes"
-    """Which frames count: those around the teacher's characters, or all (mostly blank ones)."""
-    blanks: int = 2
-    """Blank frames kept on both sides of a spike; only with --distill.frames spikes."""
-    features: float = 0.0
-    """Weight of matching the teacher's last features through a learnt projection; 0 switches it off."""
-
-    def __post_init__(self) -> None:
-        if self.weight < 0 or self.features < 0:
-            raise HtrError("--distill.weight and --distill.features must not be negative")
-        if self.temperature <= 0:
-            raise HtrError("--distill.temperature must be positive")
-        if self.blanks < 0:
-            raise HtrError("--distill.blanks must not be negative")
 
 
 def ctc(logits: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

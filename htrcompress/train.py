@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from htrcompress import machine, runs
 from htrcompress.cli import console, run_command
-from htrcompress.data.augment import AugmentConfig
-from htrcompress.optimisation import TrainConfig
+from htrcompress.config import AugmentConfig, TrainConfig
 
 if TYPE_CHECKING:
     from htrcompress.loop import FitResult

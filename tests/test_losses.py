@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from htrcompress import models
-from htrcompress.data.augment import AugmentConfig, augment
+from htrcompress.config import AugmentConfig, DistillConfig
+from htrcompress.data.augment import augment
 from htrcompress.data.batches import Batch
 from htrcompress.errors import HtrError
-from htrcompress.losses import CtcObjective, DistillConfig, DistillObjective, ctc, divergence, spike_frames
+from htrcompress.losses import CtcObjective, DistillObjective, ctc, divergence, spike_frames
 
 
 def batch(lines: int = 3, width: int = 96) -> Batch:

@@ -15,12 +15,10 @@ from safetensors.torch import load_file
 
 from htrcompress import loop
 from htrcompress.artifact import load_card, load_model
-from htrcompress.data.augment import AugmentConfig
+from htrcompress.config import AugmentConfig, DistillConfig, TrainConfig
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
-from htrcompress.losses import DistillConfig
-from htrcompress.optimisation import TrainConfig
 from htrcompress.train import train_network
 
 SHORT = TrainConfig(steps=6, batch=8, valid_every=2, warmup=2, precision="fp32")

@@ -4,7 +4,7 @@ Slant, size, stretch, drift and a smooth elastic field go into one resampling (k
 ink, noise and blanked stripes. Every random number comes from (seed, step), so a resumed run repeats them.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -12,40 +12,8 @@ from kornia.geometry.transform import remap
 from kornia.morphology import dilation, erosion
 from torch import Tensor
 
+from htrcompress.config import AugmentConfig
 from htrcompress.data.batches import PAPER, WIDTH_STEP, Batch
-from htrcompress.errors import HtrError
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """How strongly the training lines are varied; 0 switches a part off."""
-
-    slant: float = 0.25
-    """Largest shear, in pixels sideways a pixel up."""
-    stretch: float = 0.15
-    """Largest change of a line's width, as a share."""
-    size: float = 0.12
-    """Largest change of the writing's height, as a share."""
-    shift: float = 0.06
-    """Largest move up or down, as a share of the height."""
-    drift: float = 0.02
-    """Largest slope of the baseline, in pixels up a pixel along."""
-    elastic: float = 0.03
-    """Strength of the smooth random field, as a share of the height."""
-    stroke: float = 0.25
-    """Probability that a line's strokes are thickened or thinned."""
-    ink: float = 0.35
-    """Largest change of contrast and gamma, as a share."""
-    noise: float = 0.03
-    """Largest standard deviation of the noise, as a share of white."""
-    stripes: int = 2
-    """Largest number of stripes of a line that are blanked."""
-
-    def __post_init__(self) -> None:
-        if any(value < 0 for value in vars(self).values()):
-            raise HtrError("the options --augment.* must not be negative")
-        if max(self.stretch, self.size, self.ink) >= 1 or self.stroke > 1:
-            raise HtrError("--augment.stretch, .size and .ink must be below 1, and .stroke at most 1")
 
 
 def augment(batch: Batch, config: AugmentConfig, frames_needed: Tensor, stride: int, seed: int) -> Batch:

@@ -1,0 +1,130 @@
+"""The options of training, one frozen dataclass a concern; what stands under a field is its `--help`.
+
+No torch here: commands show their help, refuse contradictions and start worker processes without it.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from htrcompress.errors import HtrError
+
+EPOCHS = 60
+TINY_EPOCHS = {"tiny-teacher": 4.5, "tiny-student": 2}
+"""Passes over the training lines where the user gives no length; the tiny presets' fit the demo's minutes."""
+FLOOR = 0.01
+"""The learning rate ends at this share of its peak."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained."""
+
+    steps: int | None = None
+    """Optimiser steps; instead of --train.epochs."""
+    epochs: float | None = None
+    """Passes over the training lines; instead of --train.steps. 60, or a few for a tiny preset, if neither is given."""
+    batch: int = 0
+    """Lines a step, over all processes; 0 is 16, or 32 for a tiny preset."""
+    lr: float = 0.0
+    """Peak learning rate of AdamW; 0 is 0.0015, or 0.003 for a tiny preset."""
+    warmup: int = 200
+    """Steps over which the learning rate rises; then it falls along a cosine."""
+    weight_decay: float = 0.02
+    """Weight decay of the matrices."""
+    clip: float = 1.0
+    """Largest gradient norm."""
+    ema: float = 0.998
+    """Decay of the moving average of the weights, which is what is validated and kept."""
+    valid_every: int | None = None
+    """Steps between validations; a tenth of the run if not given."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic; auto is bf16 where the machine has it."""
+    infeasible: float = 0.02
+    """Largest share of lines that CTC cannot emit, for want of width; they are left out of training."""
+    seed: int = 0
+    """Decides initial weights, order, augmentation and dropout."""
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.epochs is not None:
+            raise HtrError("give --train.steps or --train.epochs, not both")
+        for name in ("steps", "epochs", "clip", "valid_every"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise HtrError(f"--train.{name} must be positive, not {value}")
+        for name in ("batch", "lr", "warmup", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise HtrError(f"--train.{name} must not be negative, and is {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise HtrError(f"--train.ema must be from 0 to below 1, not {self.ema}")
+
+    def total_steps(self, batches: int) -> int:
+        """Optimiser steps of a run whose epoch has so many batches."""
+        return self.steps or max(1, round((self.epochs or 1) * batches))
+
+    def filled(self, model: str) -> "TrainConfig":
+        """The config with what the user left open set to what suits the preset."""
+        epochs = self.epochs or (None if self.steps else TINY_EPOCHS.get(model, EPOCHS))
+        batch, lr = (32, 3e-3) if model in TINY_EPOCHS else (16, 1.5e-3)
+        return replace(self, epochs=epochs, batch=self.batch or batch, lr=self.lr or lr)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate at a step."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        return self.lr * rise * max(FLOOR, 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How strongly the training lines are varied; 0 switches a part off."""
+
+    slant: float = 0.25
+    """Largest shear, in pixels sideways a pixel up."""
+    stretch: float = 0.15
+    """Largest change of a line's width, as a share."""
+    size: float = 0.12
+    """Largest change of the writing's height, as a share."""
+    shift: float = 0.06
+    """Largest move up or down, as a share of the height."""
+    drift: float = 0.02
+    """Largest slope of the baseline, in pixels up a pixel along."""
+    elastic: float = 0.03
+    """Strength of the smooth random field, as a share of the height."""
+    stroke: float = 0.25
+    """Probability that a line's strokes are thickened or thinned."""
+    ink: float = 0.35
+    """Largest change of contrast and gamma, as a share."""
+    noise: float = 0.03
+    """Largest standard deviation of the noise, as a share of white."""
+    stripes: int = 2
+    """Largest number of stripes of a line that are blanked."""
+
+    def __post_init__(self) -> None:
+        if any(value < 0 for value in vars(self).values()):
+            raise HtrError("the options --augment.* must not be negative")
+        if max(self.stretch, self.size, self.ink) >= 1 or self.stroke > 1:
+            raise HtrError("--augment.stretch, .size and .ink must be below 1, and .stroke at most 1")
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """What the student learns from the teacher, next to CTC."""
+
+    weight: float = 1.0
+    """λ, the weight of the divergence from the teacher's frames; 0 switches it off."""
+    temperature: float = 2.0
+    """Softens both distributions; the divergence is multiplied by its square."""
+    frames: Literal["spikes", "all"] = "spikes"
+    """Which frames count: those around the teacher's characters, or all (mostly blank ones)."""
+    blanks: int = 2
+    """Blank frames kept on both sides of a spike; only with --distill.frames spikes."""
+    features: float = 0.0
+    """Weight of matching the teacher's last features through a learnt projection; 0 switches it off."""
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or self.features < 0:
+            raise HtrError("--distill.weight and --distill.features must not be negative")
+        if self.temperature <= 0:
+            raise HtrError("--distill.temperature must be positive")
+        if self.blanks < 0:
+            raise HtrError("--distill.blanks must not be negative")
