@@ -7,15 +7,20 @@ overrides drive it; an unknown key is an error. With `--json` the last line on s
 import dataclasses
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_hints
 
 from rich.console import Console
 
 from htrcompress.errors import HtrError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 """Where tables and progress go: stdout, or stderr when `--json` wants stdout for itself."""
@@ -34,7 +39,8 @@ def run_command(
         argv: the command line; that of the process by default.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # what is read is not always in the terminal's code page
+        # What is read is not always in the terminal's code page, and a file's name not always UTF-8.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         arguments, as_json = _parse(function, positional, argv)
         console.stderr = as_json
@@ -55,6 +61,57 @@ def run_command(
 def _parse(
     function: Callable[..., Any], positional: str | None, argv: Sequence[str] | None
 ) -> tuple[dict[str, Any], bool]:
+    parser = _parser(function, positional)
+    try:
+        values = _checked(function, parser, partial(parser.parse_args, argv), positional)
+    except UnicodeDecodeError:
+        raise HtrError("the file given to --config is not UTF-8 text: convert it") from None
+    as_json = values.pop("json")
+    values.pop("config")
+    if positional and values[positional] is None:
+        values[positional] = signature(function).parameters[positional].default
+    return values, as_json
+
+
+def options_of(function: Callable[..., Any], saved: Any) -> dict[str, Any]:
+    """Options as a YAML file gives them, checked and made what the function takes; defaults for the others.
+
+    Raises:
+        HtrError: one is unknown or of a wrong type, or there are none.
+    """
+    if not isinstance(saved, dict):
+        raise HtrError("there are no options in it")
+    parser = _parser(function, None)
+    values = _checked(function, parser, partial(parser.parse_object, saved))
+    return {name: values[name] for name in signature(function).parameters}
+
+
+def _checked(
+    function: Callable[..., Any], parser: "ArgumentParser", parse: Callable[[], Any], skip: str | None = None
+) -> dict[str, Any]:
+    """What the parser makes of its input, as the function takes it."""
+    from jsonargparse import ArgumentError
+
+    try:
+        values = parse()
+    except ArgumentError as error:
+        raise HtrError(_sentence(str(error), parser.prog)) from None
+    hints = {name: hint for name, hint in get_type_hints(function).items() if name not in ("return", skip)}
+    _refuse_empty(hints, values.as_dict(), "--")
+    return parser.instantiate_classes(values).as_dict()
+
+
+def _refuse_empty(hints: dict[str, Any], values: dict[str, Any], flag: str) -> None:
+    """A key without a value in a YAML file is null, which the parser lets pass as any type."""
+    for name, hint in hints.items():
+        kinds = get_args(hint) or (hint,)
+        if values[name] is None and type(None) not in kinds:
+            raise HtrError(f"{flag}{name} is empty: give it a value or leave it out")
+        if dataclasses.is_dataclass(kinds[0]) and values[name] is not None:
+            _refuse_empty(get_type_hints(kinds[0]), values[name], f"{flag}{name}.")
+
+
+def _parser(function: Callable[..., Any], positional: str | None) -> "ArgumentParser":
     from jsonargparse import ActionYesNo, ArgumentParser, set_parsing_settings
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -62,7 +119,7 @@ def _parse(
     switches = [name for name in parameters if hints[name] is bool]
     by_hand: set[str | int] = {*switches, positional} if positional else set(switches)
     summary = (function.__doc__ or "").strip().split("\n\n")[0]
-    parser = ArgumentParser(prog=_program(), description=summary)
+    parser = ArgumentParser(prog=_program(), description=summary, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")
     parser.add_function_arguments(function, as_group=False, skip=by_hand)
@@ -74,12 +131,20 @@ def _parse(
         many = get_origin(hints[positional]) is list
         kinds = [kind for kind in get_args(hints[positional]) if kind is not type(None)] or [hints[positional]]
         parser.add_argument(positional, nargs="+" if many else "?", type=kinds[0], help=help_of[positional])
-    values = parser.instantiate_classes(parser.parse_args(argv)).as_dict()
-    as_json = values.pop("json")
-    values.pop("config")
-    if positional and values[positional] is None:
-        values[positional] = parameters[positional].default
-    return values, as_json
+    return parser
+
+
+def _sentence(message: str, program: str) -> str:
+    """What the parser complains about, on one line and with the option as it is typed."""
+    keys = dict.fromkeys(re.findall(r'Parser key "([^"]+)"', message))
+    wrong = re.search(r"Expected an? (.*)\. Got value: (.*)", message)
+    wrong = wrong or re.search(r"Subtypes: \[(.*)\]\n(?:.*\n)*.*Given value: (.*)", message)
+    if keys and wrong:
+        kinds = re.findall(r"([\w-]+)'", wrong[1].replace("NoneType", "null"))  # <class 'int'> or 'a', 'b'
+        message = f"--{'.'.join(keys)} takes {' or '.join(kinds)}, not {wrong[2]}"
+    else:
+        message = re.sub(r'Parser key "([^"]+)"', r"--\1", message)
+    return f"{' '.join(message.split())} (`{program} --help` lists the options)"
 
 
 def _program() -> str:

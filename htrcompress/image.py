@@ -84,21 +84,23 @@ def scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
     h, w = pixels.shape
     if (h, w) == (height, width):
         return pixels
-    rows = _area_sums(pixels.T, height).T
-    sums = _area_sums(rows, width)
-    area = h * w
-    return ((2 * sums + area) // (2 * area)).astype(np.uint8)
+    rows = _area_sums(pixels, height, axis=0)
+    return np.floor(_area_sums(rows, width, axis=1) / (h * w) + 0.5).astype(np.uint8)
 
 
-def _area_sums(values: NDArray, n: int) -> NDArray[np.int64]:
-    """Sums (rows, m) over n equal intervals of the last axis, in units of 1/n of an input pixel."""
-    m = values.shape[1]
+def _area_sums(values: NDArray, n: int, axis: int) -> NDArray[np.float64]:
+    """Sums over n equal intervals of an axis, in units of 1/n of an input pixel.
+
+    Whole numbers held in float64: exact below 2^53, which an image of `MAX_IMAGE_PIXELS` does not reach, and
+    so is the division's rounding, since sums differ by more than its error.
+    """
+    m = values.shape[axis]
     edges = np.arange(n + 1, dtype=np.int64) * m
-    whole, part = edges // n, edges % n
-    total = np.zeros((values.shape[0], m + 1), np.int64)
-    np.cumsum(values, axis=1, dtype=np.int64, out=total[:, 1:])
-    at_edges = n * total[:, whole] + part * values[:, np.minimum(whole, m - 1)]
-    return np.diff(at_edges, axis=1)
+    whole, part = edges // n, (edges % n).astype(np.float64)
+    zero = np.zeros_like(values.take([0], axis), np.float64)
+    total = np.concatenate((zero, np.cumsum(values, axis, dtype=np.float64)), axis)
+    inside = values.take(np.minimum(whole, m - 1), axis) * (part if axis else part[:, None])
+    return np.diff(n * total.take(whole, axis) + inside, axis=axis)
 
 
 def normalise(pixels: NDArray[np.uint8], height: int, max_width: int, name: str = "the image") -> NDArray[np.uint8]:

@@ -10,10 +10,11 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import yaml
 
+from htrcompress.cli import options_of
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 
@@ -57,7 +58,7 @@ def start(
     """
     if resume is None:
         run = out or create(what)
-        if (run / OPTIONS).exists():
+        if (run / OPTIONS).exists() and len(list(run.iterdir())) > 1:  # alone it is of a start that came to nothing
             raise HtrError(f"--out {run} holds a run already: go on with --resume {run}, or name another folder")
         values = {name: _plain(value) for name, value in options.items()}
         write_atomic(run / OPTIONS, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
@@ -71,12 +72,14 @@ def _restore(command: Callable[..., Any], run: Path, given: dict[str, Any]) -> d
     """The options of a run, checked against what the user gives now."""
     if not (run / OPTIONS).is_file():
         raise HtrError(f"--resume {run}: there is no run in this folder (no {OPTIONS})")
-    hints, parameters = get_type_hints(command), signature(command).parameters
     try:
-        saved = yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8"))
-        restored = {name: _typed(hints[name], saved[name]) for name in given}
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise HtrError(f"{run / OPTIONS} is not of a run of `{command.__name__}` of this version: {error}") from None
+        options = options_of(command, yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8")))
+    except (HtrError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HtrError(
+            f"{run / OPTIONS} does not hold the options of a `{command.__name__}`: {' '.join(str(error).split())}"
+        ) from None
+    restored = {name: options[name] for name in given}
+    parameters = signature(command).parameters
     for name, value in given.items():
         if value not in (parameters[name].default, restored[name]):
             raise HtrError(f"--{name} differs from what {run} was started with ({OPTIONS}): leave it out to resume")
@@ -87,18 +90,6 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return str(value) if isinstance(value, Path) else value
-
-
-def _typed(hint: Any, value: Any) -> Any:
-    """A value out of YAML as its parameter's type: a dataclass, a path, or as it is."""
-    if value is None:
-        return None
-    for kind in get_args(hint) or (hint,):
-        if isinstance(kind, type) and is_dataclass(kind):
-            return kind(**value)
-        if kind is Path:
-            return Path(value)
-    return value
 
 
 def newest() -> Path:

@@ -38,18 +38,22 @@ def _read(root: Path, path: Path, split: str, dropped: dict[str, int]) -> list[L
     except OSError as error:
         raise HtrError(f"cannot read {path}: {error.strerror}") from None
     lines = []
-    inside = root.resolve()
+    folder = root.resolve()
     for number, row in enumerate(rows, 1):
         if not row.strip():
             continue
         name, tab, text = row.rstrip("\r").partition("\t")
         if not tab:
             raise HtrError(f"{path}, line {number}: expected file<TAB>text, found no tab")
-        image = root / name
-        if not image.resolve().is_relative_to(inside):
+        try:
+            image = root / name
+            inside, there = image.resolve().is_relative_to(folder), image.is_file()
+        except (OSError, ValueError):  # too long a name, or a zero byte in it
+            inside, there = True, False
+        if not inside:
             raise HtrError(f"{path}, line {number}: {name} lies outside the dataset's folder")
-        if not image.is_file():
-            raise HtrError(f"{path}, line {number}: there is no image {image}")
+        if not there:
+            raise HtrError(f"{path}, line {number}: there is no image {str(image)[:200]}")
         text = clean_text(text)
         if text:
             lines.append(Line(name, text, split, image))
