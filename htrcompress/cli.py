@@ -17,13 +17,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_
 
 from rich.console import Console
 
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, missing_extra
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 """Where tables and progress go: stdout, or stderr when `--json` wants stdout for itself."""
+
+
+EXTRAS = {
+    "train": ("torch", "kornia", "safetensors", "accelerate", "filelock", "onnx", "onnxscript", "tensorboard"),
+    "cpu": ("onnxruntime",),
+}
+"""Optional packages, by the extra that installs them."""
 
 
 def run_command(
@@ -48,6 +55,8 @@ def run_command(
     except HtrError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        exit_without(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -56,6 +65,15 @@ def run_command(
     elif hasattr(result, "__rich__"):
         console.print(result)
     sys.exit(getattr(result, "exit_code", 0))
+
+
+def exit_without(error: ModuleNotFoundError) -> NoReturn:
+    """Ends the command with the name of the extra that a missing package belongs to; others are our bugs."""
+    extra = next((extra for extra, modules in EXTRAS.items() if error.name in modules), None)
+    if extra is None:
+        raise error
+    print(f"error: {missing_extra(str(error.name), extra)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _parse(
