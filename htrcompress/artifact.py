@@ -40,8 +40,11 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
         card = Card.from_json((file.metadata() or {}).get(CARD_KEY), str(path))
         if card.height != card.architecture.get("height") or card.stride != models.STRIDE:
             raise HtrError(f"the card of {path} contradicts itself: height or stride is not that of its architecture")
-        with torch.device("meta"):  # nothing is allocated before the file proves that it holds the weights
-            model = models.build(card.architecture, card.characters().classes)
+        try:
+            with torch.device("meta"):  # nothing is allocated before the file proves that it holds the weights
+                model = models.build(card.architecture, card.characters().classes)
+        except HtrError as error:
+            raise HtrError(f"the card of {path} is damaged: {error}") from None
         expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         if expected != found:

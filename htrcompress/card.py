@@ -73,7 +73,12 @@ class Card:
             raise HtrError(f"the card of {where} is damaged: {', '.join(wrong)} cannot be right")
         if not all(isinstance(c, str) for c in values["charset"]):
             raise HtrError(f"the card of {where} is damaged: its charset is not a list of characters")
-        return cls(**{**values, "charset": tuple(values["charset"])})
+        card = cls(**{**values, "charset": tuple(values["charset"])})
+        try:
+            card.characters()
+        except HtrError as error:
+            raise HtrError(f"the card of {where} is damaged: {error}") from None
+        return card
 
     def characters(self) -> Charset:
         """The charset as an object."""

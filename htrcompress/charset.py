@@ -19,7 +19,7 @@ class Charset:
     """The characters that a model can emit, in label order.
 
     Attributes:
-        characters: distinct single NFC code points.
+        characters: distinct single NFC code points, none of them a control character.
     """
 
     characters: tuple[str, ...]
@@ -28,9 +28,10 @@ class Charset:
         if not self.characters:
             raise HtrError("the charset is empty: the training lines hold no text")
         odd = [c for c in self.characters if len(c) != 1 or unicodedata.normalize("NFC", c) != c]
-        odd += [c for c in self.characters if "\ud800" <= c <= "\udfff"]  # lone surrogates: no file takes them
+        # Lone surrogates: no file takes them. Control characters: a terminal would obey them, a label file break.
+        odd += [c for c in self.characters if unicodedata.category(c[:1] or " ") in ("Cs", "Cc")]
         if odd or len(set(self.characters)) != len(self.characters):
-            raise HtrError(f"a charset holds distinct single NFC characters; this one has {odd or 'repeats'}")
+            raise HtrError(f"a charset holds distinct printable NFC characters; this one has {odd or 'repeats'}")
         object.__setattr__(self, "_labels", {c: i + 1 for i, c in enumerate(self.characters)})
 
     @classmethod

@@ -22,8 +22,8 @@ from htrcompress.errors import HtrError, missing_extra
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-"""Where tables and progress go: stdout, or stderr when `--json` wants stdout for itself."""
+console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+"""Where tables and progress go, as plain text: stdout, or stderr when `--json` wants stdout for itself."""
 
 
 EXTRAS = {

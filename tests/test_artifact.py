@@ -120,6 +120,7 @@ def test_hostile_sizes_are_refused_quickly(tiny_model: Path, tmp_path: Path, siz
     [
         {"charset": [chr(0x4E00 + i) for i in range(20_000)]},
         {"charset": ["ab"]},
+        {"charset": ["\n"]},
         {"charset": "abc"},
         {"charset": [1]},
         {"charset": []},
@@ -138,8 +139,9 @@ def test_hostile_sizes_are_refused_quickly(tiny_model: Path, tmp_path: Path, siz
 )
 def test_cards_that_make_no_sense_are_refused(tiny_model: Path, tmp_path: Path, entries: dict[str, Any]) -> None:
     path = rewritten(tiny_model, tmp_path / "a.safetensors", entries)
-    with pytest.raises(HtrError, match=r"card|charset|architecture"):
+    with pytest.raises(HtrError, match=r"a\.safetensors.*") as refusal:
         load_model(path)
+    assert "card" in str(refusal.value)
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "1", "{}", "[" * 100_000, '{"htrcompress": 1}'])

@@ -21,6 +21,10 @@ def open_dataset(source: str) -> Dataset:
 
         return open_synthetic()
     root = Path(source)
+    try:
+        str(root.resolve()).encode()
+    except UnicodeEncodeError:
+        raise HtrError(f"--data {source!r}: the folder's name is not UTF-8: rename it") from None
     if not root.is_dir():
         raise HtrError(f"--data {source}: there is no such folder (the built-in data is called '{SYNTHETIC}')")
     if split_files(root):

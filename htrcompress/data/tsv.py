@@ -3,6 +3,7 @@
 Further `test_*.tsv` files become splits of their own, such as a test without repeated texts.
 """
 
+import unicodedata
 from pathlib import Path
 
 from htrcompress.charset import clean_text
@@ -23,7 +24,8 @@ def open_tsv(root: Path) -> Dataset:
     """Opens such a folder. Lines without text are left out and counted.
 
     Raises:
-        HtrError: a line has no tab, names a file that is missing or lies outside the folder, or is not UTF-8.
+        HtrError: a line has no tab, names a file that is missing or lies outside the folder, holds a control
+            character, or is not UTF-8.
     """
     dropped: dict[str, int] = {}
     splits = {name: _read(root, path, name, dropped) for name, path in split_files(root).items()}
@@ -55,6 +57,9 @@ def _read(root: Path, path: Path, split: str, dropped: dict[str, int]) -> list[L
         if not there:
             raise HtrError(f"{path}, line {number}: there is no image {str(image)[:200]}")
         text = clean_text(text)
+        controls = [c for c in text if unicodedata.category(c) == "Cc"]
+        if controls:
+            raise HtrError(f"{path}, line {number}: the text holds the control character {controls[0]!r}")
         if text:
             lines.append(Line(name, text, split, image))
         else:
