@@ -31,7 +31,7 @@ from htrcompress import machine, runs
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.lines import Dataset
-from htrcompress.data.open import SYNTHETIC, default_data, open_dataset
+from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 from htrcompress.metrics import Score
@@ -93,7 +93,8 @@ def benchmark(
         else:
             run = run or runs.newest()
             systems = find(run, threads)
-            dataset = open_dataset(data or _trained_on(_card(systems[0])))
+            card = _card(systems[0])
+            dataset = open_dataset(data or _trained_on(card), read_config(card))
             out = out or (run if run.is_dir() else None)
         result = _measure(systems, dataset, _splits(split, dataset), settings, presets)
     console.print(report.terminal(result), markup=False)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_
 
 from rich.console import Console
 
+from htrcompress import machine
 from htrcompress.errors import HtrError, missing_extra
 
 if TYPE_CHECKING:
@@ -51,16 +52,20 @@ def run_command(
     try:
         arguments, as_json = _parse(function, positional, argv)
         console.stderr = as_json
+        console.quiet = bool(machine.rank())  # of several processes, the first speaks
         result = function(**arguments)
     except HtrError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except ModuleNotFoundError as error:
         exit_without(error)
+    except MemoryError:
+        print("error: out of memory: give the command less at a time (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    if as_json:
+    if as_json and not machine.rank():
         print(to_json(result), flush=True)
     elif hasattr(result, "__rich__"):
         console.print(result)

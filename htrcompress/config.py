@@ -12,8 +12,20 @@ from htrcompress.errors import HtrError
 EPOCHS = 60
 TINY_EPOCHS = {"tiny-teacher": 4.5, "tiny-student": 2}
 """Passes over the training lines where the user gives no length; the tiny presets' fit the demo's minutes."""
+Choice = Literal["keep", "union", "replace"]
+"""What becomes of a trained model's characters when it meets new lines."""
 FLOOR = 0.01
 """The learning rate ends at this share of its peak."""
+
+
+@dataclass(frozen=True)
+class ReadConfig:
+    """How a dataset's transcriptions are read, where corpora leave a choice."""
+
+    gap: Literal["remove", "symbol", "drop"] = "remove"
+    """What becomes of <gap/> in Bentham's texts: nothing, the symbol ~, or the whole line is left out."""
+    underscore: Literal["keep", "remove"] = "keep"
+    """What becomes of _ in Bentham's texts."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,8 @@ class TrainConfig:
     """Optimiser steps; instead of --train.epochs."""
     epochs: float | None = None
     """Passes over the training lines; instead of --train.steps. 60, or a few for a tiny preset, if neither is given."""
+    lines: int | None = None
+    """Use only so many training lines, drawn by the seed; all if not given."""
     batch: int = 0
     """Lines a step, over all processes; 0 is 16, or 32 for a tiny preset."""
     lr: float = 0.0
@@ -38,6 +52,8 @@ class TrainConfig:
     """Decay of the moving average of the weights, which is what is validated and kept."""
     valid_every: int | None = None
     """Steps between validations; a tenth of the run if not given."""
+    save_minutes: float = 10.0
+    """Minutes between checkpoints; there is one at every validation as well."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto is bf16 where the machine has it."""
     infeasible: float = 0.02
@@ -48,7 +64,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise HtrError("give --train.steps or --train.epochs, not both")
-        for name in ("steps", "epochs", "clip", "valid_every"):
+        for name in ("steps", "epochs", "lines", "clip", "valid_every", "save_minutes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise HtrError(f"--train.{name} must be positive, not {value}")

@@ -1,6 +1,8 @@
 """A dataset made ready for training at one height: examples, charset, and what the card says of them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -8,8 +10,10 @@ from torch import nn
 from htrcompress import machine, models
 from htrcompress.card import Card
 from htrcompress.charset import Charset
+from htrcompress.config import ReadConfig, TrainConfig
 from htrcompress.data.lines import Dataset
 from htrcompress.data.open import open_dataset
+from htrcompress.data.unlabelled import open_unlabelled
 from htrcompress.examples import Examples, emittable, load_examples, unknown_characters
 
 MAX_WIDTH = 4096
@@ -23,6 +27,7 @@ class Corpus:
 
     Attributes:
         source: what the user called it.
+        read: how its texts were read.
         dataset: all its lines, other splits included.
         charset: the characters of the training split, or those of the model that is followed.
         height: of the images, in pixels.
@@ -32,6 +37,7 @@ class Corpus:
     """
 
     source: str
+    read: ReadConfig
     dataset: Dataset
     charset: Charset
     height: int
@@ -47,8 +53,10 @@ class Corpus:
             "name": self.dataset.name,
             "path": self.source,
             "format": self.dataset.format,
+            "read": asdict(self.read),
             "splits": {s: {"lines": len(ls), "hash": self.dataset.identity(s)} for s, ls in used.items()},
             "dropped": self.dataset.dropped,
+            "changed": self.dataset.changed,
             "not_emittable": self.left_out,
             "unknown_characters": self.unknown,
         }
@@ -66,7 +74,8 @@ class Corpus:
 
     def summary(self) -> str:
         """A sentence for people."""
-        notes = [f"{count} {reason}" for reason, count in self.dataset.dropped.items()]
+        notes = [f"left out: {count} {reason}" for reason, count in self.dataset.dropped.items()]
+        notes += [f"{count} {what}" for what, count in self.dataset.changed.items()]
         notes += [f"{self.left_out} too narrow for their text"] if self.left_out else []
         notes += [f"outside the charset: {' '.join(self.unknown)}"] if self.unknown else []
         return (
@@ -75,23 +84,35 @@ class Corpus:
         )
 
 
-def open_corpus(source: str, height: int, infeasible: float, charset: Charset | None = None) -> Corpus:
+def open_corpus(
+    source: str,
+    height: int,
+    config: TrainConfig,
+    read: ReadConfig,
+    choose: Callable[[Charset], Charset] = lambda charset: charset,
+) -> Corpus:
     """Opens a dataset and reads its training and validation lines.
 
     Args:
-        source: a folder or `synthetic`.
+        source: a folder, several with commas between, or `synthetic`.
         height: of the model's lines, in pixels.
-        infeasible: the largest share of training lines that CTC may be unable to emit.
-        charset: the labels to use; those of the training split if not given.
+        config: how many lines to use, and the largest share of them that CTC may be unable to emit.
+        read: how to read texts where the format leaves a choice.
+        choose: from the characters of the training lines to those of the model.
 
     Raises:
         HtrError: the dataset lacks a split, an image is unusable, or too many lines cannot be emitted.
     """
-    dataset = open_dataset(source)
+    dataset = open_dataset(source, read).limited("train", config.lines, config.seed)
     train_lines, valid_lines = dataset.split("train"), dataset.split("valid")
-    charset = charset or Charset.of(line.text for line in train_lines)
+    charset = choose(Charset.of(line.text for line in train_lines))
     unknown = unknown_characters([line.text for line in [*train_lines, *valid_lines]], charset)
     train = load_examples(train_lines, charset, height, MAX_WIDTH)
     valid = load_examples(valid_lines, charset, height, MAX_WIDTH)
-    train, left_out = emittable(train, models.STRIDE, infeasible)
-    return Corpus(source, dataset, charset, height, train, valid, left_out, unknown)
+    train, left_out = emittable(train, models.STRIDE, config.infeasible)
+    return Corpus(source, read, dataset, charset, height, train, valid, left_out, unknown)
+
+
+def open_images(folder: Path, height: int) -> Examples:
+    """The images of a folder as lines without labels."""
+    return load_examples(open_unlabelled(folder), Charset((" ",)), height, MAX_WIDTH)

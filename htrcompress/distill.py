@@ -5,13 +5,14 @@ student trained alone for the same steps from the same start, so that the gain i
 lies beside them. Without `--teacher` a tiny one is trained first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from htrcompress import machine, runs
 from htrcompress.cli import console, run_command
-from htrcompress.config import AugmentConfig, DistillConfig, TrainConfig
+from htrcompress.config import AugmentConfig, DistillConfig, ReadConfig, TrainConfig
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from htrcompress.card import Card
     from htrcompress.loop import FitResult
 
-TINY = "tiny-teacher"
+TINY, TINY_STUDENT = "tiny-teacher", "tiny-student"
 
 
 @dataclass(frozen=True)
@@ -50,30 +51,36 @@ def distill_student(
     teacher: Path | None = None,
     model: str | None = None,
     control: bool = True,
+    unlabelled: Path | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     train: TrainConfig = TrainConfig(),
     augment: AugmentConfig | None = AugmentConfig(),
     distill: DistillConfig = DistillConfig(),
+    read: ReadConfig = ReadConfig(),
 ) -> DistillResult:
     """Trains a student with a teacher's help, and the same student without it.
 
     Args:
-        data: a dataset's folder, or `synthetic` for the built-in data.
+        data: a dataset's folder, several with commas between, or `synthetic` for the built-in data.
         teacher: a model file or the run folder that holds it; if not given, a tiny one is trained first.
         model: the student's size; student for a teacher given, tiny-student otherwise.
-        control: train the control as well.
+        control: train the control as well, on the labelled lines alone.
+        unlabelled: a folder of line images without text, which the student learns to read as the teacher does.
         out: the run folder; `runs/<time>-distill` if not given.
         resume: a run folder to go on with, under the options that it was started with.
         train: how to train.
         augment: how to vary the training lines; `null` for not at all.
         distill: what the student learns from the teacher.
+        read: how to read texts where a dataset's format leaves a choice.
 
     Raises:
         HtrError: the data, the teacher, an option or the checkpoint is unusable.
     """
+    if unlabelled and not distill.weight:
+        raise HtrError("--unlabelled lines teach nothing with --distill.weight 0: leave one of the two out")
     options: dict[str, Any] = {"data": data, "teacher": teacher, "model": model, "control": control}
-    options |= {"train": train, "augment": augment, "distill": distill}
+    options |= {"unlabelled": unlabelled, "train": train, "augment": augment, "distill": distill, "read": read}
     run, options = runs.start("distill", distill_student, out, resume, options)
     return DistillResult(run, _distill(run, **options))
 
@@ -84,25 +91,36 @@ def _distill(
     teacher: Path | None,
     model: str | None,
     control: bool,
+    unlabelled: Path | None,
     train: TrainConfig,
     augment: AugmentConfig | None,
     distill: DistillConfig,
+    read: ReadConfig,
 ) -> dict[str, Any]:
     import torch
 
     from htrcompress import models
-    from htrcompress.artifact import load_model
-    from htrcompress.corpus import open_corpus
+    from htrcompress.adapt import common_charset, set_charset
+    from htrcompress.artifact import load_card, load_model
+    from htrcompress.corpus import open_corpus, open_images
     from htrcompress.loop import Trainer
     from htrcompress.losses import CtcObjective, DistillObjective
     from htrcompress.models.gated import fold
 
-    student = model or ("student" if teacher else "tiny-student")
-    teacher_path = runs.model(teacher, "teacher") if teacher else run / "teacher.safetensors"
-    charset = load_model(teacher_path)[1].characters() if teacher else None
-    corpus = open_corpus(data, models.preset(student).height, train.infeasible, charset)
+    student = model or ("student" if teacher else TINY_STUDENT)
+    height = models.preset(student).height
+    path = run / "teacher.safetensors"
+    taught = None
+    if teacher is not None:
+        source = path if path.is_file() else runs.model(teacher, "teacher")  # a run goes on with its own copy
+        card = load_card(source)
+        _check_fit(card, height, models.STRIDE, source)
+        taught = card.characters()
+        if source != path and not machine.rank():
+            write_atomic(path, source.read_bytes())
+    corpus = open_corpus(data, height, train, read, lambda lines: common_charset(taught, lines) if taught else lines)
     console.print(corpus.summary())
-    config = train.filled(student)
+    images = open_images(unlabelled, height) if unlabelled else None
 
     def fit(
         role: str, preset: str, config: TrainConfig, teach: "nn.Module | None" = None, **training: Any
@@ -111,20 +129,25 @@ def _distill(
         network = models.create(preset, corpus.charset.classes)
         card = corpus.card(role, network, {"preset": preset, "seed": config.seed, **training})
         objective = DistillObjective(network, teach, distill) if teach else CtcObjective(network)
-        return Trainer(objective, card, corpus.train, corpus.valid, run / f"{role}.safetensors", config, augment).fit()
+        lines = corpus.train.joined(images) if images and teach else corpus.train
+        return Trainer(objective, card, lines, corpus.valid, run / f"{role}.safetensors", config, augment).fit()
 
     results = {}
     if teacher is None:
         results["teacher"] = fit("teacher", TINY, train.filled(TINY))
-    network, card = load_model(teacher_path)
-    _check_fit(card, models.preset(student).height, models.STRIDE, teacher_path)
-    if teacher is not None:
-        write_atomic(run / "teacher.safetensors", teacher_path.read_bytes())
+        source = path
+    network, card = load_model(source)
+    set_charset(network, card.characters(), corpus.charset, learn=False)
     fold(network)
-    lesson = {"teacher": card.name, "distill": vars(distill)}
+    digest = sha256(source.read_bytes()).hexdigest()[:16]
+    origin = {"name": card.name, "data": card.data.get("name"), "file": digest}
+    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill)}
+    if images:
+        lesson["unlabelled"] = {"path": str(unlabelled), "lines": len(images.texts)}
+    config = train.filled(student)
     results["student"] = fit("student", student, config, network, **lesson)
     if control:
-        results["control"] = fit("control", student, config)
+        results["control"] = fit("control", student, replace(config, epochs=None, steps=results["student"].steps))
     return {role: {"cer": r.cer, "steps": r.steps, "seconds": r.seconds, "path": r.path} for role, r in results.items()}
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from htrcompress import metrics, runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
-from htrcompress.data.open import default_data, open_dataset
+from htrcompress.data.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 from htrcompress.runtime import Reading, load
@@ -117,7 +117,7 @@ def evaluate(
     """
     file = runs.model(model)
     recognizer = load(file, threads)
-    dataset = open_dataset(data or default_data(recognizer.card))
+    dataset = open_dataset(data or default_data(recognizer.card), read_config(recognizer.card))
     lines = dataset.split(split)
     results = list(recognizer.read_each([line.image for line in lines], batch))
     failures = [(line, r) for line, r in zip(lines, results, strict=True) if isinstance(r, HtrError)]

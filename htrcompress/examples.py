@@ -21,7 +21,7 @@ class Examples:
 
     Attributes:
         images: uint8 (H, w) each.
-        labels: the labels of each.
+        labels: the labels of each; none for a line without a transcription.
         texts: the transcriptions.
         names: the ids, for error messages.
     """
@@ -35,6 +35,11 @@ class Examples:
     def widths(self) -> list[int]:
         """Width of every image in pixels."""
         return [image.shape[1] for image in self.images]
+
+    def joined(self, others: "Examples") -> "Examples":
+        """These lines and others."""
+        mine, theirs = vars(self).values(), vars(others).values()
+        return Examples(*([*a, *b] for a, b in zip(mine, theirs, strict=True)))
 
     def subset(self, indices: Sequence[int]) -> "Examples":
         """Some of the lines, in the order given."""

@@ -40,7 +40,9 @@ def load_grey(path: Path) -> NDArray[np.uint8]:
 
 
 def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -> NDArray[np.uint8]:
-    """A picture as grey, uint8 (height, width); transparent pixels become white paper, 16 bits the upper eight.
+    """A picture as grey, uint8 (height, width); of 16 bits the upper eight.
+
+    Transparent pixels become paper: the median of the opaque ones, or white where those are all ink.
 
     Args:
         picture: uint8 grey (h, w), RGB (h, w, 3) or RGBA (h, w, 4), or a PIL image of any mode.
@@ -74,9 +76,19 @@ def _decode(image: Image.Image) -> NDArray[np.uint8]:
         values = np.asarray(image, dtype=np.float64)
         return np.clip(values / 256 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        rgba = np.asarray(image.convert("RGBA"))
+        return _on_paper(np.asarray(Image.fromarray(rgba[:, :, :3]).convert("L")), rgba[:, :, 3])
     return np.array(image.convert("L"))
+
+
+def _on_paper(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lays a cut-out line on its own paper, so that the cut's edge is no stroke; ink alone is laid on white."""
+    shown = grey[alpha > 127]
+    paper = max(np.median(shown), shown.mean()) if shown.size else 255.0
+    if paper < 128:  # darker than any paper: what is opaque is the ink
+        paper = 255.0
+    share = alpha / 255.0
+    return np.floor(grey * share + paper * (1 - share) + 0.5).astype(np.uint8)
 
 
 def scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ from htrcompress.data.batches import WIDTH_STEP, Batch, by_width, epoch_order, p
 from htrcompress.errors import HtrError
 from htrcompress.examples import Examples
 from htrcompress.losses import Terms
-from htrcompress.optimisation import adamw, follow, precision
+from htrcompress.optimisation import adamw, follow, out_of_memory, precision
 from htrcompress.records import Checkpoint, Journal, Progress, State, StopSignal
 
 
@@ -89,13 +89,14 @@ class Trainer:
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.optimizer = adamw(objective, config)
         self.order: list[list[int]] = []
+        self.saved = time.monotonic()
 
     def fit(self) -> FitResult:
         """Runs until the last step.
 
         Raises:
-            HtrError: the loss is not finite, a file cannot be written, the checkpoint is of another run, or
-                Ctrl-C was pressed; what was trained so far can be resumed.
+            HtrError: the loss is not finite, memory does not suffice, a file cannot be written, the checkpoint is
+                of another run, or Ctrl-C was pressed; what was trained so far can be resumed.
         """
         identity = {"train": asdict(self.config), "card": json.loads(self.card.to_json())}
         identity["augment"] = asdict(self.augmentation) if self.augmentation else None
@@ -103,6 +104,7 @@ class Trainer:
             state = checkpoint.restore(objective=self.objective, average=self.average, optimizer=self.optimizer)
             if state.step < self.steps:
                 self._run(state, checkpoint)
+            self.accelerator.wait_for_everyone()  # what the first process writes is there for all of them now
         assert state.best is not None
         return FitResult(self.path, state.best, state.step, state.seconds, state.lines / state.seconds, state.curve)
 
@@ -127,8 +129,17 @@ class Trainer:
                     progress.step(state, losses["loss"])
                     if state.step % self.valid_every == 0 or state.step == self.steps:
                         self._validate(state, journal)
-                        self._save(state, checkpoint)
                         progress.valid(state)
+                        self._save(state, checkpoint)
+                    elif time.monotonic() - self.saved > 60 * self.config.save_minutes:
+                        self._save(state, checkpoint)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise HtrError(
+                f"out of memory at step {state.step + 1}: choose a smaller --train.batch (it is {self.config.batch}) "
+                f"or --model, and go on from the last checkpoint"
+            ) from None
         finally:
             if journal:
                 journal.close()
@@ -207,6 +218,7 @@ class Trainer:
 
     def _save(self, state: State, checkpoint: Checkpoint) -> None:
         checkpoint.save(state, objective=self.objective, average=self.average, optimizer=self.optimizer)
+        self.saved = time.monotonic()
 
 
 def validate(model: nn.Module, examples: Examples, charset: Charset, accelerator: Accelerator) -> metrics.Score:

@@ -21,11 +21,11 @@ def ctc(logits: Tensor, frames: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """CTC loss (Graves et al. 2006): sum over the lines in nats, and the number of their characters.
 
     Lines that CTC cannot emit have been counted and left out before training; one that augmentation
-    cannot help is an error here, not a silent zero.
+    cannot help is an error here, not a silent zero. Lines without labels are unlabelled ones and do not count.
     """
     log_probabilities = logits.float().log_softmax(2).transpose(0, 1)
     losses = F.ctc_loss(log_probabilities, batch.targets, frames, batch.target_lengths, blank=BLANK, reduction="none")
-    return losses.sum(), batch.target_lengths.sum()
+    return losses[batch.target_lengths > 0].sum(), batch.target_lengths.sum()
 
 
 def spike_frames(teacher: Tensor, frames: Tensor, blanks: int) -> Tensor:

@@ -34,6 +34,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def rank() -> int:
+    """This process's number among those that `accelerate launch` or `torchrun` started together; 0 if alone."""
+    return int(os.environ.get("RANK", 0))
+
+
+def together() -> bool:
+    """Whether several processes train together."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
 def processor() -> str:
     """The processor's name, as the system gives it."""
     cpuinfo = Path("/proc/cpuinfo")

@@ -161,7 +161,7 @@ class Journal:
 
         path = folder / "log.jsonl"
         self._keep(path, step)
-        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self.file = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115  (a row at a time, to be followed)
         self.events = SummaryWriter(folder, purge_step=step + 1)
 
     @staticmethod

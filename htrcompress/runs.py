@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from htrcompress import machine
 from htrcompress.cli import options_of
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
@@ -54,10 +55,15 @@ def start(
         options: values of the command's parameters.
 
     Raises:
-        HtrError: `out` holds a run already, there is nothing to resume, or an option differs.
+        HtrError: `out` holds a run already, there is nothing to resume, an option differs, or several processes
+            train together and none of them was told where.
     """
+    if machine.together() and out is None and resume is None:
+        raise HtrError("several processes must agree on the run folder: name it with --out")
     if resume is None:
         run = out or create(what)
+        if machine.rank():  # the first process of several looks after the folder
+            return run, options
         if (run / OPTIONS).exists() and len(list(run.iterdir())) > 1:  # alone it is of a start that came to nothing
             raise HtrError(f"--out {run} holds a run already: go on with --resume {run}, or name another folder")
         values = {name: _plain(value) for name, value in options.items()}

@@ -1,7 +1,8 @@
 """Trains one network on a dataset: `python -m htrcompress.train --data DIR --model teacher`.
 
 The run folder gets the best model on validation as `teacher.safetensors` (the preset's name), and beside
-it a folder with the log, TensorBoard events and the checkpoint that `--resume` goes on from.
+it a folder with the log, TensorBoard events and the checkpoint that `--resume` goes on from. With `--init FILE`
+a trained model learns a new hand from a few hundred lines, and keeps its name.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from htrcompress import machine, runs
 from htrcompress.cli import console, run_command
-from htrcompress.config import AugmentConfig, TrainConfig
+from htrcompress.config import AugmentConfig, Choice, ReadConfig, TrainConfig
+from htrcompress.errors import HtrError
 
 if TYPE_CHECKING:
     from htrcompress.loop import FitResult
@@ -34,45 +36,78 @@ class TrainResult:
 
 def train_network(
     data: str = "synthetic",
-    model: str = "teacher",
+    model: str | None = None,
+    init: Path | None = None,
+    charset: Choice | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     train: TrainConfig = TrainConfig(),
     augment: AugmentConfig | None = AugmentConfig(),
+    read: ReadConfig = ReadConfig(),
 ) -> TrainResult:
     """Trains one network and keeps the best on validation.
 
     Args:
-        data: a dataset's folder, or `synthetic` for the built-in data.
-        model: the size: teacher, student, student-s, student-xs, tiny-teacher or tiny-student.
+        data: a dataset's folder, several with commas between, or `synthetic` for the built-in data.
+        model: the size: teacher, student, student-s, student-xs, tiny-teacher or tiny-student; teacher if not
+            given, or the size of --init.
+        init: a trained model file, or the run folder that holds it, to start from instead of random weights.
+        charset: what becomes of the characters of --init: keep them, take the union with those of the data, or
+            replace them by these; must be given where the data has others.
         out: the run folder; `runs/<time>-train` if not given.
         resume: a run folder to go on with, under the options that it was started with.
         train: how to train.
         augment: how to vary the training lines; `null` for not at all.
+        read: how to read texts where a dataset's format leaves a choice.
 
     Raises:
         HtrError: the data, an option or the checkpoint is unusable.
     """
-    options: dict[str, Any] = {"data": data, "model": model, "train": train, "augment": augment}
+    if init and model:
+        raise HtrError("give --model or --init, not both: a trained model has its size")
+    if charset and not init:
+        raise HtrError("--charset says what becomes of the characters of --init: give that as well")
+    options: dict[str, Any] = {"data": data, "model": model, "init": init, "charset": charset}
+    options |= {"train": train, "augment": augment, "read": read}
     run, options = runs.start("train", train_network, out, resume, options)
     return TrainResult(run, _fit(run, **options))
 
 
-def _fit(run: Path, data: str, model: str, train: TrainConfig, augment: AugmentConfig | None) -> "FitResult":
+def _fit(
+    run: Path,
+    data: str,
+    model: str | None,
+    init: Path | None,
+    charset: Choice | None,
+    train: TrainConfig,
+    augment: AugmentConfig | None,
+    read: ReadConfig,
+) -> "FitResult":
     import torch
 
-    from htrcompress import models
+    from htrcompress import adapt, models
+    from htrcompress.artifact import load_model
     from htrcompress.corpus import open_corpus
     from htrcompress.loop import Trainer
     from htrcompress.losses import CtcObjective
 
-    corpus = open_corpus(data, models.preset(model).height, train.infeasible)
-    console.print(corpus.summary())
     torch.manual_seed(train.seed)
-    network = models.create(model, corpus.charset.classes)
-    card = corpus.card(model, network, {"seed": train.seed})
-    path = run / f"{model}.safetensors"
-    return Trainer(CtcObjective(network), card, corpus.train, corpus.valid, path, train.filled(model), augment).fit()
+    training: dict[str, Any] = {"seed": train.seed}
+    if init:
+        source = runs.model(init)
+        network, start = load_model(source)
+        name, known = source.stem, start.characters()
+        corpus = open_corpus(data, start.height, train, read, lambda c: adapt.choose_charset(known, c, charset))
+        adapt.set_charset(network, known, corpus.charset, learn=True)
+        training["init"] = {"name": start.name, "data": start.data.get("name"), "training": start.training}
+    else:
+        name = model or "teacher"
+        corpus = open_corpus(data, models.preset(name).height, train, read)
+        network = models.create(name, corpus.charset.classes)
+    console.print(corpus.summary())
+    card = corpus.card(name, network, training)
+    path = run / f"{name}.safetensors"
+    return Trainer(CtcObjective(network), card, corpus.train, corpus.valid, path, train.filled(name), augment).fit()
 
 
 if __name__ == "__main__":

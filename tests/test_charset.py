@@ -47,7 +47,9 @@ def test_decode_refuses_labels_of_another_model() -> None:
         Charset.of(["ab"]).decode([1, 7])
 
 
-@pytest.mark.parametrize("characters", [(), ("a", "a"), ("ab",), ("",), ("e\u0301",), ("\u212b",), ("\ud800",), ("\x1b",)])
+@pytest.mark.parametrize(
+    "characters", [(), ("a", "a"), ("ab",), ("",), ("e\u0301",), ("\u212b",), ("\ud800",), ("\x1b",)]
+)
 def test_impossible_charsets_are_refused(characters: tuple[str, ...]) -> None:
     with pytest.raises(HtrError, match="charset"):
         Charset(characters)

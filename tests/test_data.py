@@ -9,6 +9,7 @@ from PIL import Image
 from htrcompress.data.batches import PAPER, by_width, collate, epoch_order, pad
 from htrcompress.data.open import open_dataset
 from htrcompress.data.pixels import load_lines
+from htrcompress.data.unlabelled import open_unlabelled
 from htrcompress.errors import HtrError
 
 
@@ -46,6 +47,48 @@ def test_a_bad_row_is_refused_with_its_place(tmp_path: Path, row: str, message: 
         open_dataset(str(folder(root, train=row)))
 
 
+def test_several_folders_are_one_dataset(tmp_path: Path) -> None:
+    for name, text in (("one", "a.png\tx\na.png\t\n"), ("two", "a.png\ty\n")):
+        (tmp_path / name).mkdir()
+        folder(tmp_path / name, train=text, test=text)
+    dataset = open_dataset(f"{tmp_path / 'one'}, {tmp_path / 'two'}")
+    assert dataset.name == "one+two" and dataset.dropped == {"empty transcription": 2}
+    assert [(line.id, line.text, line.group) for line in dataset.split("test")] == [
+        ("one/a.png", "x", "one"),
+        ("two/a.png", "y", "two"),
+    ]
+    with pytest.raises(HtrError, match="two of the datasets are called the same"):
+        open_dataset(f"{tmp_path / 'one'},{tmp_path / 'one'}")
+    with pytest.raises(HtrError, match="no such folder"):
+        open_dataset(f"{tmp_path / 'one'},nowhere")
+
+
+def test_a_limited_split_is_part_of_a_larger_one(tmp_path: Path) -> None:
+    dataset = open_dataset(str(folder(tmp_path, train="".join(f"a.png\t{i}\n" for i in range(20)))))
+    few, more = ([line.text for line in dataset.limited("train", n, 0).split("train")] for n in (5, 10))
+    assert len(few) == 5 and set(few) < set(more) and few != [line.text for line in dataset.split("train")][:5]
+    assert dataset.limited("train", 5, 1) != dataset.limited("train", 5, 0)
+    assert dataset.limited("train", 99, 0) is dataset
+
+
+def test_unlabelled_images_are_found(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".hidden.txt").write_text("x")
+    (tmp_path / "Thumbs.db").write_text("x")
+    for name in ("b/2.PNG", "1.webp"):
+        Image.new("L", (9, 9)).save(tmp_path / name)
+    lines = open_unlabelled(tmp_path)
+    assert [(line.id, line.text) for line in lines] == [("unlabelled/1.webp", ""), ("unlabelled/b/2.PNG", "")]
+    (tmp_path / "b/2.txt").write_text("its text")
+    with pytest.raises(HtrError, match=r"holds text \(b/2\.txt\): give lines with transcriptions to --data"):
+        open_unlabelled(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HtrError, match="no image"):
+        open_unlabelled(tmp_path / "empty")
+    with pytest.raises(HtrError, match="no such folder"):
+        open_unlabelled(tmp_path / "nowhere")
+
+
 def test_other_encodings_and_missing_splits_are_told(tmp_path: Path) -> None:
     (tmp_path / "valid.tsv").write_bytes("a.png\tcaf\u00e9".encode("latin-1"))
     with pytest.raises(HtrError, match="not UTF-8"):
@@ -56,7 +99,7 @@ def test_other_encodings_and_missing_splits_are_told(tmp_path: Path) -> None:
     with pytest.raises(HtrError, match="no such folder"):
         open_dataset(str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(HtrError, match=r"no train\.tsv"):
+    with pytest.raises(HtrError, match=r"neither train\.tsv"):
         open_dataset(str(tmp_path / "empty"))
 
 

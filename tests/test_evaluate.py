@@ -111,7 +111,7 @@ def test_groups(
     rows: int,
 ) -> None:
     lines = [Line(str(i), "a" * (i + 1), "test", lambda: picture(20), f"hand {i % groups:02}") for i in range(62)]
-    monkeypatch.setattr(command, "open_dataset", lambda _: Dataset("made", "made", {"test": lines}))
+    monkeypatch.setattr(command, "open_dataset", lambda *_: Dataset("made", "made", {"test": lines}))
     result = evaluate(tiny_onnx, "made")
     assert len(result.groups) == rows
     if rows:

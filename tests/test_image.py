@@ -104,7 +104,7 @@ def test_grey_is_read_as_it_is(tmp_path: Path) -> None:
         np.testing.assert_array_equal(saved(tmp_path, Image.fromarray(pixels), name), pixels)
 
 
-def test_transparent_becomes_white_paper(tmp_path: Path) -> None:
+def test_ink_alone_is_laid_on_white_paper(tmp_path: Path) -> None:
     rgba = np.zeros((2, 3, 4), np.uint8)
     rgba[0, 0] = (0, 0, 0, 255)
     rgba[0, 1] = (0, 0, 0, 128)
@@ -120,7 +120,17 @@ def test_a_palette_with_and_without_transparency(tmp_path: Path) -> None:
     palette.putpixel((1, 0), 1)
     np.testing.assert_array_equal(saved(tmp_path, palette), [[10, 200]])
     palette.save(tmp_path / "b.png", transparency=0)
-    np.testing.assert_array_equal(image.load_grey(tmp_path / "b.png"), [[255, 200]])
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "b.png"), [[200, 200]])
+
+
+def test_a_cut_out_line_is_laid_on_its_own_paper(tmp_path: Path) -> None:
+    rgba = np.zeros((10, 20, 4), np.uint8)  # black and transparent outside the line, as in Bentham's lines
+    rgba[2:8, :, :3], rgba[2:8, :, 3] = 190, 255
+    rgba[4:6, 5:9, :3] = 40
+    grey = saved(tmp_path, Image.fromarray(rgba))
+    assert (grey[:2] == 190).all() and (grey[8:] == 190).all() and (grey[4:6, 5:9] == 40).all()
+    rgba[:, :, 3] = 0
+    assert (image.to_grey(rgba) == 255).all()
 
 
 def test_sixteen_bits_keep_the_upper_eight(tmp_path: Path) -> None:

@@ -4,8 +4,13 @@ import errno
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,7 +19,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from htrcompress import loop
-from htrcompress.artifact import load_card, load_model
+from htrcompress.adapt import set_charset
+from htrcompress.artifact import load_card, load_model, save_model
+from htrcompress.charset import Charset
 from htrcompress.config import AugmentConfig, DistillConfig, TrainConfig
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.distill import distill_student
@@ -114,6 +121,36 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert log(run) == log(whole)
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_runs_that_are_killed_at_random_moments_end_like_an_uninterrupted_one(
+    whole: Path, lines: str, tmp_path: Path, seed: int
+) -> None:
+    """SIGKILL to the real command, at random, until it gets through: no clean-up code runs."""
+    run, random = tmp_path / "run", Random(seed)
+    start = [sys.executable, "-m", "htrcompress.train", "--data", lines, "--model", "tiny-student", "--out", str(run)]
+    for name, value in vars(SHORT).items():
+        start += [f"--train.{name}", str(value)] if value not in (None, 0) else []
+    command, kills = [*start, "--train.save_minutes", "0.0001"], 0
+    log_file = run / "tiny-student/log.jsonl"
+    while True:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        before = log_file.stat().st_size if log_file.exists() else 0
+        while process.poll() is None and not (log_file.exists() and log_file.stat().st_size > before):
+            time.sleep(0.01)
+        time.sleep(random.random() * 0.3)
+        if kills == 3 or process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        command = [sys.executable, "-m", "htrcompress.train", "--resume", str(run)]
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    once, again = (load_file(folder / "tiny-student.safetensors") for folder in (whole, run))
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert log(run) == log(whole) and kills
+
+
 def test_a_full_disk_is_told_and_costs_no_good_file(
     lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +181,115 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_lines(
     monkeypatch.setattr(loop.Trainer, "_total", lambda *a: {k: v * float("nan") for k, v in total(*a).items()})
     with pytest.raises(HtrError, match=r"not finite at step 1 \(lines train-\d+\.png"):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_names_what_shrinks_it(
+    lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    interrupt_after(monkeypatch, 3, error)
+    with pytest.raises(HtrError, match=r"out of memory at step 4: choose a smaller --train.batch \(it is 8\)"):
+        train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+    assert load_card(tmp_path / "run/tiny-student.safetensors").training["steps"] == 2
+
+
+def test_two_processes_lose_what_one_does(whole: Path, lines: str, tmp_path: Path) -> None:
+    """Over gloo, on lines of unequal length: the loss is averaged over the whole batch, not over processes."""
+    runs = []
+    for processes in (1, 2):
+        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
+        launch += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
+        launch += ["--num_cpu_threads_per_process", "1", "--main_process_port", str(free_port())]
+        command = ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-student", "--augment", "null"]
+        command += ["--out", str(tmp_path / f"{processes}"), "--train.precision", "fp32"]
+        command += ["--train.steps", "6", "--train.batch", "8", "--train.warmup", "2", "--train.valid_every", "3"]
+        done = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("24 training") == 1
+        runs.append([(row["step"], row["ctc"]) for row in log(tmp_path / f"{processes}") if "ctc" in row])
+    assert [step for step, _ in runs[0]] == [step for step, _ in runs[1]]
+    assert max(abs(a - b) for (_, a), (_, b) in zip(*runs, strict=True)) < 1e-5
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_several_processes_must_be_told_where_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(HtrError, match="must agree on the run folder: name it with --out"):
+        train_network("synthetic", "tiny-student")
+
+
+def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Path) -> None:
+    start = whole / "tiny-student.safetensors"
+    result = train_network(lines, init=whole, out=tmp_path / "run", train=replace(SHORT, lines=10))
+    card, before = load_card(result.fit.path), load_card(start)
+    assert result.fit.path.name == "tiny-student.safetensors" and card.charset == before.charset
+    assert card.data["splits"]["train"]["lines"] == 10 and card.training["init"]["name"] == "tiny-student"
+    assert card.data["splits"]["valid"] == before.data["splits"]["valid"]
+
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in Path(lines).iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    rows = (other / "train.tsv").read_text(encoding="utf-8").split("\n", 1)
+    (other / "train.tsv").write_text(f"{rows[0]} Ω\n{rows[1]}", encoding="utf-8")
+    with pytest.raises(HtrError, match=r"does not know 'Ω': choose --charset keep"):
+        train_network(str(other), init=start, out=tmp_path / "refused", train=SHORT)
+    for choice, known in (("keep", before.charset), ("union", tuple(sorted([*before.charset, "Ω"])))):
+        out = tmp_path / choice
+        result = train_network(str(other), init=start, charset=choice, out=out, train=SHORT)  # type: ignore[arg-type]
+        assert load_card(result.fit.path).charset == known
+    with pytest.raises(HtrError, match="--model or --init, not both"):
+        train_network(lines, "student", init=start)
+    with pytest.raises(HtrError, match="--charset says what becomes of the characters of --init"):
+        train_network(lines, charset="keep")
+
+
+def test_unlabelled_lines_teach_the_student_alone(whole: Path, lines: str, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for file in Path(lines).glob("test-*.png"):
+        (images / file.name).write_bytes(file.read_bytes())
+    everywhere = DistillConfig(frames="all")
+    short = replace(SHORT, steps=None, epochs=1)
+    result = distill_student(
+        lines, whole, "tiny-student", unlabelled=images, out=tmp_path / "run", train=short, distill=everywhere
+    )
+    student, control = (load_card(result.run / f"{role}.safetensors") for role in ("student", "control"))
+    assert student.training["unlabelled"]["lines"] == 4 and "unlabelled" not in control.training
+    assert student.training["of"] == control.training["of"] == 4  # 28 lines in batches of 8
+    seen = [row["kd"] for row in log(result.run, "student") if "kd" in row]
+    assert seen and all(value > 0 for value in seen)
+    with pytest.raises(HtrError, match=r"--unlabelled lines teach nothing with --distill\.weight 0"):
+        distill_student(lines, whole, unlabelled=images, distill=DistillConfig(weight=0))
+
+
+def test_a_teacher_of_another_charset_is_mapped_or_refused(whole: Path, lines: str, tmp_path: Path) -> None:
+    def teacher(name: str, charset: tuple[str, ...]) -> Path:
+        network, card = load_model(whole / "tiny-student.safetensors")
+        set_charset(network, card.characters(), Charset(charset), learn=True)
+        save_model(tmp_path / f"{name}.safetensors", network, replace(card, charset=charset))
+        return tmp_path / f"{name}.safetensors"
+
+    known = load_card(whole / "tiny-student.safetensors").charset
+    short = replace(SHORT, steps=2)
+    for name, charset, expected in (("less", known[3:], known), ("more", (*known, "Ω"), (*known, "Ω"))):
+        path, out = teacher(name, charset), tmp_path / f"run-{name}"
+        distill_student(lines, path, "tiny-student", control=False, out=out, train=short)
+        assert load_card(out / "student.safetensors").charset == expected
+    with pytest.raises(HtrError, match=r"the teacher reads 'Ω', which the lines lack, and not "):
+        distill_student(lines, teacher("odd", (*known[3:], "Ω")), "tiny-student", out=tmp_path / "x", train=short)
 
 
 def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path) -> None:
@@ -208,7 +354,7 @@ def test_distillation_leaves_teacher_student_and_control(whole: Path, lines: str
     result = distill_student(lines, out=tmp_path / "run", train=short, augment=AugmentConfig(), distill=everywhere)
     assert list(result.models) == ["teacher", "student", "control"]
     cards = {role: load_card(result.run / f"{role}.safetensors") for role in result.models}
-    assert cards["student"].training["teacher"] == "teacher" and "teacher" not in cards["control"].training
+    assert cards["student"].training["teacher"]["name"] == "teacher" and "teacher" not in cards["control"].training
     student, control = (load_file(result.run / f"{role}.safetensors") for role in ("student", "control"))
     assert student.keys() == control.keys()  # an ordinary file, no branch of a larger checkpoint
     assert any(not torch.equal(student[name], control[name]) for name in student)

@@ -5,8 +5,10 @@ Readers (`tsv.py`, `synthetic.py`, ...) make these; nothing downstream knows whi
 """
 
 import hashlib
+import random
+import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +50,14 @@ class Dataset:
         format: the reader that opened it, such as `tsv` or `synthetic`.
         splits: split name to its lines, in the reader's order.
         dropped: reason to number of lines that the reader left out.
+        changed: what the reader changed in texts, and how often.
     """
 
     name: str
     format: str
     splits: dict[str, list[Line]]
     dropped: dict[str, int] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
 
     def split(self, name: str) -> list[Line]:
         """The lines of one split.
@@ -67,9 +71,60 @@ class Dataset:
             raise HtrError(f"dataset {self.name} has no lines in split '{name}'; it has: {have}")
         return lines
 
+    def limited(self, name: str, count: int | None, seed: int) -> "Dataset":
+        """The dataset with at most `count` lines of one split, drawn by the seed and kept in their order.
+
+        A smaller count draws a part of what a larger one draws.
+        """
+        lines = self.split(name)
+        if count is None or count >= len(lines):
+            return self
+        drawn = random.Random(f"lines/{seed}").sample(range(len(lines)), len(lines))[:count]
+        return replace(self, splits={**self.splits, name: [lines[i] for i in sorted(drawn)]})
+
     def identity(self, name: str) -> str:
         """A short hash of a split's ids and texts: equal hashes mean the same lines in the same order."""
         digest = hashlib.sha256()
         for line in self.splits.get(name, []):
             digest.update(f"{line.id}\t{line.text}\n".encode())
         return digest.hexdigest()[:16]
+
+
+def read_utf8(path: Path) -> str:
+    """A text file's content, without a byte-order mark.
+
+    Raises:
+        HtrError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HtrError(f"{path} is not UTF-8 text (byte {error.start}): convert it") from None
+    except OSError as error:
+        raise HtrError(f"cannot read {path}: {error.strerror}") from None
+
+
+def inside(path: Path, root: Path, where: str) -> bool:
+    """Whether there is such a file; one outside the dataset's folder is refused.
+
+    Raises:
+        HtrError: the path leads out of `root`; `where` says who named it.
+    """
+    try:
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise HtrError(f"{where}: {str(path)[:200]} lies outside the dataset's folder")
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, or a zero byte in it
+        return False
+
+
+def checked_text(text: str, where: str) -> str:
+    """The text itself, unless it holds a control character.
+
+    Raises:
+        HtrError: it does; `where` says whose it is.
+    """
+    controls = [c for c in text if unicodedata.category(c) == "Cc"]
+    if controls:
+        raise HtrError(f"{where}: the text holds the control character {controls[0]!r}")
+    return text

@@ -1,21 +1,48 @@
 """From what a user types after `--data` to a dataset: the format is found by looking."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from htrcompress.card import Card
-from htrcompress.data.lines import Dataset
+from htrcompress.config import ReadConfig
+from htrcompress.data.bentham import bentham_parts, open_bentham
+from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.tsv import open_tsv, split_files
 from htrcompress.errors import HtrError
 
 SYNTHETIC = "synthetic"
 
 
-def open_dataset(source: str) -> Dataset:
-    """Opens `synthetic`, the built-in data, or a folder in any supported format.
+def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
+    """Opens `synthetic`, the built-in data, a folder in any supported format, or several, as in `hooker,copiste`.
+
+    Args:
+        source: what to open. Lines of several datasets are named after theirs, and grouped by it.
+        read: how to read texts where the format leaves a choice.
 
     Raises:
-        HtrError: there is no such folder, or nothing in it is recognised.
+        HtrError: there is no such folder, nothing in it is recognised, or two have the same name.
     """
+    if "," not in source or Path(source).is_dir():
+        return _open_one(source, read)
+    together = [_open_one(part.strip(), read) for part in source.split(",")]
+    names = [dataset.name for dataset in together]
+    if len(set(names)) < len(names):
+        raise HtrError(f"--data {source}: two of the datasets are called the same: rename a folder")
+    splits: dict[str, list[Line]] = {}
+    dropped: Counter[str] = Counter()
+    changed: Counter[str] = Counter()
+    for dataset in together:
+        dropped.update(dataset.dropped)
+        changed.update(dataset.changed)
+        for split, lines in dataset.splits.items():
+            named = (replace(line, id=f"{dataset.name}/{line.id}", group=dataset.name) for line in lines)
+            splits.setdefault(split, []).extend(named)
+    return Dataset("+".join(names), "+".join(d.format for d in together), splits, dict(dropped), dict(changed))
+
+
+def _open_one(source: str, read: ReadConfig) -> Dataset:
     if source == SYNTHETIC:
         from htrcompress.data.synthetic import open_synthetic
 
@@ -29,7 +56,20 @@ def open_dataset(source: str) -> Dataset:
         raise HtrError(f"--data {source}: there is no such folder (the built-in data is called '{SYNTHETIC}')")
     if split_files(root):
         return open_tsv(root)
-    raise HtrError(f"--data {source}: no train.tsv, valid.tsv or test.tsv in this folder")
+    if bentham_parts(root):
+        return open_bentham(root, read)
+    raise HtrError(
+        f"--data {source}: neither train.tsv, valid.tsv or test.tsv nor Bentham's Partitions/*Lines.lst in this folder"
+    )
+
+
+def read_config(card: Card) -> ReadConfig:
+    """How the texts of a model's training data were read, so that its test data is read alike."""
+    saved = card.data.get("read")
+    try:
+        return ReadConfig(**saved) if isinstance(saved, dict) else ReadConfig()
+    except TypeError:
+        return ReadConfig()
 
 
 def default_data(card: Card) -> str:
@@ -39,6 +79,6 @@ def default_data(card: Card) -> str:
         HtrError: the card names none, or it is elsewhere.
     """
     for source in (card.data.get("path"), card.data.get("name")):
-        if source == SYNTHETIC or (isinstance(source, str) and Path(source).is_dir()):
+        if isinstance(source, str) and all(part == SYNTHETIC or Path(part).is_dir() for part in source.split(",")):
             return source
     raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")

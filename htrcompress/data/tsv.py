@@ -3,11 +3,10 @@
 Further `test_*.tsv` files become splits of their own, such as a test without repeated texts.
 """
 
-import unicodedata
 from pathlib import Path
 
 from htrcompress.charset import clean_text
-from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.lines import Dataset, Line, checked_text, inside, read_utf8
 from htrcompress.errors import HtrError
 
 NAMES = ("train", "valid", "test")
@@ -33,33 +32,18 @@ def open_tsv(root: Path) -> Dataset:
 
 
 def _read(root: Path, path: Path, split: str, dropped: dict[str, int]) -> list[Line]:
-    try:
-        rows = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise HtrError(f"{path} is not UTF-8 text (byte {error.start}): convert it") from None
-    except OSError as error:
-        raise HtrError(f"cannot read {path}: {error.strerror}") from None
     lines = []
-    folder = root.resolve()
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(read_utf8(path).split("\n"), 1):
         if not row.strip():
             continue
+        where = f"{path}, line {number}"
         name, tab, text = row.rstrip("\r").partition("\t")
         if not tab:
-            raise HtrError(f"{path}, line {number}: expected file<TAB>text, found no tab")
-        try:
-            image = root / name
-            inside, there = image.resolve().is_relative_to(folder), image.is_file()
-        except (OSError, ValueError):  # too long a name, or a zero byte in it
-            inside, there = True, False
-        if not inside:
-            raise HtrError(f"{path}, line {number}: {name} lies outside the dataset's folder")
-        if not there:
-            raise HtrError(f"{path}, line {number}: there is no image {str(image)[:200]}")
-        text = clean_text(text)
-        controls = [c for c in text if unicodedata.category(c) == "Cc"]
-        if controls:
-            raise HtrError(f"{path}, line {number}: the text holds the control character {controls[0]!r}")
+            raise HtrError(f"{where}: expected file<TAB>text, found no tab")
+        image = root / name
+        if not inside(image, root, where):
+            raise HtrError(f"{where}: there is no image {str(image)[:200]}")
+        text = checked_text(clean_text(text), where)
         if text:
             lines.append(Line(name, text, split, image))
         else:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from htrcompress.models.blocks import (
     MASKED,
     GatedBlock,
-    GatedConv,
     LayerNorm,
+    Reduction,
     SequenceBlock,
     StandardisedConv2d,
     Stem,
@@ -74,7 +74,7 @@ class GatedRecognizer(nn.Module):
         c0, c1, c2, c3 = config.channels
         self.stem = Stem(c0)
         self.stages = nn.ModuleList(
-            nn.ModuleList([GatedConv(before, after, stride), *(GatedBlock(after) for _ in range(blocks))])
+            nn.ModuleList([Reduction(before, after, stride), *(GatedBlock(after) for _ in range(blocks))])
             for before, after, stride, blocks in zip(
                 (c0, c1, c2), (c1, c2, c3), ((2, 2), (2, 1), (2, 1)), config.blocks, strict=True
             )
