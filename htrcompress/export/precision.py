@@ -31,12 +31,12 @@ WIDTH = 512
 KINDS = {
     "LayerNormalization": "norm",
     "Softmax": "softmax",
-    "ReduceMean": "masked mean",
     "Sin": "positions",
     "Sqrt": "grey levels",
     "TopK": "decode and score",
     "Log": "decode and score",
     "Sub": "attention mask",
+    "ReduceSum": "masked mean",
 }
 """The operator that tells what an island is for; the first one found in it decides."""
 

@@ -58,6 +58,8 @@ class GatedConfig:
             raise ValueError(f"{self.layers} layers and {self.blocks} blocks are more than {DEEPEST}")
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, not {self.kernel}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
         if self.dim % self.heads or self.dim % 2:
             raise ValueError(f"dim {self.dim} must be even and a multiple of heads {self.heads}")
 
