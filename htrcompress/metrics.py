@@ -87,7 +87,16 @@ def paired_interval(one: Score, other: Score) -> tuple[float, float, float]:
     return one.cer - other.cer, *_bootstrap(one.edits - other.edits, one.lengths)
 
 
-def _bootstrap(errors: NDArray[np.int64], lengths: NDArray[np.int64]) -> tuple[float, float]:
+def mean_difference(ones: Sequence[Score], others: Sequence[Score]) -> tuple[float, float, float]:
+    """CER of `ones` minus CER of `others`, averaged over pairs such as seeds, and its 95 % interval over lines."""
+    lengths = ones[0].lengths
+    if any(not np.array_equal(score.lengths, lengths) for score in (*ones, *others)):
+        raise HtrError("a paired comparison needs scores of the same lines")
+    gains = np.mean([one.edits - other.edits for one, other in zip(ones, others, strict=True)], axis=0)
+    return float(gains.sum() / max(int(lengths.sum()), 1)), *_bootstrap(gains, lengths)
+
+
+def _bootstrap(errors: NDArray, lengths: NDArray[np.int64]) -> tuple[float, float]:
     """95 % interval of sum(errors) / sum(lengths) over resampled lines; the resamples are the same at every call."""
     if len(errors) == 0:
         return 0.0, 0.0

@@ -197,7 +197,7 @@ class SequenceBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, bias: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.attention_norm(x), bias))
-        local = self.depthwise((self.conv_norm(x) * mask).transpose(1, 2)).transpose(1, 2)
+        local = self.depthwise((self.conv_norm(x) * mask).transpose(1, 2)).transpose(1, 2).contiguous()
         x = x + self.dropout(self.pointwise(F.gelu(local)))
         return x + self.dropout(self.feed(self.feed_norm(x)))
 

@@ -1,0 +1,120 @@
+"""What a few lines of a new hand are worth: `python benchmarks/finetune.py MODEL --data DIR`.
+
+A trained model learns 50, 100, 200 and 400 lines of a corpus that it has not seen (`train --init`), and reads the
+test split after each; 0 is the model as it is. Beside it stands the same network trained from nothing on as many.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.splits import Split
+from htrcompress import machine
+from htrcompress.artifact import load_card
+from htrcompress.cli import run_command, to_json
+from htrcompress.config import AugmentConfig, Choice, TrainConfig
+from htrcompress.data.open import open_dataset
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+from htrcompress.runtime import load
+from htrcompress.train import train_network
+
+LINES = (50, 100, 200, 400)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Curve:
+    """CER against the number of lines.
+
+    Attributes:
+        command: how this was measured.
+        model: the model that was fine-tuned, with the data that it had seen.
+        data: the new corpus, and the hash and size of the split that was read.
+        points: lines, start (`model` or `nothing`), cer, interval (fractions), seconds of training.
+        machine: the processor.
+    """
+
+    command: str
+    model: dict[str, Any]
+    data: dict[str, Any]
+    points: list[dict[str, Any]]
+    machine: str
+
+    def __rich__(self) -> Any:
+        from rich.table import Table
+
+        table = Table(
+            "lines", "start", "CER %", "95 %", "seconds", title=f"{self.model['name']} on {self.data['name']}"
+        )
+        for point in self.points:
+            low, high = point["interval"]
+            span = f"{100 * low:.2f} to {100 * high:.2f}"
+            table.add_row(
+                str(point["lines"]), point["start"], f"{100 * point['cer']:.2f}", span, f"{point['seconds']:.0f}"
+            )
+        return table
+
+
+def fine_tune(
+    model: Path | None = None,
+    data: str = "synthetic",
+    preset: str | None = None,
+    charset: Choice = "union",
+    steps: int = 600,
+    runs: Path = Path("runs/finetune"),
+    out: Path | None = None,
+    train: TrainConfig = TrainConfig(),
+    augment: AugmentConfig | None = AugmentConfig(),
+) -> Curve:
+    """Measures the curve on the test split; what lies finished in the run folders is not trained again.
+
+    Args:
+        model: the trained model file.
+        data: the folder of a corpus that it has not seen.
+        preset: the size that is trained from nothing; none if not given.
+        charset: what becomes of the model's characters.
+        steps: optimiser steps of every training.
+        runs: where the runs go.
+        out: a JSON file for the result.
+        train: how to train; the number of lines and of steps is filled in.
+        augment: how to vary the training lines.
+
+    Raises:
+        HtrError: the model or the data cannot be used.
+    """
+    if model is None:
+        raise HtrError("name the trained model file")
+    dataset = open_dataset(data)
+    split = Split(dataset, "test")
+    card = load_card(model)
+    points = [_point(split, model, 0, "model", 0.0)]
+    for lines in LINES:
+        config = {**vars(train), "lines": lines, "steps": steps}
+        starts: dict[str, dict[str, Any]] = {"model": {"init": model, "charset": charset}}
+        if preset:
+            starts["nothing"] = {"model": preset}
+        for start, options in starts.items():
+            run = runs / f"{start}-{lines}"
+            begin: dict[str, Any] = {"data": data, "out": run, "train": TrainConfig(**config), "augment": augment}
+            done = train_network(**({"resume": run} if (run / "config.yaml").is_file() else {**begin, **options}))
+            points.append(_point(split, done.fit.path, lines, start, done.fit.seconds))
+    seen = {"name": card.name, "data": card.data.get("name")}
+    corpus = {"name": dataset.name, "split": split.name, "hash": split.hash, "lines": len(split.lines)}
+    command = " ".join(["python", "benchmarks/finetune.py", *sys.argv[1:]])
+    result = Curve(command, seen, corpus, points, machine.processor())
+    if out:
+        write_atomic(out, (to_json(result) + "\n").encode())
+    return result
+
+
+def _point(split: Split, path: Path, lines: int, start: str, seconds: float) -> dict[str, Any]:
+    score = split.compare(split.read(load(path), BATCH))
+    row = {"lines": lines, "start": start, "cer": score.cer, "interval": score.interval()}
+    return {**row, "seconds": round(seconds, 1)}
+
+
+if __name__ == "__main__":
+    machine.tune_allocator()
+    run_command(fine_tune, positional="model")

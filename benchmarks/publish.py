@@ -1,0 +1,83 @@
+"""Makes a trained model one that ships: `python benchmarks/publish.py MODEL --out models/NAME.safetensors`.
+
+The weights are rounded to FP16, the rounded model reads every test split, and its figures, the splits' hashes,
+licence and attribution go onto the card. Weights only: nothing of a line's image is in the file.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.splits import Split
+from htrcompress import machine
+from htrcompress.artifact import load_model, save_model
+from htrcompress.cli import run_command
+from htrcompress.data.open import default_data, open_dataset, read_config
+from htrcompress.errors import HtrError
+from htrcompress.runtime import Recognizer, load
+
+LARGEST = 20 * 2**20
+"""Bytes of a file that ships."""
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file that ships, and what it scores: split to CER, WER, lines, interval (fractions) and hash."""
+
+    path: Path
+    bytes: int
+    metrics: dict[str, Any]
+
+    def __rich__(self) -> str:
+        scores = ", ".join(f"{split} {100 * row['cer']:.2f} %" for split, row in self.metrics.items())
+        return f"{self.path}: {self.bytes / 2**20:.1f} MiB, CER {scores}"
+
+
+def publish(
+    model: Path | None = None,
+    out: Path | None = None,
+    data: str | None = None,
+    licence: str = "Apache-2.0",
+    splits: str | None = None,
+) -> Published:
+    """Rounds a model to FP16, measures it on test splits and writes it with those figures on its card.
+
+    Args:
+        model: the trained file.
+        out: the file to write; its name becomes the card's.
+        data: the dataset; what the model was trained on if not given.
+        licence: of the weights, with the attributions that the data asks for.
+        splits: the test splits, with commas between; all of them if not given.
+
+    Raises:
+        HtrError: a file cannot be used, or the result is larger than what ships.
+    """
+    if model is None or out is None:
+        raise HtrError("name the trained file and, with --out, the file to write")
+    network, card = load_model(model)
+    save_model(out, network.half(), replace(card, name=out.stem, licence=licence))
+    if out.stat().st_size > LARGEST:
+        out.unlink()
+        raise HtrError(f"{model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
+    dataset = open_dataset(data or default_data(card), read_config(card))
+    recognizer = load(out)
+    names = splits.split(",") if splits else [name for name in dataset.splits if name.startswith("test")]
+    scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
+    known = {name: row for name, row in card.metrics.items() if name == "valid"}
+    card = replace(card, name=out.stem, licence=licence, metrics=known | scores)
+    save_model(out, network.half(), card)
+    return Published(out, out.stat().st_size, scores)
+
+
+def _measure(recognizer: Recognizer, split: Split) -> dict[str, Any]:
+    """CER, WER and interval of a split; a line that cannot be read counts as read as nothing."""
+    score = split.compare(split.read(recognizer, BATCH))
+    low, high = score.interval()
+    row = {"cer": score.cer, "wer": score.wer, "interval": [low, high]}
+    return {**row, "lines": len(split.lines), "hash": split.hash}
+
+
+if __name__ == "__main__":
+    machine.tune_allocator()
+    run_command(publish, positional="model")
