@@ -1,0 +1,150 @@
+"""What training costs, and what makes it fast: `python benchmarks/training.py --data DIR --model student`.
+
+The same steps with one measure after the other: batches of near-equal width, glibc told to keep its buffers,
+BF16, and a process a core instead of threads. Every variant trains in a process of its own, with one thread a
+core, augmentation included; the rounds are interleaved, and a gain is the median of the ratios within a round.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from htrcompress import machine
+from htrcompress.cli import run_command, to_json
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+
+VARIANTS = {
+    "FP32, lines in random order": {"order": "random", "precision": "fp32", "allocator": "default", "processes": 1},
+    "+ batches by width": {"order": "width", "precision": "fp32", "allocator": "default", "processes": 1},
+    "+ allocator": {"order": "width", "precision": "fp32", "allocator": "tuned", "processes": 1},
+    "+ BF16": {"order": "width", "precision": "bf16", "allocator": "tuned", "processes": 1},
+    "+ a process a core": {"order": "width", "precision": "bf16", "allocator": "tuned", "processes": 0},
+}
+WARM = 5
+"""Steps before the clock counts."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Training lines a second of every variant, a value a round.
+
+    Attributes:
+        command: how this was measured.
+        settings: preset, data, batch, steps.
+        rows: variant to its speeds and to `gain`, the median ratio to the first.
+        machine: processor and cores.
+    """
+
+    command: str
+    settings: dict[str, Any]
+    rows: dict[str, dict[str, Any]]
+    machine: dict[str, Any]
+
+    def __rich__(self) -> Any:
+        from rich.table import Table
+
+        table = Table("variant", "lines/s (min-max)", "x first", title=f"training {self.settings['model']}")
+        for name, row in self.rows.items():
+            speeds = row["lines_per_second"]
+            spread = f"{statistics.median(speeds):.1f} ({min(speeds):.1f}-{max(speeds):.1f})"
+            table.add_row(name, spread, f"{row['gain']:.2f}")
+        return table
+
+
+def measure_training(
+    data: str = "synthetic",
+    model: str = "student",
+    batch: int = 16,
+    steps: int = 30,
+    rounds: int = 3,
+    out: Path | None = None,
+) -> Speeds:
+    """Measures training lines a second with and without what makes training fast.
+
+    Args:
+        data: a dataset's folder, or `synthetic`.
+        model: the preset to train.
+        batch: lines a step, over all processes.
+        steps: steps that are timed.
+        rounds: rounds in which every variant has its turn.
+        out: a JSON file for the result.
+
+    Raises:
+        HtrError: a variant failed.
+    """
+    speeds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(rounds):
+        for name, variant in VARIANTS.items():
+            speeds[name].append(_run(variant, data, model, batch, steps))
+    first = speeds[next(iter(VARIANTS))]
+    rows = {
+        name: {
+            **VARIANTS[name],
+            "lines_per_second": values,
+            "gain": statistics.median(a / b for a, b in zip(values, first, strict=True)),
+        }
+        for name, values in speeds.items()
+    }
+    settings = {"data": Path(data).name, "model": model, "batch": batch, "steps": steps}
+    command = " ".join(["python", "benchmarks/training.py", *sys.argv[1:]])
+    here = {"processor": machine.processor(), "cores": machine.cores(), "versions": machine.versions("torch")}
+    result = Speeds(command, settings, rows, here)
+    if out:
+        write_atomic(out, (to_json(result) + "\n").encode())
+    return result
+
+
+def _run(variant: dict[str, Any], data: str, model: str, batch: int, steps: int) -> float:
+    """Lines a second of one variant, from its log."""
+    processes = variant["processes"] or machine.cores()
+    tuned = {name: value for name, value in os.environ.items() if name not in machine.ALLOCATOR}
+    allocator = machine.ALLOCATOR if variant["allocator"] == "tuned" else {}
+    threads = {"OMP_NUM_THREADS": str(machine.cores() // processes)}
+    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
+        launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
+        launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+        launch += ["--num_cpu_threads_per_process", threads["OMP_NUM_THREADS"]]
+        command = [sys.executable, *(launch if processes > 1 else []), __file__, "--worker", variant["order"]]
+        command += ["--data", data, "--model", model, "--out", f"{scratch}/run", "--train.batch", str(batch)]
+        command += ["--train.steps", str(steps + WARM), "--train.precision", variant["precision"]]
+        done = subprocess.run(command, env={**tuned, **allocator, **threads}, capture_output=True, text=True)
+        if done.returncode:
+            raise HtrError(f"training failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+        rows = [json.loads(row) for row in Path(scratch, "run", model, "log.jsonl").read_text().splitlines()]
+    seen = {row["step"]: row for row in rows if "lr" in row}
+    begin, end = seen[WARM], seen[steps + WARM]
+    return float((end["lines"] - begin["lines"]) / (end["seconds"] - begin["seconds"]))
+
+
+def _work(order: str) -> None:
+    """One training as `htrcompress.train` runs it, but for the order of the lines and for a log of every step."""
+    import random
+
+    from htrcompress import loop
+    from htrcompress.train import train_network
+
+    loop.Journal.EVERY = 1
+    if order == "random":
+
+        def shuffled(widths: list[int], size: int, seed: int, epoch: int) -> list[list[int]]:
+            places = random.Random(seed).sample(range(len(widths)), len(widths))
+            return [places[at : at + size] for at in range(0, len(places), size)]
+
+        loop.epoch_order = shuffled  # type: ignore[assignment]
+    run_command(train_network)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        chosen = sys.argv[2]
+        del sys.argv[1:3]
+        _work(chosen)
+    machine.tune_allocator()
+    run_command(measure_training)
