@@ -34,7 +34,7 @@ LINES = 64
 """Validation lines that activations are measured on."""
 TYPICAL_WIDTH = 1024
 """Width in pixels that engines are tuned for."""
-OWNED = tuple(f"model{p}{s}" for p in ("", ".fp16") for s in (".onnx", ".engine", ".engine.json"))
+OWNED = ("verify.json", *(f"model{p}{s}" for p in ("", ".fp16") for s in (".onnx", ".engine", ".engine.json")))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from htrcompress.files import write_atomic
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 OPSET = 18
 """Old enough for every runtime in use, and the one that PyTorch's exporter writes without a conversion."""
@@ -86,13 +87,12 @@ def check(graph: "ModelProto", where: str) -> None:
         raise HtrError(f"{where} is not a valid ONNX graph: {str(error).splitlines()[0]}") from None
 
 
-def run(graph: "ModelProto", pixels: np.ndarray, widths: np.ndarray) -> list[np.ndarray]:
-    """Runs a graph in ONNX Runtime on the CPU.
+def session(graph: "ModelProto", where: str) -> "InferenceSession":
+    """A graph in ONNX Runtime on the CPU.
 
     Args:
         graph: an exported graph.
-        pixels: uint8 (B, 1, H, W).
-        widths: int32 (B,).
+        where: what to call it in an error.
 
     Raises:
         HtrError: ONNX Runtime is not installed or refuses the graph.
@@ -104,10 +104,14 @@ def run(graph: "ModelProto", pixels: np.ndarray, widths: np.ndarray) -> list[np.
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(graph.SerializeToString(), options, ["CPUExecutionProvider"])
-        return session.run(None, {"pixels": pixels, "widths": widths})
+        return onnxruntime.InferenceSession(graph.SerializeToString(), options, ["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base class but this
-        raise HtrError(f"ONNX Runtime refuses the exported graph: {str(error).splitlines()[0]}") from None
+        raise HtrError(f"ONNX Runtime refuses {where}: {str(error).splitlines()[0]}") from None
+
+
+def run(graph: "ModelProto", pixels: np.ndarray, widths: np.ndarray) -> list[np.ndarray]:
+    """All outputs of a graph for pixels uint8 (B, 1, H, W) and widths int32 (B,), by ONNX Runtime on the CPU."""
+    return session(graph, "the exported graph").run(None, {"pixels": pixels, "widths": widths})
 
 
 def _trace(module: Deployable, height: int) -> "ModelProto":

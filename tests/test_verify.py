@@ -1,0 +1,120 @@
+"""The proof of exports: what passes, what must fail, and what is told of forms that are not executed."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from htrcompress.artifact import load_card
+from htrcompress.card import Card
+from htrcompress.cli import to_json
+from htrcompress.errors import HtrError
+from htrcompress.export.command import export
+from htrcompress.export.verify import verify
+
+ROOT = Path(__file__).parent.parent
+Picture = Callable[..., NDArray[np.uint8]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the trained student that ships, and its exports."""
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copy(ROOT / "models/tiny-student.safetensors", folder / "student.safetensors")
+    export(folder, fp16=True)
+    return folder
+
+
+def spoilt(run: Path, to: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """A copy of the run whose `model.onnx` is not what was exported."""
+    shutil.copytree(run, to)
+    path = to / "export/student/model.onnx"
+    graph = onnx.load(path)
+    change(graph)
+    onnx.save(graph, path)
+    return to
+
+
+def test_exports_read_like_the_model(run: Path) -> None:
+    result = verify(run, lines=8)
+    assert [check.form for check in result.checks] == [
+        "PyTorch",
+        "PyTorch, half precision",
+        "model.onnx",
+        "model.fp16.onnx",
+    ]
+    assert result.exit_code == 0 and result.lines == 8
+    first, half, exact, _ = result.checks
+    assert first.logits == 0 and first.cer > 0.05 and half.arithmetic == "FP16" and half.logits > 1e-4
+    assert exact.difference == (0, 0, 0) and exact.logits < 1e-3 and exact.batch < 1e-4 and not exact.moved
+    card = Card.from_json((run / "export/student/card.json").read_text(encoding="utf-8"), "card.json")
+    assert card.metrics["verified"]["forms"]["model.onnx"]["differing"] == 0
+    assert json.loads((run / "export/student/verify.json").read_text())[0]["form"] == "PyTorch"
+    assert json.loads(to_json(result))["checks"][0]["passed"]
+    again = verify(run / "export/student", lines=3, model=run / "student.safetensors")  # a second time, one folder
+    assert again.exit_code == 0
+
+
+def test_a_graph_that_reads_otherwise_fails(run: Path, tmp_path: Path) -> None:
+    def blur(graph: onnx.ModelProto) -> None:
+        largest = max(graph.graph.initializer, key=lambda weight: len(weight.raw_data))
+        values = numpy_helper.to_array(largest)
+        noise = np.random.default_rng(0).normal(0, values.std(), values.shape).astype(values.dtype)
+        largest.CopyFrom(numpy_helper.from_array(values + noise, largest.name))
+
+    result = verify(spoilt(run, tmp_path / "run", blur), lines=8)
+    failed = {check.form: check for check in result.checks if not check.passed}
+    assert result.exit_code == 1 and list(failed) == ["model.onnx"]
+    check = failed["model.onnx"]
+    assert "points; 0.02 are allowed" in check.note and len(check.differing) > 2
+    line, text, before, now = check.differing[0]
+    assert line and text and before != now
+    assert verify(tmp_path / "run", lines=8, max_cer_rise=100).exit_code == 0
+
+
+def test_a_line_that_depends_on_its_batch_fails(run: Path, tmp_path: Path) -> None:
+    def forget_widths(graph: onnx.ModelProto) -> None:
+        """Every row is taken to be as wide as the widest."""
+        kept = list(graph.graph.node)
+        for node in kept:
+            node.input[:] = ["everywhere" if name == "widths" else name for name in node.input]
+        make = onnx.helper.make_node
+        widest = [make("ReduceMax", ["widths"], ["widest"], keepdims=1), make("Shape", ["widths"], ["rows"])]
+        del graph.graph.node[:]
+        graph.graph.node.extend([*widest, make("Expand", ["widest", "rows"], ["everywhere"]), *kept])
+
+    result = verify(spoilt(run, tmp_path / "run", forget_widths), lines=8)
+    [check] = [check for check in result.checks if not check.passed]
+    assert check.form == "model.onnx" and check.moved > 0 and check.batch > 0.1 and check.note
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda place: (place / "model.onnx").write_bytes(b"\x08\x07"), "model.onnx"),
+        (lambda place: (place / "model.onnx").write_bytes((place / "model.onnx").read_bytes()[:-999]), "damaged"),
+        (lambda place: shutil.copy(place / "labels.txt", place / "model.engine"), "model.engine.json is missing"),
+        (lambda place: [path.unlink() for path in place.iterdir()], "holds no export"),
+    ],
+)
+def test_what_cannot_be_verified_is_told(
+    run: Path, tmp_path: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    spoil(tmp_path / "run/export/student")
+    with pytest.raises(HtrError, match=message):
+        verify(tmp_path / "run", lines=2)
+
+
+def test_an_export_of_another_model_is_refused(run: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(HtrError, match="not of the model beside it"):
+        verify(run / "export/student", data="synthetic", lines=2, model=tiny_model)
+    with pytest.raises(HtrError, match="name that folder"):
+        verify(run, model=tiny_model)
+    assert load_card(tiny_model).name == "tiny"
