@@ -86,7 +86,8 @@ def _parse(
 ) -> tuple[dict[str, Any], bool]:
     parser = _parser(function, positional)
     try:
-        values = _checked(function, parser, partial(parser.parse_args, argv), positional)
+        typed = [_with_underscores(word) for word in (sys.argv[1:] if argv is None else argv)]
+        values = _checked(function, parser, partial(parser.parse_args, typed), positional)
     except UnicodeDecodeError:
         raise HtrError("the file given to --config is not UTF-8 text: convert it") from None
     as_json = values.pop("json")
@@ -94,6 +95,15 @@ def _parse(
     if positional and values[positional] is None:
         values[positional] = signature(function).parameters[positional].default
     return values, as_json
+
+
+def _with_underscores(word: str) -> str:
+    """`--max-batch=8` as `--max_batch=8`: options are typed either way; `--no-...` keeps its dash."""
+    if not word.startswith("--") or word == "--":
+        return word
+    name, equals, value = word[2:].partition("=")
+    no = "no-" if name.startswith("no-") else ""
+    return f"--{no}{name.removeprefix('no-').replace('-', '_')}{equals}{value}"
 
 
 def options_of(function: Callable[..., Any], saved: Any) -> dict[str, Any]:

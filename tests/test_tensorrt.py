@@ -44,7 +44,7 @@ def test_engines_are_built_for_three_generations_without_a_gpu(
 def test_an_fp16_graph_that_tensorrt_reads_as_fp32_is_refused(
     tiny_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorrt, "half_share_tensorrt", lambda trt, network: 0.5)
+    monkeypatch.setattr(tensorrt, "tensorrt_shares", lambda trt, network: (0.5, 0.0))
     with pytest.raises(HtrError, match=r"only 50\.0%"):
         build_engine(tiny_half, tmp_path / "x.engine", profile=PROFILE)
     assert not list(tmp_path.iterdir())

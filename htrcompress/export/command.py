@@ -1,7 +1,8 @@
-"""What `python -m htrcompress.export` does: every model of a run as ONNX files and a TensorRT engine.
+"""What `python -m htrcompress.export` does: every model of a run as ONNX files and TensorRT engines.
 
-`<run>/export/<role>/` then holds `model.onnx`, `model.fp16.onnx`, `model.engine` or `model.fp16.engine` (with
-its `.json`), `card.json`, and `labels.txt`: label by label, one character a line after `<blank>`.
+`<run>/export/<role>/` then holds `model.onnx`, `model.fp16.onnx`, `model.int8.cpu.onnx` and `model.int8.trt.onnx`,
+the engines of these with a `.json` each, `card.json`, and `labels.txt`: label by label, one character a line after
+`<blank>`.
 """
 
 import contextlib
@@ -22,19 +23,23 @@ from htrcompress.card import Card
 from htrcompress.cli import console
 from htrcompress.data.batches import by_width, pad
 from htrcompress.data.lines import Line
-from htrcompress.data.open import SYNTHETIC, default_data, open_dataset
+from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
+from htrcompress.examples import load_examples
 from htrcompress.export.onnx import export_onnx, read_onnx
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.export.tensorrt import Choice, Profile, build_engine, find_runtime
 from htrcompress.files import write_atomic
 from htrcompress.image import normalise
 
+CALIBRATION = 128
+"""Training lines that the ranges of INT8 are taken from, spread over the split."""
 LINES = 64
 """Validation lines that activations are measured on."""
 TYPICAL_WIDTH = 1024
 """Width in pixels that engines are tuned for."""
-OWNED = ("verify.json", *(f"model{p}{s}" for p in ("", ".fp16") for s in (".onnx", ".engine", ".engine.json")))
+KINDS = ("", ".fp16", ".int8.cpu", ".int8.trt")
+OWNED = ("verify.json", *(f"model{kind}{end}" for kind in KINDS for end in (".onnx", ".engine", ".engine.json")))
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class ExportedFile:
     Attributes:
         role: the model: `teacher`, `student`, `control`, or its file's name.
         path: the file.
-        precision: `fp32` or `fp16`.
+        precision: `fp32`, `fp16` or `int8`.
         bytes: its size.
         seconds: time to make and check it.
         half_share: share of the multiplications in half precision.
@@ -68,11 +73,18 @@ class ExportResult:
         files: one entry a model file.
         activations: role to the largest number that half precision has to hold; empty without `--fp16`.
         notes: what is worth knowing, such as which lines the activations were measured on.
+        refused: why an INT8 file was not written; the others were.
     """
 
     files: tuple[ExportedFile, ...]
     activations: dict[str, float]
     notes: tuple[str, ...]
+    refused: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where something that was asked for was not written."""
+        return 1 if self.refused else 0
 
     def __rich__(self) -> Any:
         from rich.console import Group
@@ -86,15 +98,18 @@ class ExportResult:
             size = f"{file.bytes / 2**20:.1f}"
             table.add_row(file.role, file.path.as_posix(), size, f"{file.seconds:.1f}", *precision)
         peaks = [f"largest activation of {role}: {value:.1f}" for role, value in self.activations.items()]
-        return Group(table, *peaks, *self.notes)
+        return Group(table, *peaks, *self.notes, *self.refused)
 
 
 def export(
     run: Path | None = None,
     trt: bool = False,
     fp16: bool = False,
+    int8: bool = False,
     logits: bool = False,
     out: Path | None = None,
+    data: str | None = None,
+    max_cer_drop: float = 0.2,
     max_batch: int = 32,
     runtime: Choice = "auto",
 ) -> ExportResult:
@@ -102,10 +117,14 @@ def export(
 
     Args:
         run: a run folder or a .safetensors file; the newest run if not given.
-        trt: also build an engine: FP16 with --fp16, else FP32.
+        trt: also build engines: FP16 with --fp16, else FP32, and INT8 with --int8.
         fp16: also write an FP16 ONNX file, with the proof that it is one.
+        int8: also write INT8 ONNX files, one for ONNX Runtime on the CPU and one for TensorRT.
         logits: add the logits to the outputs.
         out: where to write; `export/<model>` in the run if not given.
+        data: whose training lines calibrate INT8 and whose validation lines guard it; what the model was trained
+            on if not given.
+        max_cer_drop: points that INT8 may cost on validation, at the far end of the paired interval.
         max_batch: the largest batch that an engine takes.
         runtime: which TensorRT builds the engine; `auto` takes the first that is installed.
 
@@ -119,6 +138,7 @@ def export(
     files: list[ExportedFile] = []
     activations: dict[str, float] = {}
     notes: list[str] = []
+    refused: list[str] = []
     for role, artefact in runs.models(run).items():
         model, card = load_model(artefact)
         target = out if out and run.is_file() else root / role
@@ -134,11 +154,18 @@ def export(
                 made.append(_onnx(model, card, folder / "model.fp16.onnx", logits, half=True))
             if trt:
                 made.append(_engine(made[-1].path, card, max_batch, runtime))
+            if int8:
+                try:
+                    quantised = _int8(made[0].path, folder, card, data, max_cer_drop)
+                    made += quantised
+                    made += [_engine(quantised[1].path, card, max_batch, runtime)] if trt else []
+                except HtrError as error:
+                    refused.append(f"{role}: {error}")
         files += [
             ExportedFile(role, target / m.path.name, m.precision, m.bytes, m.seconds, m.half_share, m.islands)
             for m in made
         ]
-    return ExportResult(tuple(files), activations, tuple(notes))
+    return ExportResult(tuple(files), activations, tuple(notes), tuple(refused))
 
 
 @dataclass(frozen=True)
@@ -170,6 +197,20 @@ def _engine(onnx_path: Path, card: Card, max_batch: int, runtime: Choice) -> _Ma
     path = onnx_path.with_suffix(".engine")
     engine = build_engine(onnx_path, path, profile=profile, runtime=runtime)
     return _Made(path, engine.precision, engine.bytes, engine.seconds, engine.half_share, len(engine.islands))
+
+
+def _int8(onnx_path: Path, folder: Path, card: Card, data: str | None, max_cer_drop: float) -> list[_Made]:
+    from htrcompress.export.int8 import quantise
+
+    started = time.perf_counter()
+    dataset = open_dataset(data or default_data(card), read_config(card))
+    train, charset = dataset.split("train"), card.characters()
+    spread = [train[i * len(train) // CALIBRATION] for i in range(min(CALIBRATION, len(train)))]
+    calibration = load_examples(spread, charset, card.height, card.max_width)
+    valid = load_examples(dataset.split("valid"), charset, card.height, card.max_width)
+    done = quantise(onnx_path, folder, calibration, valid, max_cer_drop / 100)
+    seconds = round(time.perf_counter() - started, 2)
+    return [_Made(path, "int8", path.stat().st_size, seconds, 0.0, len(done.kept)) for path in done.paths.values()]
 
 
 def _lines(card: Card) -> tuple[Iterator[tuple[Tensor, Tensor]], str]:

@@ -87,12 +87,13 @@ def check(graph: "ModelProto", where: str) -> None:
         raise HtrError(f"{where} is not a valid ONNX graph: {str(error).splitlines()[0]}") from None
 
 
-def session(graph: "ModelProto", where: str) -> "InferenceSession":
+def session(graph: "ModelProto", where: str, optimised: Path | None = None) -> "InferenceSession":
     """A graph in ONNX Runtime on the CPU.
 
     Args:
         graph: an exported graph.
         where: what to call it in an error.
+        optimised: where ONNX Runtime shall write the graph that it really runs.
 
     Raises:
         HtrError: ONNX Runtime is not installed or refuses the graph.
@@ -103,6 +104,8 @@ def session(graph: "ModelProto", where: str) -> "InferenceSession":
         raise missing_extra("onnxruntime", "cpu") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    if optimised:
+        options.optimized_model_filepath = str(optimised)
     try:
         return onnxruntime.InferenceSession(graph.SerializeToString(), options, ["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base class but this

@@ -81,17 +81,42 @@ def half_share(graph: "ModelProto") -> float:
     return halves / max(1, total)
 
 
-def half_share_tensorrt(trt: Any, network: Any) -> float:
-    """The same share of a parsed TensorRT network with fixed shapes.
+def integer_share(graph: "ModelProto", optimised: "ModelProto") -> float:
+    """Share of an FP32 graph's multiplications in convolutions that its quantised form does in integers.
+
+    Args:
+        graph: the FP32 graph.
+        optimised: the quantised graph as ONNX Runtime runs it, whose `QLinearConv` take the weights' names.
+    """
+    nodes = [node for node in graph.graph.node if node.op_type == "Conv"]
+    shapes = _shapes(graph, {name for node in nodes for name in (*node.input, *node.output) if name})
+    integer = {node.input[3] for node in optimised.graph.node if node.op_type == "QLinearConv"}
+    done, total = 0, 0
+    for node in nodes:
+        count = math.prod(shapes[node.output[0]]) * _products(node, shapes)
+        total += count
+        done += count * any(name.startswith(node.input[1]) for name in integer)
+    return done / max(1, total)
+
+
+def tensorrt_shares(trt: Any, network: Any) -> tuple[float, float]:
+    """Shares of a parsed TensorRT network's multiplications in half precision, and in integers.
+
+    Those whose inputs all come from dequantising layers are integer ones: TensorRT fuses the two.
 
     Args:
         trt: the TensorRT module.
         network: an INetworkDefinition whose inputs have no free dimension.
     """
-    halves, total = 0, 0
+    halves, integers, total = 0, 0, 0
+    dequantised: dict[str, bool] = {}
     for number in range(network.num_layers):
         layer = network.get_layer(number)
         inputs = [layer.get_input(i) for i in range(layer.num_inputs)]
+        if layer.type == trt.LayerType.SHUFFLE:  # a transposed weight, say
+            dequantised[layer.get_output(0).name] = dequantised.get(inputs[0].name, False)
+        elif layer.type == trt.LayerType.DEQUANTIZE:
+            dequantised[layer.get_output(0).name] = True
         output = layer.get_output(0)
         if layer.type == trt.LayerType.CONVOLUTION:
             layer.__class__ = trt.IConvolutionLayer
@@ -105,7 +130,8 @@ def half_share_tensorrt(trt: Any, network: Any) -> float:
         total += count
         if all(tensor.dtype == trt.DataType.HALF for tensor in (*inputs, output) if tensor is not None):
             halves += count
-    return halves / max(1, total)
+        integers += count * all(dequantised.get(tensor.name, False) for tensor in inputs[:2] if tensor is not None)
+    return halves / max(1, total), integers / max(1, total)
 
 
 def islands(graph: "ModelProto") -> tuple[Island, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from htrcompress.errors import HtrError, missing_extra
 from htrcompress.export.onnx import read_onnx
-from htrcompress.export.precision import WIDTH, Island, half_share, half_share_tensorrt, islands, require_half
+from htrcompress.export.precision import WIDTH, Island, half_share, islands, require_half, tensorrt_shares
 from htrcompress.files import write_atomic
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ class Engine:
         runtime: `tensorrt-rtx` or `tensorrt`.
         version: version of the runtime that built it; it runs on this one only.
         capabilities: the GPU generations it runs on, or `local` for the GPU that built it.
-        precision: `fp16` or `fp32`; FP32 without TF32, so it computes what the ONNX file computes.
+        precision: `fp16`, `int8` or `fp32`; FP32 without TF32, so it computes what the ONNX file computes.
         profile: the inputs it takes.
         half_share: share of its multiplications in half precision.
+        integer_share: share of its multiplications in INT8.
         islands: what computes in FP32 inside an FP16 engine.
         seconds: time to build.
         bytes: size of the file.
@@ -80,6 +81,7 @@ class Engine:
     precision: str
     profile: Profile
     half_share: float
+    integer_share: float
     islands: tuple[Island, ...]
     seconds: float
     bytes: int
@@ -120,7 +122,7 @@ def build_engine(onnx_path: Path, engine_path: Path, *, profile: Profile, runtim
     found = find_runtime(runtime)
     session = _Session(found.module, str(onnx_path))
     halves = half_share(graph) > 0
-    share = half_share_tensorrt(found.module, session.parse(_fixed(graph)))
+    share, integers = tensorrt_shares(found.module, session.parse(_fixed(graph)))
     if halves:
         require_half(share, f"{onnx_path} as {found.name} reads it")
     started = time.perf_counter()
@@ -129,9 +131,10 @@ def build_engine(onnx_path: Path, engine_path: Path, *, profile: Profile, runtim
         runtime=found.name,
         version=found.version,
         capabilities=CAPABILITIES if found.name == "tensorrt-rtx" else ("local",),
-        precision="fp16" if halves else "fp32",
+        precision="fp16" if halves else "int8" if integers else "fp32",
         profile=profile,
         half_share=share,
+        integer_share=integers,
         islands=islands(graph) if halves else (),
         seconds=round(time.perf_counter() - started, 2),
         bytes=len(plan),

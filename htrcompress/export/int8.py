@@ -1,0 +1,219 @@
+"""INT8 by static post-training quantisation, with a guard: what ships reads like the model, or nothing ships.
+
+Weights get a scale a channel, activations one a tensor, from training lines. On validation lines the CER may rise by
+`limit` at the far end of its paired interval; while it rises by more, the layers that disturb the logits most go
+back to FP32. One calibration makes two files, since no file suits both runtimes: `model.int8.cpu.onnx` (unsigned
+activations, integer bias: ONNX Runtime fuses it) and `model.int8.trt.onnx` (symmetric, float bias: TensorRT's
+parser refuses integer ones). Masks, softmax, squeeze-and-excitation, positions and decode are not quantised.
+
+On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrcompress.export.verify` tells.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from htrcompress import metrics
+from htrcompress.card import CARD_KEY, Card
+from htrcompress.cli import console
+from htrcompress.data.batches import by_width, pad
+from htrcompress.errors import HtrError, missing_extra
+from htrcompress.examples import Examples
+from htrcompress.export.onnx import check, read_onnx, session
+from htrcompress.export.precision import integer_share
+from htrcompress.files import write_atomic
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+FILES = {"cpu": "model.int8.cpu.onnx", "trt": "model.int8.trt.onnx"}
+REQUIRED_SHARE = 0.9
+"""Share of the convolutions' multiplications that must be integer ones in the graph that ONNX Runtime runs."""
+BATCH = 16
+PROBE = 32
+"""Lines that the layers' disturbance is measured on."""
+UNTOUCHED = (".excite.",)
+"""Modules that stay FP32: tiny, and a whole channel hangs on each number."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What was written.
+
+    Attributes:
+        paths: `cpu` and `trt` to their files.
+        layers: quantised layers.
+        kept: layers that stay FP32 for accuracy, by name.
+        share: of the convolutions' multiplications in ONNX Runtime's optimised graph that are integer ones.
+        cer: on the validation lines, of the model and of both files, fractions.
+        rise: the far end of the paired interval of either file's CER minus the model's.
+    """
+
+    paths: dict[str, Path]
+    layers: int
+    kept: tuple[str, ...]
+    share: float
+    cer: dict[str, float]
+    rise: dict[str, float]
+
+
+def quantise(onnx_path: Path, folder: Path, calibration: Examples, valid: Examples, limit: float) -> Quantised:
+    """Writes both INT8 files of an FP32 ONNX file.
+
+    Args:
+        onnx_path: a file that `export_onnx` wrote.
+        folder: where the files go.
+        calibration: training lines.
+        valid: validation lines.
+        limit: the largest rise of the CER, a fraction.
+
+    Raises:
+        HtrError: onnxruntime is missing or too old, or no mixture of layers stays within the limit with 90 % of the
+            convolutions in INT8; nothing is written then.
+    """
+    graph, card = read_onnx(onnx_path)
+    truth = _texts(graph, card, valid)
+    score = metrics.score(valid.texts, truth)
+    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
+        quantiser = _Quantiser(onnx_path, graph, card, calibration, Path(scratch))
+        kept: tuple[str, ...] = ()
+        for kept in quantiser.mixtures(calibration.subset(range(min(PROBE, len(calibration.texts))))):
+            made = {target: quantiser.make(target, kept) for target in FILES}
+            share = integer_share(graph, _optimised(made["cpu"], Path(scratch)))
+            if share < REQUIRED_SHARE:
+                break
+            scores = {target: metrics.score(valid.texts, _texts(g, card, valid)) for target, g in made.items()}
+            rise = {target: metrics.paired_interval(s, score)[2] for target, s in scores.items()}
+            if max(rise.values()) <= limit:
+                for target, name in FILES.items():
+                    write_atomic(folder / name, made[target].SerializeToString())
+                cer = {"model": score.cer, **{target: s.cer for target, s in scores.items()}}
+                paths = {target: folder / name for target, name in FILES.items()}
+                return Quantised(paths, len(quantiser.layers) - len(kept), kept, share, cer, rise)
+            worst = max(rise, key=lambda target: rise[target])
+            console.print(f"INT8 with {len(kept)} layers in FP32: CER up to {100 * rise[worst]:+.2f} points ({worst})")
+    raise HtrError(
+        f"INT8 of {onnx_path.name} is not written: no mixture with {REQUIRED_SHARE:.0%} of the convolutions in INT8 "
+        f"stays within {100 * limit:g} points of CER; allow more with --max-cer-drop"
+    )
+
+
+class _Quantiser:
+    """Makes INT8 graphs of one model from one calibration."""
+
+    def __init__(self, path: Path, graph: "ModelProto", card: Card, calibration: Examples, scratch: Path):
+        self.path, self.graph, self.card, self.scratch = path, graph, card, scratch
+        self.calibration = calibration
+        weights = {weight.name for weight in graph.graph.initializer}
+        self.layers = [
+            node.name
+            for node in graph.graph.node
+            if node.op_type in ("Conv", "Gemm", "MatMul")
+            and node.input[1] in weights
+            and not any(part in node.name for part in UNTOUCHED)
+        ]
+
+    def mixtures(self, probe: Examples) -> Iterator[tuple[str, ...]]:
+        """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
+        yield ()
+        expected = _logits(self.graph, probe)
+        disturbance = {}
+        for layer in self.layers:
+            others = [name for name in self.layers if name != layer]
+            made = _logits(self.make("cpu", others), probe)
+            disturbance[layer] = sum(float(np.square(a - b).sum()) for a, b in zip(made, expected, strict=True))
+        worst = sorted(disturbance, key=lambda layer: -disturbance[layer])
+        count = 1
+        while count < len(worst):
+            yield tuple(worst[:count])
+            count += max(1, count // 2)
+
+    def make(self, target: str, kept: Sequence[str]) -> "ModelProto":
+        """The graph for `cpu` or `trt`, with all layers in INT8 but the kept ones."""
+        import onnx
+
+        q = _quantization()
+        symmetric = target == "trt"
+        out = self.scratch / "made.onnx"
+        q.quantize_static(
+            self.path,
+            out,
+            _Reader(self.calibration),
+            quant_format=q.QuantFormat.QDQ,
+            activation_type=q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8,
+            weight_type=q.QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+            nodes_to_quantize=[layer for layer in self.layers if layer not in kept],
+            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric},
+            calibration_cache_path=self.scratch / "calibration.json",
+        )
+        graph = onnx.load(out)
+        del graph.metadata_props[:]
+        graph.metadata_props.add(key=CARD_KEY, value=self.card.to_json())
+        check(graph, FILES[target])
+        return graph
+
+
+class _Reader:
+    """Training lines in the form that ONNX Runtime's calibration takes."""
+
+    def __init__(self, examples: Examples):
+        self.batches = _batches(examples)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next batch; None after the last."""
+        batch = next(self.batches, None)
+        return None if batch is None else {"pixels": batch[1], "widths": batch[2]}
+
+
+def _batches(examples: Examples) -> Iterator[tuple[list[int], Any, Any]]:
+    for indices in by_width(examples.widths, BATCH):
+        yield indices, *pad([examples.images[i] for i in indices])
+
+
+def _texts(graph: "ModelProto", card: Card, examples: Examples) -> list[str]:
+    """What a graph reads in the lines."""
+    running, charset = session(graph, "the INT8 graph"), card.characters()
+    texts = [""] * len(examples.texts)
+    for indices, pixels, widths in _batches(examples):
+        labels, lengths = running.run(["labels", "lengths"], {"pixels": pixels, "widths": widths})
+        for i, row, length in zip(indices, labels.tolist(), lengths.tolist(), strict=True):
+            texts[i] = charset.decode(row[:length])
+    return texts
+
+
+def _logits(graph: "ModelProto", examples: Examples) -> list[Any]:
+    import onnx
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(graph)
+    if all(output.name != "logits" for output in shown.graph.output):
+        shown.graph.output.add().name = "logits"
+    running = session(shown, "the INT8 graph")
+    return [running.run(["logits"], {"pixels": p, "widths": w})[0] for _, p, w in _batches(examples)]
+
+
+def _optimised(graph: "ModelProto", scratch: Path) -> "ModelProto":
+    """The graph as ONNX Runtime runs it on this machine."""
+    import onnx
+
+    path = scratch / "optimised.onnx"
+    session(graph, "the INT8 graph", path)
+    return onnx.load(path)
+
+
+def _quantization() -> Any:
+    """ONNX Runtime's quantisation tools."""
+    try:
+        import onnxruntime
+        from onnxruntime import quantization
+    except ImportError as error:
+        raise missing_extra(error.name or "onnxruntime", "cpu") from None
+    if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) < (1, 31):
+        raise HtrError(f"INT8 needs onnxruntime 1.31 or later, and this is {onnxruntime.__version__}: upgrade it")
+    return quantization

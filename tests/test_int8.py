@@ -1,0 +1,103 @@
+"""INT8: what is quantised, what the guard refuses, and that both files read."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from htrcompress.artifact import load_model
+from htrcompress.card import Card
+from htrcompress.data.synthetic import open_synthetic
+from htrcompress.errors import HtrError
+from htrcompress.examples import Examples, load_examples
+from htrcompress.export.command import export
+from htrcompress.export.int8 import FILES, Quantised, quantise
+from htrcompress.export.onnx import export_onnx
+from htrcompress.export.verify import verify
+from htrcompress.runtime import load
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def card() -> Card:
+    return load_model(ROOT / "models/tiny-student.safetensors")[1]
+
+
+@pytest.fixture(scope="module")
+def source(card: Card, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained student that ships, as an FP32 ONNX file."""
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(*load_model(ROOT / "models/tiny-student.safetensors"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def lines(card: Card) -> dict[str, Examples]:
+    splits = open_synthetic({"train": 24, "valid": 24, "test": 8}).splits
+    return {name: load_examples(splits[name], card.characters(), 32, 4096) for name in ("train", "valid")}
+
+
+@pytest.fixture(scope="module")
+def made(source: Path, lines: dict[str, Examples], tmp_path_factory: pytest.TempPathFactory) -> Quantised:
+    return quantise(source, tmp_path_factory.mktemp("int8"), lines["train"], lines["valid"], limit=0.1)
+
+
+def test_convolutions_run_in_integers_and_the_rest_does_not(made: Quantised, source: Path) -> None:
+    assert made.share >= 0.9 and made.layers > 10 and max(made.rise.values()) <= 0.1
+    for target, path in made.paths.items():
+        graph = onnx.load(path)
+        operators = {node.op_type for node in graph.graph.node}
+        assert {"QuantizeLinear", "DequantizeLinear", "Softmax", "TopK"} <= operators
+        types = {weight.name: weight.data_type for weight in graph.graph.initializer}
+        weights = {weight.name for weight in onnx.load(source).graph.initializer}
+        for node in graph.graph.node:
+            if ".excite." in node.name and node.op_type == "Gemm":
+                assert node.input[1] in weights  # squeeze-and-excitation is as it was
+        integer_bias = any(kind == onnx.TensorProto.INT32 and "bias" in name for name, kind in types.items())
+        assert integer_bias == (target == "cpu")
+        assert path.stat().st_size < 0.45 * source.stat().st_size
+
+
+def test_scales_are_per_channel_and_symmetric_for_tensorrt(made: Quantised) -> None:
+    graph = onnx.load(made.paths["trt"])
+    values = {weight.name: onnx.numpy_helper.to_array(weight) for weight in graph.graph.initializer}
+    scales = [node.input for node in graph.graph.node if node.op_type == "DequantizeLinear"]
+    assert any(values[inputs[1]].size > 1 for inputs in scales)
+    assert all(not np.any(values[inputs[2]]) for inputs in scales if len(inputs) > 2)
+    activations = [node.input for node in graph.graph.node if node.op_type == "QuantizeLinear"]
+    assert {values[inputs[2]].dtype for inputs in activations} == {np.dtype(np.int8)}
+
+
+def test_both_files_read_and_carry_the_card(made: Quantised, card: Card) -> None:
+    pictures = [line.pixels() for line in open_synthetic({"test": 6}).splits["test"]]
+    before = [reading.text for reading in load(ROOT / "models/tiny-student.safetensors").read(pictures)]
+    for path in made.paths.values():
+        recognizer = load(path)
+        assert recognizer.card == card
+        texts = [reading.text for reading in recognizer.read(pictures)]
+        same = sum(a == b for line in zip(texts, before, strict=True) for a, b in zip(*line, strict=False))
+        assert same > 0.5 * sum(map(len, before))
+
+
+def test_the_guard_ships_nothing_past_its_limit(source: Path, lines: dict[str, Examples], tmp_path: Path) -> None:
+    few = {name: examples.subset(range(4)) for name, examples in lines.items()}
+    with pytest.raises(HtrError, match=r"is not written: no mixture .*--max-cer-drop"):
+        quantise(source, tmp_path, few["train"], few["valid"], limit=-1.0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_and_the_proof(tmp_path: Path) -> None:
+    (tmp_path / "student.safetensors").write_bytes((ROOT / "models/tiny-student.safetensors").read_bytes())
+    result = export(tmp_path, int8=True, trt=True, max_cer_drop=20.0)
+    assert result.exit_code == 0
+    names = {file.path.name: file.precision for file in result.files}
+    assert {name: names[name] for name in FILES.values()} == dict.fromkeys(FILES.values(), "int8")
+    assert names["model.int8.trt.engine"] == "int8"
+    checks = {check.form: check for check in verify(tmp_path, lines=8, max_cer_rise=20.0).checks}
+    assert checks[FILES["cpu"]].arithmetic == "INT8" and checks[FILES["cpu"]].logits > 0
+    assert "not executed" in checks["model.int8.trt.engine"].note
+    refused = export(tmp_path, int8=True, max_cer_drop=-50.0)
+    assert refused.exit_code == 1 and "--max-cer-drop" in refused.refused[0]
+    assert not (tmp_path / "export/student" / FILES["cpu"]).exists()
