@@ -186,7 +186,7 @@ def test_a_graph_that_differs_from_pytorch_is_not_written(
     model: nn.Module, card: Card, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, _ = read_onnx(full)
-    monkeypatch.setattr(exporter, "_trace", lambda module, height: graph)
+    monkeypatch.setattr(exporter, "_trace", lambda module, height, outputs: graph)
     with pytest.raises(HtrError, match="not written: the decode"):
         export_onnx(model, dataclasses.replace(card, stride=8), tmp_path / "model.onnx")
     other = copy.deepcopy(model)
@@ -226,3 +226,58 @@ def test_the_command_fills_a_folder_or_leaves_none(
     command.export(tmp_path / "student.safetensors")  # the same folder, now without FP16
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "labels.txt", "mine.txt", "model.onnx"]
     assert [path.name for path in folder.parent.iterdir()] == ["student"]
+
+
+@pytest.mark.parametrize("decode", ["plugin", "none"])
+def test_a_graph_without_our_decode(model: nn.Module, card: Card, full: Path, tmp_path: Path, decode: str) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(model, card, path, decode=decode)  # type: ignore[arg-type]
+    graph, own = read_onnx(path)
+    assert own == card
+    names = [output.name for output in graph.graph.output]
+    if decode == "plugin":
+        assert names == ["labels", "lengths", "scores"]
+        node = graph.graph.node[-1]
+        attributes = {a.name: a.s.decode() for a in node.attribute}
+        assert node.op_type == "CtcGreedyDecode" and list(node.input) == ["logits", "frames"]
+        assert attributes == {"plugin_version": "1", "plugin_namespace": "htrcompress"}
+        assert not any(other.op_type == "TopK" for other in graph.graph.node)
+        return
+    assert names == ["logits", "frames"]
+    pixels, widths = sample(HEIGHT, 3, 61)
+    logits, frames = run(graph, pixels.numpy(), widths.numpy())
+    expected = run(read_onnx(full)[0], pixels.numpy(), widths.numpy())[3]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_array_equal(frames, -(-widths.numpy() // 4))
+
+
+def test_the_triton_repository_names_what_the_graph_takes(model: nn.Module, card: Card, tmp_path: Path) -> None:
+    save_model(tmp_path / "student.safetensors", model, card)
+    command.export(tmp_path)
+    repository = tmp_path / "export/student/triton/student"
+    config = (repository / "config.pbtxt").read_text(encoding="utf-8")
+    assert 'input { name: "pixels" data_type: TYPE_UINT8 dims: [ -1, 1, 16, -1 ] }' in config
+    assert 'input { name: "widths" data_type: TYPE_INT32 dims: [ -1 ] }' in config
+    assert 'output { name: "labels" data_type: TYPE_INT32 dims: [ -1, -1 ] }' in config
+    assert 'output { name: "scores" data_type: TYPE_FP32 dims: [ -1 ] }' in config and 'name: "student"' in config
+    assert (repository / "1/model.onnx").read_bytes() == (tmp_path / "export/student/model.onnx").read_bytes()
+    assert (repository / "labels.txt").read_text(encoding="utf-8").splitlines() == ["<blank>", *CHARSET]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trt": True, "decode": "plugin"}, "--decode plugin is for ONNX files alone"),
+        ({"int8": True, "decode": "none"}, "--decode none is for ONNX files alone"),
+        ({"trt": True, "profile": "1,2,3"}, "--profile 1,2,3: give three sizes, lines x pixels"),
+        ({"trt": True, "profile": "1x1,8x64,8x4096"}, "ends at 4096 pixels, and small reads up to 800"),
+        ({"trt": True, "profile": "4x1,2x64,8x80"}, "the batch of an engine must rise"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    model: nn.Module, card: Card, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    save_model(tmp_path / "student.safetensors", model, card)
+    with pytest.raises(HtrError, match=message):
+        command.export(tmp_path, **options)  # type: ignore[arg-type]
+    assert not list((tmp_path / "export").glob("*"))

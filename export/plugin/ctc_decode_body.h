@@ -41,8 +41,10 @@ HTR_BODY float to_float(Half value) {
 #else
     const int exponent = value.bits >> 10 & 31;
     const int fraction = value.bits & 1023;
-    float magnitude = exponent == 0 ? std::ldexp(float(fraction), -24) : std::ldexp(float(1024 + fraction), exponent - 25);
-    if (exponent == 31) {
+    float magnitude = std::ldexp(float(1024 + fraction), exponent - 25);
+    if (exponent == 0) {
+        magnitude = std::ldexp(float(fraction), -24);
+    } else if (exponent == 31) {
         magnitude = fraction == 0 ? INFINITY : NAN;
     }
     return value.bits >> 15 ? -magnitude : magnitude;

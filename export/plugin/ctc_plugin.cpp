@@ -48,7 +48,8 @@ class CtcGreedyDecode final : public IPluginV3,
 
     int32_t getNbOutputs() const noexcept override { return kOutputs; }
 
-    int32_t getOutputDataTypes(DataType* types, int32_t outputs, DataType const*, int32_t inputs) const noexcept override {
+    int32_t getOutputDataTypes(DataType* types, int32_t outputs, DataType const*,
+                               int32_t inputs) const noexcept override {
         if (inputs != kInputs || outputs != kOutputs) {
             return kFailure;
         }

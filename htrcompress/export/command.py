@@ -6,11 +6,10 @@ the engines of these with a `.json` each, `card.json`, and `labels.txt`: label b
 """
 
 import contextlib
-import os
-import shutil
+import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ from htrcompress.data.lines import Line
 from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.examples import load_examples
-from htrcompress.export.onnx import export_onnx, read_onnx
+from htrcompress.export.onnx import Decode, export_onnx, read_onnx
+from htrcompress.export.package import replaced, write_labels, write_triton
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.export.tensorrt import Choice, Profile, build_engine, find_runtime
-from htrcompress.files import write_atomic
 from htrcompress.image import normalise
 
 CALIBRATION = 128
@@ -38,8 +37,6 @@ LINES = 64
 """Validation lines that activations are measured on."""
 TYPICAL_WIDTH = 1024
 """Width in pixels that engines are tuned for."""
-KINDS = ("", ".fp16", ".int8.cpu", ".int8.trt")
-OWNED = ("verify.json", *(f"model{kind}{end}" for kind in KINDS for end in (".onnx", ".engine", ".engine.json")))
 
 
 @dataclass(frozen=True)
@@ -107,10 +104,11 @@ def export(
     fp16: bool = False,
     int8: bool = False,
     logits: bool = False,
+    decode: Decode = "graph",
     out: Path | None = None,
     data: str | None = None,
     max_cer_drop: float = 0.2,
-    max_batch: int = 32,
+    profile: str = "",
     runtime: Choice = "auto",
 ) -> ExportResult:
     """Writes the models of a run as ONNX files, and as TensorRT engines, with decoding inside.
@@ -121,96 +119,121 @@ def export(
         fp16: also write an FP16 ONNX file, with the proof that it is one.
         int8: also write INT8 ONNX files, one for ONNX Runtime on the CPU and one for TensorRT.
         logits: add the logits to the outputs.
+        decode: graph decodes in standard operators, which run everywhere; plugin leaves it to the TensorRT plugin
+            of export/plugin; none gives logits and frames.
         out: where to write; `export/<model>` in the run if not given.
         data: whose training lines calibrate INT8 and whose validation lines guard it; what the model was trained
             on if not given.
         max_cer_drop: points that INT8 may cost on validation, at the far end of the paired interval.
-        max_batch: the largest batch that an engine takes.
+        profile: the smallest, typical and largest input of an engine, lines x pixels: 1x1,32x1024,32x4096, which
+            ends at the model's own widest line if not given.
         runtime: which TensorRT builds the engine; `auto` takes the first that is installed.
 
     Raises:
-        HtrError: a model cannot be read or exported, half precision is not safe, or TensorRT is missing.
+        HtrError: a model cannot be read or exported, half precision is not safe, TensorRT is missing, or options
+            contradict each other.
     """
+    if decode != "graph" and (trt or int8):
+        raise HtrError(f"--decode {decode} is for ONNX files alone: leave out --trt and --int8 (see export/README.md)")
     run = run or runs.newest()
     root = out or (run if run.is_dir() else run.parent) / "export"
     if trt:
         find_runtime(runtime)  # before the first minute is spent
+    forms = _Forms(trt, fp16, int8, logits, decode, data, max_cer_drop / 100, profile, runtime)
     files: list[ExportedFile] = []
-    activations: dict[str, float] = {}
-    notes: list[str] = []
-    refused: list[str] = []
     for role, artefact in runs.models(run).items():
-        model, card = load_model(artefact)
         target = out if out and run.is_file() else root / role
-        with _replaced(target) as folder:
-            console.print(f"exporting {role} to {target}", markup=False)
-            write_atomic(folder / "card.json", f"{card.to_json()}\n".encode())
-            write_atomic(folder / "labels.txt", "".join(f"{c}\n" for c in ("<blank>", *card.charset)).encode())
-            made = [_onnx(model, card, folder / "model.onnx", logits)]
-            if fp16:
-                batches, note = _lines(card)
-                activations[role] = largest_activation(model, batches)
-                notes += [note] if note not in notes else []
-                made.append(_onnx(model, card, folder / "model.fp16.onnx", logits, half=True))
-            if trt:
-                made.append(_engine(made[-1].path, card, max_batch, runtime))
-            if int8:
-                try:
-                    quantised = _int8(made[0].path, folder, card, data, max_cer_drop)
-                    made += quantised
-                    made += [_engine(quantised[1].path, card, max_batch, runtime)] if trt else []
-                except HtrError as error:
-                    refused.append(f"{role}: {error}")
-        files += [
-            ExportedFile(role, target / m.path.name, m.precision, m.bytes, m.seconds, m.half_share, m.islands)
-            for m in made
-        ]
-    return ExportResult(tuple(files), activations, tuple(notes), tuple(refused))
+        with replaced(target) as folder:
+            console.print(f"exporting {role} to {target}")
+            made = forms.write(folder, role, artefact)
+        files += [replace(file, path=target / file.path.name) for file in made]
+    return ExportResult(tuple(files), forms.activations, tuple(forms.notes), tuple(forms.refused))
 
 
-@dataclass(frozen=True)
-class _Made:
-    """A file in the folder that is not yet in its place; fields as in `ExportedFile`."""
+@dataclass
+class _Forms:
+    """What is written of every model, and what is found out on the way; the options are those of `export`."""
 
-    path: Path
-    precision: str
-    bytes: int
-    seconds: float
-    half_share: float
-    islands: int
+    trt: bool
+    fp16: bool
+    int8: bool
+    logits: bool
+    decode: Decode
+    data: str | None
+    limit: float
+    profile: str
+    runtime: Choice
+    activations: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def write(self, folder: Path, role: str, artefact: Path) -> list[ExportedFile]:
+        """All forms of one model."""
+        model, card = load_model(artefact)
+        profile = _profile(self.profile, card) if self.trt else None
+        write_labels(folder, card)
+        kind = "" if self.decode == "graph" else f".{self.decode}"
+        made = [self._onnx(role, model, card, folder / f"model{kind}.onnx")]
+        if self.decode == "graph":
+            write_triton(folder, role, made[0].path)
+        if self.fp16:
+            batches, note = _lines(card)
+            self.activations[role] = largest_activation(model, batches)
+            self.notes += [note] if note not in self.notes else []
+            made.append(self._onnx(role, model, card, folder / f"model.fp16{kind}.onnx", half=True))
+        if profile:
+            made.append(self._engine(role, made[-1].path, profile))
+        if self.int8:
+            try:
+                made += self._int8(role, made[0].path, folder, card)
+                made += [self._engine(role, made[-1].path, profile)] if profile else []
+            except HtrError as error:
+                self.refused.append(f"{role}: {error}")
+        return made
+
+    def _onnx(self, role: str, model: nn.Module, card: Card, path: Path, half: bool = False) -> ExportedFile:
+        started = time.perf_counter()
+        export_onnx(model, card, path, half=half, logits=self.logits, decode=self.decode)
+        share, parts = 0.0, 0
+        if half:
+            graph, _ = read_onnx(path)
+            if self.decode != "plugin":  # ONNX Runtime cannot run the plugin's node, and the rest is the same
+                share, parts = half_share(graph), len(islands(graph))
+                require_half(share, path.name)
+        seconds = time.perf_counter() - started
+        size = path.stat().st_size
+        return ExportedFile(role, path, "fp16" if half else "fp32", size, round(seconds, 2), share, parts)
+
+    def _engine(self, role: str, onnx_path: Path, profile: Profile) -> ExportedFile:
+        path = onnx_path.with_suffix(".engine")
+        engine = build_engine(onnx_path, path, profile=profile, runtime=self.runtime)
+        share, parts = engine.half_share, len(engine.islands)
+        return ExportedFile(role, path, engine.precision, engine.bytes, engine.seconds, share, parts)
+
+    def _int8(self, role: str, onnx_path: Path, folder: Path, card: Card) -> list[ExportedFile]:
+        from htrcompress.export.int8 import quantise
+
+        started = time.perf_counter()
+        dataset = open_dataset(self.data or default_data(card), read_config(card))
+        train, charset = dataset.split("train"), card.characters()
+        spread = [train[i * len(train) // CALIBRATION] for i in range(min(CALIBRATION, len(train)))]
+        calibration = load_examples(spread, charset, card.height, card.max_width)
+        valid = load_examples(dataset.split("valid"), charset, card.height, card.max_width)
+        done = quantise(onnx_path, folder, calibration, valid, self.limit)
+        seconds, parts = round(time.perf_counter() - started, 2), len(done.kept)
+        sizes = [(path, path.stat().st_size) for path in done.paths.values()]
+        return [ExportedFile(role, path, "int8", size, seconds, 0.0, parts) for path, size in sizes]
 
 
-def _onnx(model: nn.Module, card: Card, path: Path, logits: bool, half: bool = False) -> _Made:
-    started = time.perf_counter()
-    export_onnx(model, card, path, half=half, logits=logits)
-    share, parts = 0.0, 0
-    if half:
-        graph, _ = read_onnx(path)
-        share, parts = half_share(graph), len(islands(graph))
-        require_half(share, path.name)
-    seconds = time.perf_counter() - started
-    return _Made(path, "fp16" if half else "fp32", path.stat().st_size, round(seconds, 2), share, parts)
-
-
-def _engine(onnx_path: Path, card: Card, max_batch: int, runtime: Choice) -> _Made:
-    profile = Profile((1, max_batch, max_batch), (1, min(TYPICAL_WIDTH, card.max_width), card.max_width))
-    path = onnx_path.with_suffix(".engine")
-    engine = build_engine(onnx_path, path, profile=profile, runtime=runtime)
-    return _Made(path, engine.precision, engine.bytes, engine.seconds, engine.half_share, len(engine.islands))
-
-
-def _int8(onnx_path: Path, folder: Path, card: Card, data: str | None, max_cer_drop: float) -> list[_Made]:
-    from htrcompress.export.int8 import quantise
-
-    started = time.perf_counter()
-    dataset = open_dataset(data or default_data(card), read_config(card))
-    train, charset = dataset.split("train"), card.characters()
-    spread = [train[i * len(train) // CALIBRATION] for i in range(min(CALIBRATION, len(train)))]
-    calibration = load_examples(spread, charset, card.height, card.max_width)
-    valid = load_examples(dataset.split("valid"), charset, card.height, card.max_width)
-    done = quantise(onnx_path, folder, calibration, valid, max_cer_drop / 100)
-    seconds = round(time.perf_counter() - started, 2)
-    return [_Made(path, "int8", path.stat().st_size, seconds, 0.0, len(done.kept)) for path in done.paths.values()]
+def _profile(text: str, card: Card) -> Profile:
+    """`1x1,32x1024,32x4096` as a profile."""
+    text = text or f"1x1,32x{min(TYPICAL_WIDTH, card.max_width)},32x{card.max_width}"
+    if not re.fullmatch(r"\d{1,6}x\d{1,6}(,\d{1,6}x\d{1,6}){2}", text):
+        raise HtrError(f"--profile {text}: give three sizes, lines x pixels, such as 1x1,32x1024,32x4096")
+    batch, width = zip(*((int(n) for n in size.split("x")) for size in text.split(",")), strict=True)
+    if width[2] > card.max_width:
+        raise HtrError(f"--profile {text} ends at {width[2]} pixels, and {card.name} reads up to {card.max_width}")
+    return Profile(batch, width)
 
 
 def _lines(card: Card) -> tuple[Iterator[tuple[Tensor, Tensor]], str]:
@@ -234,21 +257,3 @@ def _batches(lines: list[Line], card: Card) -> Iterator[tuple[Tensor, Tensor]]:
     for group in by_width([image.shape[1] for image in images], 8):
         pixels, widths = pad([images[i] for i in group])
         yield torch.from_numpy(pixels), torch.from_numpy(widths)
-
-
-@contextlib.contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """A folder to write in, whose files move to `target` once all are there; earlier exports in it go then."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        target.mkdir(exist_ok=True)
-        for name in OWNED:
-            (target / name).unlink(missing_ok=True)
-        for file in beside.iterdir():
-            file.replace(target / file.name)
-    except OSError as error:
-        raise HtrError(f"cannot write the export folder {target}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

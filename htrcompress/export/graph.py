@@ -13,6 +13,8 @@ from htrcompress import decode
 from htrcompress.models.gated import fold
 
 OUTPUTS = ("labels", "lengths", "scores", "logits")
+RAW_OUTPUTS = ("logits", "frames")
+"""What a graph without decode gives: logits float32 (B, T, C) and frames int32 (B,)."""
 
 
 class Deployable(nn.Module):
@@ -28,6 +30,18 @@ class Deployable(nn.Module):
     def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits, frames = self.network(pixels, widths)
         return (*decode.greedy(logits, frames), logits)
+
+
+class Undecoded(nn.Module):
+    """`pixels, widths -> logits float32 (B, T, C), frames int32 (B,)`: for those who decode themselves."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        logits, frames = self.network(pixels, widths)
+        return logits, frames.int()
 
 
 def deployable(model: nn.Module, dtype: torch.dtype = torch.float32) -> Deployable:

@@ -3,6 +3,9 @@
     pixels uint8 (batch, 1, height, width), widths int32 (batch,)
         -> labels int32 (batch, T), lengths int32 (batch,), scores float32 (batch,)[, logits float32 (batch, T, C)]
 
+Instead of the decode in standard operators a graph can hold the node of our TensorRT plugin (`export/plugin`), or
+none: then it gives logits and frames.
+
 The file is checked against PyTorch before it is written. `python -m htrcompress.export` makes it.
 """
 
@@ -12,7 +15,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -21,20 +24,23 @@ from torch import nn
 from htrcompress import ctc
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.errors import HtrError, missing_extra
-from htrcompress.export.graph import OUTPUTS, Deployable, deployable, sample
+from htrcompress.export.graph import OUTPUTS, RAW_OUTPUTS, Deployable, Undecoded, deployable, sample
 from htrcompress.files import write_atomic
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession
 
+Decode = Literal["graph", "plugin", "none"]
 OPSET = 18
 """Old enough for every runtime in use, and the one that PyTorch's exporter writes without a conversion."""
 TOLERANCE = {False: 1e-3, True: 3e-2}
 """Allowed difference of logits from PyTorch, over the largest logit, by whether the graph is FP16."""
 
 
-def export_onnx(model: nn.Module, card: Card, path: Path, *, half: bool = False, logits: bool = False) -> None:
+def export_onnx(
+    model: nn.Module, card: Card, path: Path, *, half: bool = False, logits: bool = False, decode: Decode = "graph"
+) -> None:
     """Writes a model with its decode to one ONNX file, whole or not at all.
 
     Args:
@@ -43,18 +49,25 @@ def export_onnx(model: nn.Module, card: Card, path: Path, *, half: bool = False,
         path: the file to write.
         half: weights and activations in FP16, but for the FP32 islands (`precision.islands`).
         logits: add the FP32 logits as the last output.
+        decode: in standard operators, as a node of our TensorRT plugin, or not at all.
 
     Raises:
         HtrError: onnx is not installed, the graph does not compute what PyTorch does, or the disk is full.
     """
     module = deployable(model, torch.float16 if half else torch.float32)
-    graph = _trace(module, card.height)
+    if decode == "graph":
+        graph = _trace(module, card.height, OUTPUTS)
+    else:
+        graph = _trace(Undecoded(module.network), card.height, RAW_OUTPUTS)
     _tidy(graph)
     graph.metadata_props.add(key=CARD_KEY, value=card.to_json())
     check(graph, str(path))
     _compare(graph, module, card, half, path)
-    if not logits:
-        del graph.graph.output[len(OUTPUTS) - 1]
+    if decode == "graph" and not logits:
+        del graph.graph.output[OUTPUTS.index("logits")]
+    if decode == "plugin":
+        _add_plugin(graph, logits)
+        check(graph, str(path))
     write_atomic(path, graph.SerializeToString())
 
 
@@ -117,7 +130,26 @@ def run(graph: "ModelProto", pixels: np.ndarray, widths: np.ndarray) -> list[np.
     return session(graph, "the exported graph").run(None, {"pixels": pixels, "widths": widths})
 
 
-def _trace(module: Deployable, height: int) -> "ModelProto":
+def _add_plugin(graph: "ModelProto", logits: bool) -> None:
+    """Puts `CtcGreedyDecode` behind the logits; TensorRT's parser finds the plugin by type, version and namespace."""
+    onnx = _onnx()
+    raw = list(graph.graph.output)
+    del graph.graph.output[:]
+    shapes = {"labels": ["batch", "frames"], "lengths": ["batch"], "scores": ["batch"]}
+    for name, shape in shapes.items():
+        kind = onnx.TensorProto.FLOAT if name == "scores" else onnx.TensorProto.INT32
+        graph.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+    graph.graph.output.extend(raw[:1] if logits else [])
+    attributes = {"plugin_version": "1", "plugin_namespace": "htrcompress"}
+    names = list(RAW_OUTPUTS), list(shapes)
+    node = onnx.helper.make_node(
+        "CtcGreedyDecode", *names, "decode/CtcGreedyDecode", domain="htrcompress", **attributes
+    )
+    graph.graph.node.append(node)
+    graph.opset_import.append(onnx.helper.make_opsetid("htrcompress", 1))
+
+
+def _trace(module: nn.Module, height: int, outputs: tuple[str, ...]) -> "ModelProto":
     _onnx()
     dynamic = torch.export.Dim.DYNAMIC
     with _quiet():
@@ -125,7 +157,7 @@ def _trace(module: Deployable, height: int) -> "ModelProto":
             module,
             sample(height, 2, 93),
             input_names=["pixels", "widths"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             dynamic_shapes=({0: dynamic, 3: dynamic}, {0: dynamic}),
             opset_version=OPSET,
             dynamo=True,
@@ -162,16 +194,21 @@ def _compare(graph: "ModelProto", module: Deployable, card: Card, half: bool, pa
         pixels, widths = sample(card.height, batch, width)
         with torch.inference_mode():
             expected = module(pixels, widths)[-1].numpy()
-        labels, lengths, scores, logits = run(graph, pixels.numpy(), widths.numpy())
-        frames = -(-widths.numpy() // card.stride)
+        names = (output.name for output in graph.graph.output)
+        found = dict(zip(names, run(graph, pixels.numpy(), widths.numpy()), strict=True))
+        logits, frames = found["logits"], -(-widths.numpy() // card.stride)
         valid = np.arange(logits.shape[1]) < frames[:, None]
         limit = TOLERANCE[half] * max(1.0, float(np.abs(expected[valid]).max()))
         difference = float(np.abs(logits - expected)[valid].max())
         if not difference <= limit:
             raise HtrError(f"{path.name} is not written: its logits differ from PyTorch's by {difference:.2g}")
-        oracle = ctc.greedy(logits, frames)
-        same = np.array_equal(labels, oracle[0]) and np.array_equal(lengths, oracle[1])
-        if not same or not np.allclose(scores, oracle[2], atol=1e-4):
+        if "frames" in found:
+            same = np.array_equal(found["frames"], frames)
+        else:
+            labels, lengths, scores = ctc.greedy(logits, frames)
+            same = np.array_equal(found["labels"], labels) and np.array_equal(found["lengths"], lengths)
+            same = same and np.allclose(found["scores"], scores, atol=1e-4)
+        if not same:
             raise HtrError(f"{path.name} is not written: the decode in its graph does not read what the oracle reads")
 
 

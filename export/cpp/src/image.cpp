@@ -54,7 +54,8 @@ Image scale(const Image& image, int height, int width) {
         });
         for (int x = 0; x < width; ++x) {
             std::int64_t sum = 0;
-            each_under(x, width, image.width, [&](std::int64_t input, std::int64_t weight) { sum += weight * row[input]; });
+            each_under(x, width, image.width,
+                       [&](std::int64_t input, std::int64_t weight) { sum += weight * row[input]; });
             result.pixels[std::size_t(y) * width + x] = std::uint8_t((2 * sum + area) / (2 * area));
         }
     }

@@ -14,11 +14,36 @@ namespace {
 constexpr int kMaxDepth = 64;
 constexpr std::size_t kMaxBytes = 16 << 20;
 
+// Whether a text is UTF-8 in its shortest form, without surrogates.
+bool is_utf8(std::string_view text) {
+    std::uint32_t code = 0, least = 0;
+    int missing = 0;  // bytes of the present character that are still to come
+    for (const unsigned char byte : text) {
+        if (missing > 0) {
+            code = code << 6 | (byte & 0x3Fu);
+            if (byte >> 6 != 2 || (--missing == 0 && (code < least || code > 0x10FFFF || code >> 11 == 0x1B))) {
+                return false;
+            }
+        } else if (byte >= 0x80) {
+            missing = byte >> 5 == 6 ? 1 : byte >> 4 == 14 ? 2 : byte >> 3 == 30 ? 3 : 0;
+            if (missing == 0) {
+                return false;
+            }
+            code = byte & (0x3Fu >> missing);
+            least = missing == 1 ? 0x80 : missing == 2 ? 0x800 : 0x10000;
+        }
+    }
+    return missing == 0;
+}
+
 class Parser {
    public:
     Parser(std::string_view text, const std::string& name) : text_(text), name_(name) {
         if (text.size() > kMaxBytes) {
             throw Error(name + " is larger than " + std::to_string(kMaxBytes) + " bytes: it is no card of a model");
+        }
+        if (!is_utf8(text)) {
+            throw Error(name + " is damaged: it is not UTF-8 text");
         }
     }
 

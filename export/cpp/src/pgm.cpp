@@ -38,19 +38,25 @@ class PgmReader {
             read_bytes(image.pixels, count);
         } else {
             while (image.pixels.size() < count) {
-                image.pixels.push_back(std::uint8_t(std::min<std::int64_t>(number(), kMaxValue)));
+                const std::int64_t value = number();
+                require_allowed(value, largest);
+                image.pixels.push_back(std::uint8_t(value));
             }
         }
         for (std::uint8_t& pixel : image.pixels) {
-            if (pixel > largest) {
-                throw Error(name_ + " is damaged: a pixel is brighter than its header allows");
-            }
+            require_allowed(pixel, largest);
             pixel = std::uint8_t((2 * kMaxValue * pixel + largest) / (2 * largest));
         }
         return image;
     }
 
    private:
+    void require_allowed(std::int64_t value, std::int64_t largest) const {
+        if (value > largest) {
+            throw Error(name_ + " is damaged: a pixel is brighter than its header allows");
+        }
+    }
+
     // Reads in pieces, so that a header that promises too much costs no memory.
     void read_bytes(std::vector<std::uint8_t>& pixels, std::size_t count) {
         constexpr std::size_t piece = 1 << 20;

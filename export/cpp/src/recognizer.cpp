@@ -30,7 +30,8 @@ std::unique_ptr<Backend> open(const std::filesystem::path& model, const Options&
 #ifdef HTR_TENSORRT
         return open_tensorrt(model, options);
 #else
-        throw Error("this library was built without TensorRT and cannot open " + name + ": build it with TENSORRT_ROOT");
+        throw Error("this library was built without TensorRT and cannot open " + name +
+                    ": build it with TENSORRT_ROOT");
 #endif
     }
     throw Error(name + " is not an exported model: give an .onnx or .engine file");
@@ -104,7 +105,8 @@ std::vector<Reading> Recognizer::read(const std::vector<Image>& images) {
                 throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
                             " frames: its file is damaged");
             }
-            readings[chosen[row]] = {text_of(&decoded.labels[row * frames], length, card().charset), decoded.scores[row]};
+            readings[chosen[row]] = {text_of(decoded.labels.data() + row * frames, length, card().charset),
+                                     decoded.scores[row]};
         }
     }
     return readings;

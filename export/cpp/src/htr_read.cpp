@@ -1,0 +1,100 @@
+// Reads PGM images of text lines and prints `path<TAB>text` for each.
+//
+//   htr_read IMAGE.pgm... --model model.onnx [--runtime libonnxruntime.so] [--batch 32] [--threads N]
+//
+// An image that cannot be read is told on stderr, the others are still read, and the exit status is 2.
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "htr/htr.h"
+
+namespace {
+
+constexpr std::size_t kWindow = 1024;  // images that are held and sorted by width together
+constexpr char kUsage[] = "usage: htr_read IMAGE.pgm... --model MODEL [--runtime LIBRARY] [--batch N] [--threads N]";
+
+struct Arguments {
+    std::vector<std::string> images;
+    std::string model;
+    htr::Options options;
+};
+
+int number(const std::string& name, const std::string& text) {
+    char* end = nullptr;
+    const long value = std::strtol(text.c_str(), &end, 10);
+    if (text.empty() || *end != '\0' || value < 1 || value > 65536) {
+        throw htr::Error(name + " takes a number from 1 to 65536, not '" + text + "'");
+    }
+    return int(value);
+}
+
+Arguments parse(const std::vector<std::string>& words) {
+    Arguments arguments;
+    for (auto word = words.begin(); word != words.end(); ++word) {
+        if (word->rfind("--", 0) != 0) {
+            arguments.images.push_back(*word);
+            continue;
+        }
+        if (word + 1 == words.end()) {
+            throw htr::Error(*word + " needs a value; " + kUsage);
+        }
+        const std::string& option = *word;
+        const std::string& value = *++word;
+        if (option == "--model") {
+            arguments.model = value;
+        } else if (option == "--runtime") {
+            arguments.options.runtime = value;
+        } else if (option == "--batch") {
+            arguments.options.batch_size = number(option, value);
+        } else if (option == "--threads") {
+            arguments.options.threads = number(option, value);
+        } else {
+            throw htr::Error("no option is called " + option + "; " + kUsage);
+        }
+    }
+    if (arguments.images.empty() || arguments.model.empty()) {
+        throw htr::Error(kUsage);
+    }
+    return arguments;
+}
+
+// Reads some images and prints their texts; whether all could be read.
+bool read(htr::Recognizer& recognizer, const std::vector<std::string>& paths) {
+    std::vector<std::string> readable;
+    std::vector<htr::Image> lines;
+    for (const std::string& path : paths) {
+        try {
+            lines.push_back(recognizer.prepare(htr::read_pgm(path), path));
+            readable.push_back(path);
+        } catch (const htr::Error& error) {
+            std::cerr << "error: " << error.what() << "\n";
+        }
+    }
+    const std::vector<htr::Reading> readings = recognizer.read(lines);
+    for (std::size_t i = 0; i < readings.size(); ++i) {
+        std::cout << readable[i] << "\t" << readings[i].text << "\n";
+    }
+    return readable.size() == paths.size();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        const Arguments arguments = parse({argv + 1, argv + argc});
+        htr::Recognizer recognizer(arguments.model, arguments.options);
+        bool all = true;
+        for (std::size_t start = 0; start < arguments.images.size(); start += kWindow) {
+            const std::size_t end = std::min(arguments.images.size(), start + kWindow);
+            all = read(recognizer, {arguments.images.begin() + start, arguments.images.begin() + end}) && all;
+        }
+        return all ? 0 : 2;
+    } catch (const std::exception& error) {
+        std::cerr << "error: " << error.what() << "\n";
+        return 2;
+    }
+}

@@ -1,0 +1,78 @@
+"""The folder that one model is exported to: written beside, then moved into its place, never half there.
+
+Besides the model's forms it holds `card.json`, `labels.txt` (label by label, one character a line after `<blank>`)
+and `triton/`, a model repository for Triton Inference Server with the ONNX file in it.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from htrcompress.card import Card
+from htrcompress.errors import HtrError
+from htrcompress.export.onnx import read_onnx
+from htrcompress.files import write_atomic
+
+OWNED = ("model*.onnx", "model*.engine", "model*.engine.json", "verify.json", "card.json", "labels.txt")
+"""What an export writes, and what a later one into the same folder replaces."""
+
+
+@contextlib.contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """A folder to write in, whose files move to `target` once all are there; earlier exports in it go then.
+
+    Raises:
+        HtrError: the folder cannot be written.
+    """
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        target.mkdir(exist_ok=True)
+        for pattern in OWNED:
+            for file in target.glob(pattern):
+                file.unlink()
+        shutil.rmtree(target / "triton", ignore_errors=True)
+        for made in beside.iterdir():
+            made.replace(target / made.name)
+    except OSError as error:
+        raise HtrError(f"cannot write the export folder {target}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_labels(folder: Path, card: Card) -> None:
+    """Writes `card.json` and `labels.txt`."""
+    write_atomic(folder / "card.json", f"{card.to_json()}\n".encode())
+    write_atomic(folder / "labels.txt", "".join(f"{c}\n" for c in ("<blank>", *card.charset)).encode())
+
+
+def write_triton(folder: Path, name: str, model: Path) -> None:
+    """Writes `triton/<name>/config.pbtxt` and `triton/<name>/1/model.onnx`.
+
+    Batching stays with the client, since Triton only joins requests of one width.
+
+    Args:
+        folder: the export folder.
+        name: what the server calls the model.
+        model: the ONNX file that it serves.
+    """
+    graph, card = read_onnx(model)
+    values = [(value, "input") for value in graph.graph.input] + [(value, "output") for value in graph.graph.output]
+    lines = [f"# {card.name}: {len(card.charset)} characters, lines of height {card.height}; labels in labels.txt"]
+    lines += [f'name: "{name}"', 'backend: "onnxruntime"', "max_batch_size: 0"]
+    for value, kind in values:
+        tensor = value.type.tensor_type
+        sizes = ", ".join(str(axis.dim_value or -1) for axis in tensor.shape.dim)
+        lines.append(f'{kind} {{ name: "{value.name}" data_type: {TRITON[tensor.elem_type]} dims: [ {sizes} ] }}')
+    repository = folder / "triton" / name
+    (repository / "1").mkdir(parents=True)
+    write_atomic(repository / "config.pbtxt", ("\n".join(lines) + "\n").encode())
+    shutil.copyfile(model, repository / "1" / "model.onnx")
+    shutil.copyfile(folder / "labels.txt", repository / "labels.txt")
+
+
+TRITON = {1: "TYPE_FP32", 2: "TYPE_UINT8", 6: "TYPE_INT32"}
+"""Triton's names of the ONNX element types that our graphs take and give."""
