@@ -67,6 +67,8 @@ def find(run: Path, threads: int) -> list[System]:
         systems.append(System(role, PYTORCH, file, "FP32", "FP32", recognizer))
         folder = file.parent / "export" / role
         for exported in sorted((*folder.glob("*.onnx"), *folder.glob("*.engine")), key=_order):
+            if exported.suffix == ".onnx" and {".trt", ".plugin", ".none"} & set(exported.suffixes):
+                continue  # made for TensorRT, or without labels
             systems.append(_exported(role, exported, recognizer.card, threads))
     return systems
 
@@ -81,12 +83,13 @@ def _order(path: Path) -> tuple[bool, int, str]:
 
 
 def _exported(role: str, file: Path, card: Card, threads: int) -> System:
-    precision = "FP16" if ".fp16" in file.suffixes else "FP32"
+    precision = next((name for name in ("FP16", "INT8") if f".{name.lower()}" in file.suffixes), "FP32")
     if file.suffix == ".onnx":
         recognizer = load(file, threads, "cpu")
         _same_model(file, recognizer.card, card)
         # ONNX Runtime's CPU provider casts an FP16 graph to FP32 and computes in that
-        return System(role, "ONNX Runtime", file, precision, "FP32", recognizer)
+        arithmetic = "INT8" if precision == "INT8" else "FP32"
+        return System(role, "ONNX Runtime", file, precision, arithmetic, recognizer)
     beside = Path(f"{file}.json")
     try:
         document = json.loads(beside.read_text(encoding="utf-8"))

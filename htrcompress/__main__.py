@@ -7,6 +7,7 @@ COMMANDS = {
     "data": "look at a dataset",
     "train": "train a network",
     "distill": "distil a student from a teacher",
+    "prune": "make a trained network smaller",
     "evaluate": "score a model on a split",
     "export": "write ONNX files and TensorRT engines",
     "transcribe": "read images",

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from htrcompress import ctc, decode, metrics
+from htrcompress import ctc, decode, machine, metrics
 from htrcompress.artifact import save_model
 from htrcompress.card import Card
 from htrcompress.charset import Charset
@@ -83,7 +83,8 @@ class Trainer:
         self.steps = config.total_steps(self.batches)
         self.valid_every = config.valid_every or max(1, self.steps // 10)
         self.needed = torch.tensor([ctc.frames_needed(labels) for labels in train.labels])
-        self.accelerator = Accelerator(mixed_precision=precision(config.precision))
+        several = machine.together() and not torch.cuda.is_available()  # accelerate does not see this by itself
+        self.accelerator = Accelerator(mixed_precision=precision(config.precision), cpu=several)
         self.objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: nn.Module = objective.model  # type: ignore[assignment]
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
@@ -138,7 +139,7 @@ class Trainer:
                 raise
             raise HtrError(
                 f"out of memory at step {state.step + 1}: choose a smaller --train.batch (it is {self.config.batch}) "
-                f"or --model, and go on from the last checkpoint"
+                f"or --model and train anew in another folder, or --resume {self.path.parent} where more is free"
             ) from None
         finally:
             if journal:
@@ -163,12 +164,16 @@ class Trainer:
         wrapped.train()
         with self.accelerator.autocast():
             terms: Terms = wrapped(batch)
+        if len(indices) <= self.accelerator.process_index:  # a batch of fewer lines than processes
+            terms = {name: (value * 0, count * 0, weight) for name, (value, count, weight) in terms.items()}
         losses = self._total(terms)
-        if not math.isfinite(losses["loss"].item()):
+        everywhere = {name: self.accelerator.reduce(loss.detach(), "sum").item() for name, loss in losses.items()}
+        if not math.isfinite(everywhere["loss"]):
             names = ", ".join(self.train.names[i] for i in indices[:3])
+            good = f"; the last good model is {self.path}" if state.best is not None else ""
             raise HtrError(
-                f"the loss is not finite at step {state.step + 1} (lines {names}, ...): lower --train.lr; "
-                f"the last good model is {self.path}"
+                f"the loss is not finite at step {state.step + 1} (lines {names}, ...): train anew in another folder "
+                f"with a lower --train.lr (it is {self.config.lr:g}){good}"
             )
         optimizer.zero_grad()
         self.accelerator.backward(losses["loss"] * self.accelerator.num_processes)
@@ -177,11 +182,11 @@ class Trainer:
         follow(self.average, self.model, min(self.config.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
         state.lines += len(indices)
-        return {name: loss.item() for name, loss in losses.items()}
+        return everywhere
 
     def _batch(self, indices: list[int], step: int) -> Batch:
         """This process's share of the step's lines, on its device, augmented."""
-        mine = indices[self.accelerator.process_index :: self.accelerator.num_processes]
+        mine = indices[self.accelerator.process_index :: self.accelerator.num_processes] or indices[:1]
         batch = self.train.batch(mine).to(self.accelerator.device)
         if self.augmentation is None:
             return batch

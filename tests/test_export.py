@@ -202,7 +202,7 @@ def test_the_command_fills_a_folder_or_leaves_none(
     save_model(tmp_path / "student.safetensors", model, card)
     folder = tmp_path / "export" / "student"
 
-    def copied(model: nn.Module, card: Card, path: Path, *, half: bool, logits: bool) -> None:
+    def copied(model: nn.Module, card: Card, path: Path, *, half: bool, logits: bool, decode: str) -> None:
         shutil.copy(files[half], path)
 
     files = {False: full, True: half}

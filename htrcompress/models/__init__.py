@@ -40,10 +40,12 @@ def create(name: str, classes: int) -> nn.Module:
 
 
 def architecture(model: nn.Module) -> dict[str, Any]:
-    """What `build` needs to make the same network again: its family and its sizes."""
+    """What `build` needs to make the same network again: its family, its sizes, and options that are not the usual."""
     if not isinstance(model, GatedRecognizer):
         raise HtrError(f"{type(model).__name__} is not a network of this package")
-    return {"family": "gated", **asdict(model.config)}
+    usual = {"inner": (), "hidden": (), "standardised": True}
+    sizes = {name: value for name, value in asdict(model.config).items() if value != usual.get(name)}
+    return {"family": "gated", **sizes}
 
 
 def build(sizes: dict[str, Any], classes: int) -> nn.Module:

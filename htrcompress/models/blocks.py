@@ -59,6 +59,13 @@ class StandardisedConv2d(nn.Conv2d):
         return conv
 
 
+def convolution(channels: int, out: int, kernel: int, stride: tuple[int, int], standardised: bool) -> nn.Conv2d:
+    """A convolution that keeps the size but for its stride; plain ones are those of folded and pruned networks."""
+    if standardised:
+        return StandardisedConv2d(channels, out, kernel, stride)
+    return nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2)
+
+
 class GatedConv(nn.Module):
     """Convolution gated by a 1×1 view of the same input, pooled where it strides: `conv(x) * sigmoid(gate(x))`.
 
@@ -66,11 +73,11 @@ class GatedConv(nn.Module):
     pool never reaches across a line's last frame.
     """
 
-    def __init__(self, channels: int, out: int, stride: tuple[int, int] = (1, 1)):
+    def __init__(self, channels: int, out: int, stride: tuple[int, int], standardised: bool):
         super().__init__()
         self.stride = stride
-        self.value = StandardisedConv2d(channels, out, 3, stride)
-        self.gate = StandardisedConv2d(channels, out, 1)
+        self.value = convolution(channels, out, 3, stride, standardised)
+        self.gate = convolution(channels, out, 1, (1, 1), standardised)
 
     def forward(self, x: Tensor) -> Tensor:
         # A strided 1×1 convolution would see a quarter of its input, and corrupts memory on the CPU in
@@ -93,9 +100,9 @@ class Stem(nn.Module):
     `(B, 1, H, W), mask (B, 1, 1, W/2) -> (B, out, H/2, W/2)`, zero where the mask is.
     """
 
-    def __init__(self, out: int):
+    def __init__(self, out: int, standardised: bool):
         super().__init__()
-        self.conv = StandardisedConv2d(1, out, 3, (2, 2))
+        self.conv = convolution(1, out, 3, (2, 2), standardised)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         # One channel leaves the memory layout open; settled here, no later layer has to convert it.
@@ -124,9 +131,9 @@ class SqueezeExcite(nn.Module):
 class GatedBlock(nn.Module):
     """Residual gated convolution with squeeze-and-excitation; starts as the identity (SkipInit)."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, standardised: bool):
         super().__init__()
-        self.conv = GatedConv(channels, channels)
+        self.conv = GatedConv(channels, channels, (1, 1), standardised)
         self.excite = SqueezeExcite(channels)
         self.scale = nn.Parameter(torch.full((1,), 0.2))
 
@@ -146,20 +153,21 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over valid frames. `(B, T, D), bias (B, 1, 1, T) -> (B, T, D)`."""
+    """Multi-head self-attention over valid frames, `inner` wide. `(B, T, D), bias (B, 1, 1, T) -> (B, T, D)`."""
 
-    def __init__(self, dim: int, heads: int):
+    def __init__(self, dim: int, heads: int, inner: int):
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.heads, self.inner = heads, inner
+        self.qkv = nn.Linear(dim, 3 * inner)
+        self.out = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        batch, frames, dim = x.shape
-        q, k, v = self.qkv(x).view(batch, frames, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        scores = q * (dim // self.heads) ** -0.5 @ k.transpose(2, 3)
+        batch, frames, _ = x.shape
+        width = self.inner // self.heads
+        q, k, v = self.qkv(x).view(batch, frames, 3, self.heads, width).permute(2, 0, 3, 1, 4)
+        scores = q * width**-0.5 @ k.transpose(2, 3)
         weights = torch.softmax(scores.float() + bias, -1).to(v.dtype)
-        return self.out((weights @ v).transpose(1, 2).reshape(batch, frames, dim))
+        return self.out((weights @ v).transpose(1, 2).reshape(batch, frames, self.inner))
 
 
 class SequenceDropout(nn.Module):
@@ -185,14 +193,14 @@ class SequenceBlock(nn.Module):
     `(B, T, D), mask (B, T, 1), bias (B, 1, 1, T) -> (B, T, D)`
     """
 
-    def __init__(self, dim: int, heads: int, expansion: int, kernel: int, dropout: float):
+    def __init__(self, dim: int, heads: int, inner: int, hidden: int, kernel: int, dropout: float):
         super().__init__()
-        self.attention_norm, self.attention = LayerNorm(dim), Attention(dim, heads)
+        self.attention_norm, self.attention = LayerNorm(dim), Attention(dim, heads, inner)
         self.conv_norm = LayerNorm(dim)
         self.depthwise = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
         self.pointwise = nn.Linear(dim, dim)
         self.feed_norm = LayerNorm(dim)
-        self.feed = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+        self.feed = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
         self.dropout = SequenceDropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor, bias: Tensor) -> Tensor:

@@ -50,6 +50,12 @@ class GatedConfig:
     """Frames that the depth-wise convolution sees."""
     dropout: float = 0.1
     """Dropout in the sequence part."""
+    inner: tuple[int, ...] = ()
+    """Width of the attention in each block, a multiple of `heads`; `dim` if not given."""
+    hidden: tuple[int, ...] = ()
+    """Width of the feed-forward layer in each block; `expansion` times `dim` if not given."""
+    standardised: bool = True
+    """Whether convolutions standardise their weights in training; those of a pruned network are plain."""
 
     def __post_init__(self) -> None:
         if self.height % 16 or self.height < 16:
@@ -62,6 +68,20 @@ class GatedConfig:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
         if self.dim % self.heads or self.dim % 2:
             raise ValueError(f"dim {self.dim} must be even and a multiple of heads {self.heads}")
+        if len(self.inner) not in (0, self.layers) or len(self.hidden) not in (0, self.layers):
+            raise ValueError(f"inner and hidden need a width for each of {self.layers} layers")
+        if any(width % self.heads or not width for width in self.inner) or 0 in self.hidden:
+            raise ValueError(f"inner widths {self.inner} must be multiples of heads {self.heads}, and none is zero")
+
+    @property
+    def inners(self) -> tuple[int, ...]:
+        """Width of the attention in each block."""
+        return self.inner or (self.dim,) * self.layers
+
+    @property
+    def hiddens(self) -> tuple[int, ...]:
+        """Width of the feed-forward layer in each block."""
+        return self.hidden or (self.expansion * self.dim,) * self.layers
 
 
 class GatedRecognizer(nn.Module):
@@ -74,9 +94,12 @@ class GatedRecognizer(nn.Module):
         super().__init__()
         self.config = config
         c0, c1, c2, c3 = config.channels
-        self.stem = Stem(c0)
+        standard = config.standardised
+        self.stem = Stem(c0, standard)
         self.stages = nn.ModuleList(
-            nn.ModuleList([Reduction(before, after, stride), *(GatedBlock(after) for _ in range(blocks))])
+            nn.ModuleList(
+                [Reduction(before, after, stride, standard), *(GatedBlock(after, standard) for _ in range(blocks))]
+            )
             for before, after, stride, blocks in zip(
                 (c0, c1, c2), (c1, c2, c3), ((2, 2), (2, 1), (2, 1)), config.blocks, strict=True
             )
@@ -84,8 +107,8 @@ class GatedRecognizer(nn.Module):
         self.flatten = nn.Linear(c3 * config.height // 16, config.dim)
         self.flatten_norm = LayerNorm(config.dim)
         self.sequence = nn.ModuleList(
-            SequenceBlock(config.dim, config.heads, config.expansion, config.kernel, config.dropout)
-            for _ in range(config.layers)
+            SequenceBlock(config.dim, config.heads, inner, hidden, config.kernel, config.dropout)
+            for inner, hidden in zip(config.inners, config.hiddens, strict=True)
         )
         self.norm = LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, classes)

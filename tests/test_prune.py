@@ -1,0 +1,136 @@
+"""Pruning: what is removed, that nothing else changes, the sizes that are asked for, and the command."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from htrcompress import channels, models
+from htrcompress.artifact import load_card, load_model
+from htrcompress.config import DistillConfig, TrainConfig
+from htrcompress.data.synthetic import open_synthetic
+from htrcompress.errors import HtrError
+from htrcompress.export.onnx import export_onnx
+from htrcompress.models.gated import GatedConfig, GatedRecognizer
+from htrcompress.prune import prune_model
+from htrcompress.runtime import load
+
+ROOT = Path(__file__).parent.parent
+SMALL = GatedConfig(32, (8, 16, 16, 24), (1, 2, 0), dim=48, layers=2, heads=2)
+PRUNED = {"stem": 4, "stage0": 12, "stage1": 8, "stage2": 20, "qk0": 20, "v0": 20, "qk1": 12, "v1": 12}
+PRUNED |= {"hidden0": 112, "hidden1": 144}
+
+
+@pytest.fixture
+def network() -> GatedRecognizer:
+    torch.manual_seed(0)
+    made = GatedRecognizer(SMALL, 11).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return made
+
+
+@pytest.fixture
+def picture() -> tuple[Tensor, Tensor]:
+    pixels = torch.randint(0, 255, (3, 1, 32, 120), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return pixels, torch.tensor([120, 77, 1])
+
+
+def test_plain_convolutions_compute_the_same(network: GatedRecognizer, picture: tuple[Tensor, Tensor]) -> None:
+    same = channels.plain(network).eval()
+    assert not same.config.standardised and models.build(models.architecture(same), 11)
+    with torch.no_grad():
+        torch.testing.assert_close(same(*picture)[0], network(*picture)[0], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_units_that_nobody_reads_go_without_a_trace(network: GatedRecognizer, picture: tuple[Tensor, Tensor]) -> None:
+    whole = channels.plain(network).eval()
+    weights, config = dict(whole.named_parameters()), channels.sized(whole.config, PRUNED)
+    scores = {}
+    for name, group in channels.groups(whole.config).items():
+        gone = torch.randperm(group.units)[: group.units - PRUNED[name]]
+        scores[name] = torch.ones(group.units).index_fill(0, gone, 0)
+        for cut in group.cuts:
+            if cut.axis == 1 or name.startswith("qk"):
+                weights[cut.parameter].index_fill_(cut.axis, cut.expand(gone).flatten(), 0)
+    for stage, (blocks, left) in enumerate(zip(config.blocks, config.channels[1:], strict=True)):
+        for block in range(1, 1 + blocks):
+            weights[f"stages.{stage}.{block}.excite.up.weight"][:, left // 4 :] = 0
+    small = channels.shrink(whole, scores, config).eval()
+    assert sum(p.numel() for p in small.parameters()) < 0.75 * sum(p.numel() for p in whole.parameters())
+    torch.testing.assert_close(small(*picture)[0], whole(*picture)[0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["teacher", "student-xs", "tiny-student"])
+def test_multiplications_are_those_that_pytorch_counts(name: str) -> None:
+    config = models.preset(name)
+    with torch.device("meta"):
+        network = GatedRecognizer(config, 1)
+        pixels, widths = torch.empty(1, 1, config.height, channels.WIDTH, dtype=torch.uint8), torch.empty(1)
+    with FlopCounterMode(display=False) as counter:
+        network(pixels, widths.long())
+    assert 2 * channels.multiplications(config) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_what_disturbs_the_loss_is_important(network: GatedRecognizer, picture: tuple[Tensor, Tensor]) -> None:
+    whole = channels.plain(network)
+    with torch.no_grad():
+        whole.stages[0][0].value.weight[3] = 0  # type: ignore[index,union-attr]
+        whole.stages[0][0].value.bias[3] = 0  # type: ignore[index,union-attr]
+    losses = (whole(*picture)[0].square().mean() for _ in range(2))
+    scores = channels.importance(whole, losses)
+    assert all(values.isfinite().all() for values in scores.values())
+    half = 0.5 * channels.multiplications(SMALL)
+    smaller = channels.choose(whole.config, whole.config, scores, channels.multiplications, half)
+    assert channels.multiplications(smaller) <= half
+    assert all(size >= 0.25 * before - 4 for size, before in zip(smaller.channels, SMALL.channels, strict=True))
+
+
+def test_the_command_leaves_an_ordinary_model(tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.mkdir()
+    from PIL import Image
+
+    for split, some in open_synthetic({"train": 24, "valid": 6, "test": 4}).splits.items():
+        rows = []
+        for number, line in enumerate(some):
+            Image.fromarray(line.pixels()).save(lines / f"{split}-{number}.png")
+            rows.append(f"{split}-{number}.png\t{line.text}\n")
+        (lines / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+    model = ROOT / "models/tiny-student.safetensors"
+    short = TrainConfig(steps=4, batch=8, valid_every=2, warmup=1, precision="fp32")
+    everywhere = DistillConfig(frames="all")
+    result = prune_model(model, str(lines), flops=0.5, out=tmp_path / "run", train=short, distill=everywhere)
+    assert 0.4 < result.flops[1] / result.flops[0] <= 0.51 and result.parameters[1] < result.parameters[0]
+    network, card = load_model(result.path)
+    assert sum(p.numel() for p in network.parameters()) == result.parameters[1]
+    assert card.training["pruned"]["name"] == load_card(model).name and not card.architecture["standardised"]
+    export_onnx(network, card, tmp_path / "model.onnx")
+    pictures = [line.pixels() for line in open_synthetic({"test": 3}).splits["test"]]
+    assert load(tmp_path / "model.onnx").read(pictures) and load(result.path).read(pictures)
+    again = prune_model(resume=tmp_path / "run")
+    assert replace(again, cer=result.cer) == result
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "--flops or --params, one of the two"),
+        ({"flops": 0.5, "params": 0.5}, "--flops or --params, one of the two"),
+        ({"flops": 1.5}, "--flops must lie between 0 and 1, and is 1.5"),
+        ({"params": 0.0}, "--params must lie between 0 and 1"),
+        ({"flops": 0.01, "data": "synthetic"}, "cannot shrink to 1%: at least 25% of every layer stays"),
+    ],
+)
+def test_targets_that_make_no_sense(
+    options: dict[str, float | str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = open_synthetic({"train": 8, "valid": 2})
+    monkeypatch.setattr("htrcompress.data.synthetic.open_synthetic", lambda: few)
+    with pytest.raises(HtrError, match=message):
+        prune_model(ROOT / "models/tiny-student.safetensors", out=tmp_path / "run", **options)  # type: ignore[arg-type]
