@@ -68,7 +68,7 @@ def fine_tune(
     train: TrainConfig = TrainConfig(),
     augment: AugmentConfig | None = AugmentConfig(),
 ) -> Curve:
-    """Measures the curve on the test split; what lies finished in the run folders is not trained again.
+    """Measures the curve on the test split; what the run folders hold of this very curve is not trained again.
 
     Args:
         model: the trained model file.
@@ -90,15 +90,16 @@ def fine_tune(
     split = Split(dataset, "test")
     card = load_card(model)
     points = [_point(split, model, 0, "model", 0.0)]
-    for lines in LINES:
+    for lines in (count for count in LINES if count <= len(dataset.split("train"))):
         config = {**vars(train), "lines": lines, "steps": steps}
         starts: dict[str, dict[str, Any]] = {"model": {"init": model, "charset": charset}}
         if preset:
             starts["nothing"] = {"model": preset}
         for start, options in starts.items():
             run = runs / f"{start}-{lines}"
-            begin: dict[str, Any] = {"data": data, "out": run, "train": TrainConfig(**config), "augment": augment}
-            done = train_network(**({"resume": run} if (run / "config.yaml").is_file() else {**begin, **options}))
+            options |= {"data": data, "train": TrainConfig(**config), "augment": augment}
+            options["resume" if (run / "config.yaml").is_file() else "out"] = run
+            done = train_network(**options)
             points.append(_point(split, done.fit.path, lines, start, done.fit.seconds))
     seen = {"name": card.name, "data": card.data.get("name")}
     corpus = {"name": dataset.name, "split": split.name, "hash": split.hash, "lines": len(split.lines)}

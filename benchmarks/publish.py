@@ -4,6 +4,7 @@ The weights are rounded to FP16, the rounded model reads every test split, and i
 licence and attribution go onto the card. Weights only: nothing of a line's image is in the file.
 """
 
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,15 +56,18 @@ def publish(
     """
     if model is None or out is None:
         raise HtrError("name the trained file and, with --out, the file to write")
+    if out.resolve() == model.resolve():
+        raise HtrError(f"--out {out} is the trained file itself, which would lose its precision: name another")
     network, card = load_model(model)
-    save_model(out, network.half(), replace(card, name=out.stem, licence=licence))
-    if out.stat().st_size > LARGEST:
-        out.unlink()
-        raise HtrError(f"{model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
     dataset = open_dataset(data or default_data(card), read_config(card))
-    recognizer = load(out)
     names = splits.split(",") if splits else [name for name in dataset.splits if name.startswith("test")]
-    scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
+    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
+        rounded = Path(scratch, out.name)
+        save_model(rounded, network.half(), replace(card, name=out.stem, licence=licence))
+        if rounded.stat().st_size > LARGEST:
+            raise HtrError(f"{model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
+        recognizer = load(rounded)
+        scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
     known = {name: row for name, row in card.metrics.items() if name == "valid"}
     card = replace(card, name=out.stem, licence=licence, metrics=known | scores)
     save_model(out, network.half(), card)

@@ -65,7 +65,11 @@ def compare_seeds(folders: list[Path], data: str | None = None, out: Path | None
     Raises:
         HtrError: a run lacks a model, or two have the same seed.
     """
-    cards = [load_card(runs.model(folder, "student")) for folder in folders]
+    for folder in folders:
+        lacking = [role for role in runs.ROLES if role not in runs.models(folder)]
+        if lacking:
+            raise HtrError(f"{folder} holds no {' and no '.join(lacking)}: name runs of distill, with their control")
+    cards = [load_card(runs.models(folder)["student"]) for folder in folders]
     training = [
         {
             "seed": card.training.get("seed"),

@@ -108,9 +108,7 @@ def _run(variant: dict[str, Any], data: str, model: str, batch: int, steps: int)
     allocator = machine.ALLOCATOR if variant["allocator"] == "tuned" else {}
     threads = {"OMP_NUM_THREADS": str(machine.cores() // processes)}
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
-        launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
-        launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-        launch += ["--num_cpu_threads_per_process", threads["OMP_NUM_THREADS"]]
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         command = [sys.executable, *(launch if processes > 1 else []), __file__, "--worker", variant["order"]]
         command += ["--data", data, "--model", model, "--out", f"{scratch}/run", "--train.batch", str(batch)]
         command += ["--train.steps", str(steps + WARM), "--train.precision", variant["precision"]]

@@ -7,6 +7,7 @@ overrides drive it; an unknown key is an error. With `--json` the last line on s
 import dataclasses
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +24,16 @@ from htrcompress.errors import HtrError, missing_extra
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+
+class _Console(Console):
+    """Goes on unseen where nobody reads any more, as after `| head`: a training shall not end for it."""
+
+    def on_broken_pipe(self) -> None:
+        """Sends the rest to nowhere."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
+console = _Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
 """Where tables and progress go, as plain text: stdout, or stderr when `--json` wants stdout for itself."""
 
 
@@ -65,10 +75,14 @@ def run_command(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    if as_json and not machine.rank():
-        print(to_json(result), flush=True)
-    elif hasattr(result, "__rich__"):
-        console.print(result)
+    try:
+        if as_json and not machine.rank():
+            print(to_json(result))
+        elif hasattr(result, "__rich__"):
+            console.print(result)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        console.on_broken_pipe()
     sys.exit(getattr(result, "exit_code", 0))
 
 

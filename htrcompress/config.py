@@ -16,6 +16,8 @@ Choice = Literal["keep", "union", "replace"]
 """What becomes of a trained model's characters when it meets new lines."""
 FLOOR = 0.01
 """The learning rate ends at this share of its peak."""
+LARGEST_SEED = 1_000_000_000
+"""Larger ones, times the steps and processes that they are mixed with, pass what a random generator takes."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise HtrError("give --train.steps or --train.epochs, not both")
+        _require_numbers("train", self)
         for name in ("steps", "epochs", "lines", "clip", "valid_every", "save_minutes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -73,6 +76,8 @@ class TrainConfig:
                 raise HtrError(f"--train.{name} must not be negative, and is {getattr(self, name)}")
         if not 0 <= self.ema < 1:
             raise HtrError(f"--train.ema must be from 0 to below 1, not {self.ema}")
+        if abs(self.seed) > LARGEST_SEED:
+            raise HtrError(f"--train.seed must be at most {LARGEST_SEED:,}, not {self.seed}")
 
     def total_steps(self, batches: int) -> int:
         """Optimiser steps of a run whose epoch has so many batches."""
@@ -116,6 +121,7 @@ class AugmentConfig:
     """Largest number of stripes of a line that are blanked."""
 
     def __post_init__(self) -> None:
+        _require_numbers("augment", self)
         if any(value < 0 for value in vars(self).values()):
             raise HtrError("the options --augment.* must not be negative")
         if max(self.stretch, self.size, self.ink) >= 1 or self.stroke > 1:
@@ -138,9 +144,17 @@ class DistillConfig:
     """Weight of matching the teacher's last features through a learnt projection; 0 switches it off."""
 
     def __post_init__(self) -> None:
+        _require_numbers("distill", self)
         if self.weight < 0 or self.features < 0:
             raise HtrError("--distill.weight and --distill.features must not be negative")
         if self.temperature <= 0:
             raise HtrError("--distill.temperature must be positive")
         if self.blanks < 0:
             raise HtrError("--distill.blanks must not be negative")
+
+
+def _require_numbers(group: str, options: object) -> None:
+    """Raises HtrError if a number among the options is infinite or none at all, which comparisons let pass."""
+    for name, value in vars(options).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise HtrError(f"--{group}.{name} must be a finite number, not {value}")

@@ -116,11 +116,11 @@ def _distill(
         card = load_card(source)
         _check_fit(card, height, models.STRIDE, source)
         taught = card.characters()
-        if source != path and not machine.rank():
-            write_atomic(path, source.read_bytes())
     corpus = open_corpus(data, height, train, read, lambda lines: common_charset(taught, lines) if taught else lines)
     console.print(corpus.summary())
     images = open_images(unlabelled, height) if unlabelled else None
+    if teacher is not None and source != path and not machine.rank():
+        write_atomic(path, source.read_bytes())  # not before the data is known to be usable
 
     def fit(
         role: str, preset: str, config: TrainConfig, teach: "nn.Module | None" = None, **training: Any

@@ -66,7 +66,7 @@ def emittable(examples: Examples, stride: int, largest_share: float) -> tuple[Ex
     """The examples that CTC can emit with a frame every `stride` pixels, and how many were left out.
 
     Raises:
-        HtrError: more than `largest_share` of them cannot be emitted.
+        HtrError: more than `largest_share` of them cannot be emitted, or all.
     """
     keep = [
         i
@@ -74,12 +74,18 @@ def emittable(examples: Examples, stride: int, largest_share: float) -> tuple[Ex
         if labels and ctc.frames_needed(labels) <= -(-image.shape[1] // stride)
     ]
     out = len(examples.texts) - len(keep)
-    if out > largest_share * len(examples.texts):
-        left = set(keep)
+    if out > largest_share * len(examples.texts) or not keep:
+        left, allow = set(keep), ", or allow it with --train.infeasible" if keep else ""
+        unread = [name for name, labels in zip(examples.names, examples.labels, strict=True) if not labels]
+        if 2 * len(unread) > out:
+            raise HtrError(
+                f"{len(unread)} of {len(examples.texts)} training lines hold no character of the model's charset, such "
+                f"as {unread[0]}: choose --charset union or replace{allow}"
+            )
         first = next(name for i, name in enumerate(examples.names) if i not in left)
         raise HtrError(
             f"{out} of {len(examples.texts)} training lines have more characters than frames of {stride} pixels, "
-            f"such as {first}: check the images, or allow it with --train.infeasible"
+            f"such as {first}: check the images{allow}"
         )
     return examples.subset(keep), out
 

@@ -4,6 +4,8 @@ An objective is a module that holds the network (so that it can be wrapped for s
 returns *sums with their counts*: the loop divides by the counts of the whole batch over all processes.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -74,6 +76,11 @@ class DistillObjective(nn.Module):
         self.project = (
             nn.Linear(model.config.dim, teacher.config.dim) if config.features else None  # type: ignore[arg-type]
         )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DistillObjective":
+        """Takes the teacher along to another device, say."""
+        self._teacher[0]._apply(fn)
+        return super()._apply(fn, recurse)
 
     def forward(self, batch: Batch) -> Terms:
         teacher = self._teacher[0]

@@ -100,6 +100,8 @@ class Checkpoint:
             raise HtrError(
                 f"another run is training in {self.path.parent}: wait for it or use another folder"
             ) from None
+        except OSError as error:
+            raise HtrError(f"cannot write in the folder {self.path.parent}: {error.strerror}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,17 +162,26 @@ class Journal:
         from torch.utils.tensorboard import SummaryWriter
 
         path = folder / "log.jsonl"
-        self._keep(path, step)
-        self.file = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115  (a row at a time, to be followed)
-        self.events = SummaryWriter(folder, purge_step=step + 1)
+        try:
+            self._keep(path, step)
+            self.file = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115  (a row at a time, to be followed)
+            self.events = SummaryWriter(folder, purge_step=step + 1)
+        except OSError as error:
+            raise HtrError(f"cannot write the log {path}: {error.strerror}") from None
 
     @staticmethod
     def _keep(path: Path, step: int) -> None:
-        """Drops the rows that a resumed run will write again."""
+        """Drops the rows that a resumed run will write again, and what a power cut left of others."""
+
+        def known(row: str) -> bool:
+            try:
+                return bool(json.loads(row)["step"] <= step)
+            except (ValueError, KeyError, TypeError):
+                return False
+
         if path.is_file():
-            rows = [row for row in path.read_text(encoding="utf-8").splitlines() if row.endswith("}")]
-            kept = [row for row in rows if json.loads(row)["step"] <= step]
-            write_atomic(path, "".join(row + "\n" for row in kept).encode())
+            rows = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            write_atomic(path, "".join(row + "\n" for row in rows if known(row)).encode())
 
     def step(self, state: State, losses: dict[str, float], rate: float) -> None:
         """Notes the losses of a step (every tenth)."""

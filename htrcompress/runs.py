@@ -66,6 +66,8 @@ def start(
             return run, options
         if (run / OPTIONS).exists() and len(list(run.iterdir())) > 1:  # alone it is of a start that came to nothing
             raise HtrError(f"--out {run} holds a run already: go on with --resume {run}, or name another folder")
+        if any(run.glob("*.safetensors")):
+            raise HtrError(f"--out {run} holds models, which a run could write over: name another folder")
         values = {name: _plain(value) for name, value in options.items()}
         write_atomic(run / OPTIONS, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
         return run, options
@@ -87,9 +89,20 @@ def _restore(command: Callable[..., Any], run: Path, given: dict[str, Any]) -> d
     restored = {name: options[name] for name in given}
     parameters = signature(command).parameters
     for name, value in given.items():
-        if value not in (parameters[name].default, restored[name]):
-            raise HtrError(f"--{name} differs from what {run} was started with ({OPTIONS}): leave it out to resume")
+        flag = _other(name, value, parameters[name].default, restored[name])
+        if flag:
+            raise HtrError(f"--{flag} differs from what {run} was started with ({OPTIONS}): leave it out to resume")
     return restored
+
+
+def _other(flag: str, given: Any, default: Any, before: Any) -> str | None:
+    """The flag of the first value that is neither left at its default nor what it was before; None if there is none."""
+    if given in (default, before):
+        return None
+    if not (is_dataclass(given) and is_dataclass(before)):
+        return flag
+    rows = ((f"{flag}.{name}", vars(given)[name], vars(default)[name], vars(before)[name]) for name in vars(given))
+    return next(filter(None, (_other(*row) for row in rows)), None)
 
 
 def _plain(value: Any) -> Any:

@@ -65,7 +65,7 @@ def train_network(
     """
     if init and model:
         raise HtrError("give --model or --init, not both: a trained model has its size")
-    if charset and not init:
+    if charset and not (init or resume):
         raise HtrError("--charset says what becomes of the characters of --init: give that as well")
     options: dict[str, Any] = {"data": data, "model": model, "init": init, "charset": charset}
     options |= {"train": train, "augment": augment, "read": read}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from htrcompress.card import Card
 from htrcompress.data.batches import PAPER, by_width, collate, epoch_order, pad
-from htrcompress.data.open import open_dataset
+from htrcompress.data.open import default_data, open_dataset
 from htrcompress.data.pixels import load_lines
 from htrcompress.data.unlabelled import open_unlabelled
 from htrcompress.errors import HtrError
@@ -136,3 +137,16 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
     spread = [max(widths[i] for i in batch) - min(widths[i] for i in batch) for batch in order]
     assert np.median(spread) < 30
     assert [widths[i] for batch in by_width(widths, 32) for i in batch] == sorted(widths)
+
+
+def test_commas_in_names_and_between_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two", "a, b"):
+        (tmp_path / name).mkdir()
+        folder(tmp_path / name, train="a.png\tx\n")
+    for source, name in (("a, b", "a, b"), ("one, two", "one+two")):
+        assert open_dataset(source).name == name
+        assert default_data(Card("m", {}, ("x",), 32, 4, 99, {"path": source})) == source
+    for source in ("one,", ",", ""):
+        with pytest.raises(HtrError, match="names no folder before or after a comma"):
+            open_dataset(source)

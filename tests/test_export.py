@@ -269,6 +269,7 @@ def test_the_triton_repository_names_what_the_graph_takes(model: nn.Module, card
     [
         ({"trt": True, "decode": "plugin"}, "--decode plugin is for ONNX files alone"),
         ({"int8": True, "decode": "none"}, "--decode none is for ONNX files alone"),
+        ({"profile": "1x1,2x2,3x3"}, "--profile is for engines: add --trt"),
         ({"trt": True, "profile": "1,2,3"}, "--profile 1,2,3: give three sizes, lines x pixels"),
         ({"trt": True, "profile": "1x1,8x64,8x4096"}, "ends at 4096 pixels, and small reads up to 800"),
         ({"trt": True, "profile": "4x1,2x64,8x80"}, "the batch of an engine must rise"),
@@ -281,3 +282,21 @@ def test_options_that_do_not_fit_are_refused(
     with pytest.raises(HtrError, match=message):
         command.export(tmp_path, **options)  # type: ignore[arg-type]
     assert not list((tmp_path / "export").glob("*"))
+
+
+def test_an_export_replaces_exports_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model_of_mine.onnx").write_text("kept")
+    monkeypatch.chdir(tmp_path)
+    for content in ("old", "new"):
+        with replaced(Path(".")) as folder:  # the folder one stands in has no name
+            (folder / "card.json").write_text(content)
+            (folder / "model.onnx").write_text(content)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "card.json": "new",
+        "model.onnx": "new",
+        "model_of_mine.onnx": "kept",
+    }
+    (tmp_path / "card.json").unlink()
+    with pytest.raises(HtrError, match=r"holds model\.onnx and no export.*--out"), replaced(tmp_path):
+        pass
+    assert (tmp_path / "model.onnx").read_text() == "new"

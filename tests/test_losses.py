@@ -67,7 +67,7 @@ def test_loss_of_a_batch_is_the_sum_of_its_lines() -> None:
     assert float(objective(whole)["ctc"][0]) == pytest.approx(parts, rel=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0}, {"weight": -1}, {"blanks": -1}])
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"weight": -1}, {"blanks": -1}, {"weight": float("nan")}])
 def test_options_out_of_range_are_named(options: dict[str, float]) -> None:
     with pytest.raises(HtrError, match=f"--distill.{next(iter(options))}"):
         DistillConfig(**options)  # type: ignore[arg-type]
@@ -93,3 +93,10 @@ def test_no_augmentation_gives_the_lines_back() -> None:
     torch.testing.assert_close(augment(lines, nothing, torch.tensor([1]), 4, 0).pixels, lines.pixels, atol=1, rtol=0)
     with pytest.raises(HtrError, match="--augment"):
         AugmentConfig(noise=-1)
+
+
+def test_the_teacher_goes_where_the_student_goes() -> None:
+    model, teacher = models.create("tiny-student", 5), models.create("tiny-student", 5)
+    objective = DistillObjective(model, teacher, DistillConfig()).to("meta")
+    assert {p.device.type for p in (*objective.parameters(), *teacher.parameters())} == {"meta"}
+    assert not any(name.startswith("_teacher") for name in objective.state_dict())

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -179,7 +180,8 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_lines(
 ) -> None:
     total = loop.Trainer._total
     monkeypatch.setattr(loop.Trainer, "_total", lambda *a: {k: v * float("nan") for k, v in total(*a).items()})
-    with pytest.raises(HtrError, match=r"not finite at step 1 \(lines train-\d+\.png"):
+    told = r"not finite at step 1 \(lines train-\d+\.png.*train anew in another folder with a lower --train\.lr.*3\)$"
+    with pytest.raises(HtrError, match=told):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
 
 
@@ -201,20 +203,23 @@ def test_out_of_memory_names_what_shrinks_it(
 
 
 def test_two_processes_lose_what_one_does(whole: Path, lines: str, tmp_path: Path) -> None:
-    """Over gloo, on lines of unequal length: the loss is averaged over the whole batch, not over processes."""
+    """Over gloo, on lines of unequal length: the loss is averaged over the whole batch, not over processes.
+
+    One batch of an epoch is a single line, so that the second process has none of its own. Processes that do not know
+    of each other would not get past the lock of the run folder.
+    """
     runs = []
     for processes in (1, 2):
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines", "1"]
-        launch += ["--num_processes", str(processes), "--mixed_precision", "no", "--dynamo_backend", "no"]
-        launch += ["--num_cpu_threads_per_process", "1", "--main_process_port", str(free_port())]
+        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+        launch += ["--master_port", str(free_port())]
         command = ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-student", "--augment", "null"]
-        command += ["--out", str(tmp_path / f"{processes}"), "--train.precision", "fp32"]
-        command += ["--train.steps", "6", "--train.batch", "8", "--train.warmup", "2", "--train.valid_every", "3"]
+        command += ["--out", str(tmp_path / f"{processes}"), "--train.precision", "fp32", "--train.lines", "17"]
+        command += ["--train.steps", "10", "--train.batch", "8", "--train.warmup", "2", "--train.valid_every", "3"]
         done = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("24 training") == 1
+        assert done.stdout.count("17 training") == 1
         runs.append([(row["step"], row["ctc"]) for row in log(tmp_path / f"{processes}") if "ctc" in row])
-    assert [step for step, _ in runs[0]] == [step for step, _ in runs[1]]
+    assert [step for step, _ in runs[0]] == [step for step, _ in runs[1]] == [1, 10]
     assert max(abs(a - b) for (_, a), (_, b) in zip(*runs, strict=True)) < 1e-5
 
 
@@ -254,6 +259,68 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
         train_network(lines, "student", init=start)
     with pytest.raises(HtrError, match="--charset says what becomes of the characters of --init"):
         train_network(lines, charset="keep")
+    assert train_network(resume=tmp_path / "union", charset="union").fit.steps == 6
+
+    for split in ("train", "valid"):
+        (other / f"{split}.tsv").write_text(f"{split}-0.png\tΩΩ\n{split}-1.png\tΩ\n", encoding="utf-8")
+    for share in (0.02, 1.0):
+        with pytest.raises(
+            HtrError, match=r"2 of 2 training lines hold no character of the model's charset.* union or"
+        ):
+            train_network(
+                str(other),
+                init=start,
+                charset="keep",
+                out=tmp_path / f"{share}",
+                train=replace(SHORT, infeasible=share),
+            )
+
+
+def test_a_run_writes_over_no_model(whole: Path, lines: str, tmp_path: Path) -> None:
+    model = tmp_path / "models/mine.safetensors"
+    model.parent.mkdir()
+    shutil.copy(whole / "tiny-student.safetensors", model)
+    before = model.read_bytes()
+    with pytest.raises(HtrError, match="holds models, which a run could write over"):
+        train_network(lines, init=model, out=model.parent, train=SHORT)
+    assert model.read_bytes() == before and list(model.parent.iterdir()) == [model]
+
+
+def test_a_start_with_wrong_data_is_not_in_the_way_of_the_next(whole: Path, lines: str, tmp_path: Path) -> None:
+    short, out = replace(SHORT, steps=1), tmp_path / "run"
+    for data, unlabelled in (("nowhere", None), (lines, tmp_path / "nothing")):
+        with pytest.raises(HtrError, match="there is no such folder"):
+            distill_student(data, whole, "tiny-student", False, unlabelled, out, train=short)
+    assert [path.name for path in out.iterdir()] == ["config.yaml"]
+    distill_student(lines, whole, "tiny-student", False, out=out, train=short, distill=DistillConfig(frames="all"))
+
+
+def test_what_a_power_cut_left_of_the_log_is_dropped(tmp_path: Path) -> None:
+    rows = ['{"step": 1, "loss": 2.5}', "\0\0\0}", "[1]", "{}", '{"step": 2, "loss": 2.0}', '{"step": 3, "lo']
+    (tmp_path / "log.jsonl").write_text("\n".join(rows))
+    loop.Journal(tmp_path, 1).close()
+    assert (tmp_path / "log.jsonl").read_text() == f"{rows[0]}\n"
+
+
+def test_a_folder_that_cannot_be_locked_or_logged_in_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(HtrError, match="cannot write in the folder"), loop.Checkpoint(tmp_path, {}):
+        pass
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(HtrError, match=r"cannot write the log .*log\.jsonl"):
+        loop.Journal(tmp_path, 0)
+
+
+def test_a_closed_pipe_does_not_end_a_training(lines: str, tmp_path: Path) -> None:
+    """As behind `| head`, which reads the first line and goes."""
+    command = [sys.executable, "-m", "htrcompress.train", "--data", lines, "--model", "tiny-student", "--out"]
+    command += [str(tmp_path / "run"), "--train.steps", "3", "--train.valid_every", "1", "--train.precision", "fp32"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    errors = process.stderr.read().decode()
+    assert process.wait() == 0 and "Error" not in errors, errors
+    assert load_card(tmp_path / "run/tiny-student.safetensors").training["of"] == 3
 
 
 def test_unlabelled_lines_teach_the_student_alone(whole: Path, lines: str, tmp_path: Path) -> None:
@@ -297,6 +364,9 @@ def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path
         train_network(lines, "tiny-student", out=whole)
     with pytest.raises(HtrError, match="--model differs"):
         train_network(model="student", resume=whole)
+    with pytest.raises(HtrError, match=r"--train\.batch differs"):
+        train_network(resume=whole, train=TrainConfig(batch=4))
+    assert train_network(resume=whole, train=TrainConfig(batch=8)).fit.steps == 6  # as it was started
     with pytest.raises(HtrError, match="no run in this folder"):
         train_network(resume=tmp_path)
     with pytest.raises(HtrError, match=r"train\.lr was 0.003 and is 0.1"):
@@ -341,6 +411,9 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
         ({"steps": 3, "epochs": 2}, "--train.steps or --train.epochs, not both"),
         ({"batch": -1}, "--train.batch must not be negative"),
         ({"ema": 1}, "--train.ema"),
+        ({"lr": float("nan")}, r"--train\.lr must be a finite number, not nan"),
+        ({"epochs": float("inf")}, r"--train\.epochs must be a finite number, not inf"),
+        ({"seed": 10**15}, r"--train\.seed must be at most 1,000,000,000"),
     ],
 )
 def test_contradictions_name_their_flags(options: dict[str, Any], message: str) -> None:

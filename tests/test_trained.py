@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.finetune import LINES, fine_tune
+from benchmarks import finetune
+from benchmarks.finetune import fine_tune
 from benchmarks.publish import publish
 from benchmarks.seeds import compare_seeds
 from benchmarks.training import VARIANTS, measure_training
@@ -60,6 +61,9 @@ def test_students_are_compared_with_controls_over_seeds(tiny_model: Path, data: 
     assert json.loads((tmp_path / "seeds.json").read_text())["splits"]["test"]["lines"] == 8
     with pytest.raises(HtrError, match="differ in their seed"):
         compare_seeds([tmp_path / "0", tmp_path / "0"], str(data))
+    (tmp_path / "1/control.safetensors").unlink()
+    with pytest.raises(HtrError, match="holds no control"):
+        compare_seeds([tmp_path / "0", tmp_path / "1"], str(data))
 
 
 def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path, tmp_path: Path) -> None:
@@ -71,17 +75,29 @@ def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path
     assert out.stat().st_size < 0.6 * tiny_model.stat().st_size
     with pytest.raises(HtrError, match="name the trained file"):
         publish()
+    with pytest.raises(HtrError, match="is the trained file itself"):
+        publish(tiny_model, tiny_model, str(data))
+    with pytest.raises(HtrError, match="no lines in split 'nix'"):
+        publish(tiny_model, tmp_path / "bad.safetensors", str(data), splits="nix")
+    assert not (tmp_path / "bad.safetensors").exists()
 
 
-def test_the_curve_of_fine_tuning(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+def test_the_curve_of_fine_tuning(
+    tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune, "LINES", (2, 4, 50))  # there are 8: no point may claim 50
     few = TrainConfig(batch=4, warmup=1, precision="fp32")
     settings = {"data": str(data), "preset": "tiny-student", "runs": tmp_path / "runs", "steps": 1, "train": few}
     result = fine_tune(tiny_model, **settings)  # type: ignore[arg-type]
     starts = [(point["lines"], point["start"]) for point in result.points]
-    assert starts == [(0, "model"), *((n, start) for n in LINES for start in ("model", "nothing"))]
+    assert starts == [(0, "model"), *((n, start) for n in (2, 4) for start in ("model", "nothing"))]
     assert all(point["cer"] >= 0 for point in result.points)
     again = fine_tune(tiny_model, **settings)  # type: ignore[arg-type]
     assert again.points == result.points  # what is trained is not trained again
+    other = tmp_path / "other.safetensors"
+    shutil.copy(tiny_model, other)
+    with pytest.raises(HtrError, match="--init differs"):  # its curve would be that of the first model
+        fine_tune(other, **settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

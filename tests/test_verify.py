@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -118,3 +119,44 @@ def test_an_export_of_another_model_is_refused(run: Path, tiny_model: Path, tmp_
     with pytest.raises(HtrError, match="name that folder"):
         verify(run, model=tiny_model)
     assert load_card(tiny_model).name == "tiny"
+
+
+def test_graphs_without_our_decode_are_verified_as_far_as_they_run(run: Path, tmp_path: Path) -> None:
+    shutil.copy(run / "student.safetensors", tmp_path)
+    export(tmp_path, decode="none")
+    export(tmp_path, decode="plugin", out=tmp_path / "other")
+    shutil.copy(tmp_path / "other/student/model.plugin.onnx", tmp_path / "export/student")
+    result = verify(tmp_path, lines=3)
+    forms = {check.form: check for check in result.checks}
+    assert list(forms) == ["PyTorch", "model.none.onnx", "model.plugin.onnx"] and result.exit_code == 0
+    assert forms["model.none.onnx"].difference == (0, 0, 0) and "not executed" in forms["model.plugin.onnx"].note
+
+
+def test_logits_that_are_no_numbers_fail(run: Path, tmp_path: Path) -> None:
+    def spoil(graph: onnx.ModelProto) -> None:
+        [bias] = [weight for weight in graph.graph.initializer if weight.name.endswith("head.bias")]
+        values = numpy_helper.to_array(bias).copy()
+        values[5] = np.nan
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+
+    result = verify(spoilt(run, tmp_path / "run", spoil), lines=3, max_cer_rise=1000)
+    assert [check.form for check in result.checks if "not finite" in check.note] == ["model.onnx"]
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lines": 0}, "--lines must be positive"),
+        ({"max_cer_rise": float("nan")}, "--max-cer-rise must be a finite number"),
+    ],
+)
+def test_options_that_would_verify_nothing_are_refused(run: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(HtrError, match=message):
+        verify(run, **options)
+
+
+def test_an_export_far_from_its_model_asks_for_it(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "export/student", tmp_path / "a/b/elsewhere")
+    with pytest.raises(HtrError, match="name the file with --model"):
+        verify(tmp_path / "a/b/elsewhere")

@@ -24,9 +24,9 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
     Raises:
         HtrError: there is no such folder, nothing in it is recognised, or two have the same name.
     """
-    if "," not in source or Path(source).is_dir():
-        return _open_one(source, read)
-    together = [_open_one(part.strip(), read) for part in source.split(",")]
+    together = [_open_one(part, read) for part in _parts(source)]
+    if len(together) == 1:
+        return together[0]
     names = [dataset.name for dataset in together]
     if len(set(names)) < len(names):
         raise HtrError(f"--data {source}: two of the datasets are called the same: rename a folder")
@@ -40,6 +40,14 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
             named = (replace(line, id=f"{dataset.name}/{line.id}", group=dataset.name) for line in lines)
             splits.setdefault(split, []).extend(named)
     return Dataset("+".join(names), "+".join(d.format for d in together), splits, dict(dropped), dict(changed))
+
+
+def _parts(source: str) -> list[str]:
+    """The datasets that a source names; a folder may have commas in its name."""
+    parts = [source] if Path(source).is_dir() else [part.strip() for part in source.split(",")]
+    if not all(parts):
+        raise HtrError(f"--data {source!r} names no folder before or after a comma")
+    return parts
 
 
 def _open_one(source: str, read: ReadConfig) -> Dataset:
@@ -79,6 +87,6 @@ def default_data(card: Card) -> str:
         HtrError: the card names none, or it is elsewhere.
     """
     for source in (card.data.get("path"), card.data.get("name")):
-        if isinstance(source, str) and all(part == SYNTHETIC or Path(part).is_dir() for part in source.split(",")):
+        if source and isinstance(source, str) and all(p == SYNTHETIC or Path(p).is_dir() for p in _parts(source)):
             return source
     raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")

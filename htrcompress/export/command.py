@@ -135,6 +135,8 @@ def export(
     """
     if decode != "graph" and (trt or int8):
         raise HtrError(f"--decode {decode} is for ONNX files alone: leave out --trt and --int8 (see export/README.md)")
+    if not trt and (profile or runtime != "auto"):
+        raise HtrError(f"--{'profile' if profile else 'runtime'} is for engines: add --trt, or leave it out")
     run = run or runs.newest()
     root = out or (run if run.is_dir() else run.parent) / "export"
     if trt:

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from htrcompress import ctc
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.errors import HtrError
-from htrcompress.export.graph import OUTPUTS, deployable
+from htrcompress.export.graph import OUTPUTS, RAW_OUTPUTS, deployable
 from htrcompress.export.onnx import read_onnx, session
 
 Pixels = NDArray[np.uint8]
@@ -79,14 +80,20 @@ class OnnxForm:
             raise HtrError(f"{path} is not of the model beside it: its {CARD_KEY} card differs; export it again")
         self.name = path.name
         self.arithmetic = "INT8" if ".int8." in path.name else "FP32"
-        if all(output.name != OUTPUTS[3] for output in graph.graph.output):
+        outputs = [output.name for output in graph.graph.output]
+        self._decoded = OUTPUTS[0] in outputs
+        if OUTPUTS[3] not in outputs:
             graph.graph.output.add().name = OUTPUTS[3]
         self._session = session(graph, str(path))
 
     def run(self, pixels: Pixels, widths: NDArray[np.int32]) -> Output:
-        labels, lengths, logits = self._session.run(
-            [OUTPUTS[0], OUTPUTS[1], OUTPUTS[3]], {"pixels": pixels, "widths": widths}
-        )
+        names = [OUTPUTS[0], OUTPUTS[1], OUTPUTS[3]] if self._decoded else list(RAW_OUTPUTS)
+        found = dict(zip(names, self._session.run(names, {"pixels": pixels, "widths": widths}), strict=True))
+        logits = found[OUTPUTS[3]]
+        if self._decoded:
+            labels, lengths = found[OUTPUTS[0]], found[OUTPUTS[1]]
+        else:
+            labels, lengths, _ = ctc.greedy(logits, found[RAW_OUTPUTS[1]])
         return Output(labels, lengths, logits)
 
 

@@ -15,7 +15,8 @@ from htrcompress.errors import HtrError
 from htrcompress.export.onnx import read_onnx
 from htrcompress.files import write_atomic
 
-OWNED = ("model*.onnx", "model*.engine", "model*.engine.json", "verify.json", "card.json", "labels.txt")
+FORMS = ("model.onnx", "model.*.onnx", "model.engine", "model.*.engine", "model.engine.json", "model.*.engine.json")
+OWNED = (*FORMS, "verify.json", "card.json", "labels.txt")
 """What an export writes, and what a later one into the same folder replaces."""
 
 
@@ -24,8 +25,14 @@ def replaced(target: Path) -> Iterator[Path]:
     """A folder to write in, whose files move to `target` once all are there; earlier exports in it go then.
 
     Raises:
-        HtrError: the folder cannot be written.
+        HtrError: the folder cannot be written, or holds files of these names that no export wrote.
     """
+    target = target.resolve()  # `.` has no name
+    if not (target / "card.json").is_file():
+        for foreign in (file for pattern in OWNED for file in target.glob(pattern)):
+            raise HtrError(
+                f"{target} holds {foreign.name} and no export, which would go: name another folder with --out"
+            )
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         beside.mkdir(parents=True)
@@ -62,7 +69,8 @@ def write_triton(folder: Path, name: str, model: Path) -> None:
     graph, card = read_onnx(model)
     values = [(value, "input") for value in graph.graph.input] + [(value, "output") for value in graph.graph.output]
     lines = [f"# {card.name}: {len(card.charset)} characters, lines of height {card.height}; labels in labels.txt"]
-    lines += [f'name: "{name}"', 'backend: "onnxruntime"', "max_batch_size: 0"]
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+    lines += [f'name: "{quoted}"', 'backend: "onnxruntime"', "max_batch_size: 0"]
     for value, kind in values:
         tensor = value.type.tensor_type
         sizes = ", ".join(str(axis.dim_value or -1) for axis in tensor.shape.dim)

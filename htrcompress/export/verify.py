@@ -7,7 +7,8 @@ past its tolerance makes the command exit with status 1. The result goes into th
 """
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from htrcompress.runtime.recognizer import stack
 
 BATCH = 32
 SIZES = range(1, 34)
+PLUGIN = ".plugin."
+ELSEWHERE = (".trt.", PLUGIN)
+"""ONNX files for TensorRT, which ONNX Runtime is not asked to run."""
 TOLERANCE = {"FP32": 0.0002, "FP16": 0.0002, "INT8": 0.002}
 """Largest rise of the CER, a fraction, at the far end of its paired interval, by arithmetic."""
 
@@ -126,6 +130,10 @@ def verify(
     Raises:
         HtrError: there is nothing to verify, an export does not fit its card, or no line can be read.
     """
+    if lines is not None and lines < 1:
+        raise HtrError(f"--lines must be positive, not {lines}")
+    if max_cer_rise is not None and not math.isfinite(max_cer_rise):
+        raise HtrError(f"--max-cer-rise must be a finite number, not {max_cer_rise}")
     folders = _folders(folder, model)
     checks: list[Check] = []
     dataset = None
@@ -147,7 +155,10 @@ def _folders(folder: Path | None, model: Path | None) -> dict[Path, Path]:
     """Export folder to the model file that it came from."""
     folder = folder or runs.newest()
     if (folder / "card.json").is_file():
-        return {folder: model or folder.parent.parent / f"{folder.name}.safetensors"}
+        model = model or folder.resolve().parent.parent / f"{folder.resolve().name}.safetensors"
+        if not model.is_file():
+            raise HtrError(f"{folder} is an export of a model that is not at {model}: name the file with --model")
+        return {folder: model}
     if model:
         raise HtrError("--model belongs to one model's export folder: name that folder")
     root = folder / "export" if (folder / "export").is_dir() else folder
@@ -185,7 +196,7 @@ def _check(place: Path, network: nn.Module, card: Card, pictures: _Pictures, lim
     forms: list[Form] = [TorchForm(network)]
     if any(".fp16." in path.name for path in place.iterdir()):
         forms.append(TorchForm(network, torch.float16))
-    forms += [OnnxForm(path, card) for path in exported if ".trt." not in path.name]
+    forms += [OnnxForm(path, card) for path in exported if not any(part in path.name for part in ELSEWHERE)]
     batches = by_width([image.shape[1] for image in pictures.images], BATCH)
     reference: _Reader | None = None
     for form in forms:
@@ -194,9 +205,16 @@ def _check(place: Path, network: nn.Module, card: Card, pictures: _Pictures, lim
             reader.read(batches)
             yield reader.against(reference or reader, place.name, limit)
         reference = reference or reader
+    for path in exported:
+        if PLUGIN in path.name:
+            yield _unread(place, path, "its plugin runs in TensorRT alone, not executed")
     for path in sorted(place.glob("*.engine")):
-        note = check_engine(path, card)
-        yield Check(place.name, path.name, "", 0.0, (0.0, 0.0, 0.0), (), 0.0, 0.0, 0, note, True)
+        yield _unread(place, path, check_engine(path, card))
+
+
+def _unread(place: Path, path: Path, note: str) -> Check:
+    """A form that is not executed here."""
+    return Check(place.name, path.name, "", 0.0, (0.0, 0.0, 0.0), (), 0.0, 0.0, 0, note, True)
 
 
 class _Reader:
@@ -221,11 +239,13 @@ class _Reader:
         difference = metrics.paired_interval(score, metrics.score(truth, reference.texts))
         pairs = zip(self.pictures.lines, reference.texts, self.texts, strict=True)
         differing = tuple((line.id, line.text, before, now) for line, before, now in pairs if before != now)
-        logits = max(float(np.abs(a - b).max()) for a, b in zip(self.logits, reference.logits, strict=True))
+        logits = _largest(np.abs(a - b).max() for a, b in zip(self.logits, reference.logits, strict=True))
         batch, moved = self._invariance()
         allowed = TOLERANCE[self.form.arithmetic] if limit is None else limit / 100
         note = f"{moved} lines depend on their batch" if moved else ""
-        if difference[2] > allowed:
+        if not math.isfinite(logits + batch):
+            note = "it gives logits that are not finite"
+        elif difference[2] > allowed:
             note = f"the CER rises by up to {100 * difference[2]:.3f} points; {100 * allowed:g} are allowed"
         return Check(
             model, self.form.name, self.form.arithmetic, score.cer, difference, differing, logits, batch, moved, note,
@@ -234,14 +254,14 @@ class _Reader:
 
     def _invariance(self) -> tuple[float, int]:
         """Every line alone, and batches of every size, against the first reading."""
-        largest, moved = 0.0, set()
+        differences, moved = [], set()
         batches = [[i] for i in range(len(self.texts))] + [self.pictures.spread(size) for size in SIZES]
         for indices in batches:
             for i, (text, logits) in zip(indices, self._run(indices), strict=True):
-                largest = max(largest, float(np.abs(logits - self.logits[i]).max()))
+                differences.append(np.abs(logits - self.logits[i]).max())
                 if text != self.texts[i]:
                     moved.add(i)
-        return largest, len(moved)
+        return _largest(differences), len(moved)
 
     def _run(self, indices: list[int]) -> Iterator[tuple[str, Any]]:
         pixels, widths = stack([self.pictures.images[i] for i in indices])
@@ -250,6 +270,11 @@ class _Reader:
             frames = max(1, -(-width // self.card.stride))
             text = self.charset.decode(output.labels[row, : output.lengths[row]].tolist())
             yield text, output.logits[row, :frames]
+
+
+def _largest(differences: Iterable[Any]) -> float:
+    """The largest, or NaN where one is; Python's own max() may pass over it."""
+    return float(np.max(list(differences)))
 
 
 def _note(place: Path, card: Card, checks: list[Check], identity: str, lines: int) -> None:

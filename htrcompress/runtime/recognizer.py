@@ -157,7 +157,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, device: str |
     """Opens a model file for reading lines.
 
     Args:
-        path: a `.safetensors` model (needs torch) or an exported `.onnx` (needs onnxruntime).
+        path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU).
         threads: CPU threads for one batch; the runtime's own choice by default.
         device: `cpu` or `cuda`; by default `cuda` where the runtime has it.
 
@@ -171,16 +171,20 @@ def load(path: str | os.PathLike[str], threads: int | None = None, device: str |
         raise HtrError(f"no device is called '{device}': choose cpu or cuda")
     if path.suffix in PICKLES:
         raise HtrError(f"{path} may hold Python code (pickle) and is never read: use a .safetensors or .onnx model")
-    if path.suffix == ".engine":
-        raise HtrError(f"{path} is a TensorRT engine, which this version builds but does not run: use the .onnx model")
-    if path.suffix not in (".safetensors", ".onnx"):
-        raise HtrError(f"{path} is not a model: give a .safetensors or .onnx file")
+    if path.suffix not in (".safetensors", ".onnx", ".engine"):
+        raise HtrError(f"{path} is not a model: give a .safetensors, .onnx or .engine file")
     if not path.is_file():
         raise HtrError(f"no model at {path}")
     if path.suffix == ".onnx":
         from htrcompress.runtime.onnxruntime import OnnxRuntimeBackend
 
         return Recognizer(OnnxRuntimeBackend(path, threads, device))
+    if path.suffix == ".engine":
+        from htrcompress.runtime.tensorrt import TensorRtBackend
+
+        if device == "cpu":
+            raise HtrError(f"{path} is a TensorRT engine, which runs on a GPU: use the .onnx model on the cpu")
+        return Recognizer(TensorRtBackend(path))
     from htrcompress.runtime.torch import TorchBackend
 
     return Recognizer(TorchBackend(path, threads, device))

@@ -1,0 +1,81 @@
+"""The TensorRT back end without a GPU: the engine and CUDA are stand-ins, everything around them is real."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from standins import Device, Engine
+
+from htrcompress.artifact import load_card
+from htrcompress.errors import HtrError
+from htrcompress.runtime import load, tensorrt
+
+VERSION = "1.7.1"
+
+
+@pytest.fixture
+def engine(tiny_model: Path, tmp_path: Path) -> Path:
+    """A file that stands for an engine, its card beside it; its labels are 0 to 255."""
+    card = replace(load_card(tiny_model), charset=tuple(chr(0x100 + i) for i in range(255)))
+    path = tmp_path / "model.engine"
+    path.write_bytes(b"a plan")
+    document = {"card": json.loads(card.to_json()), "engine": {"runtime": "tensorrt-rtx", "version": VERSION}}
+    Path(f"{path}.json").write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """TensorRT and CUDA that are not there."""
+    device = Device()
+    built = SimpleNamespace(engine=Engine(device))
+
+    def deserialize(plan: bytes) -> Any:
+        return built.engine if plan == b"a plan" else None
+
+    logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
+    runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
+    module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger)
+    monkeypatch.setattr(tensorrt, "_module", lambda name: module)
+    monkeypatch.setattr(tensorrt, "_Cuda", lambda: device)
+    return built
+
+
+def test_lines_of_all_widths_are_read(engine: Path, machine: SimpleNamespace) -> None:
+    recognizer = load(engine)
+    assert recognizer.backend.device == "cuda" and recognizer.backend.name == "TensorRT-RTX"
+    rng = np.random.default_rng(0)
+    lines = [rng.integers(0, 256, (32, width), dtype=np.uint8) for width in (300, 5, 61, 800, 16, 1, 62)]
+    readings = recognizer.read(lines, batch_size=4)
+    expected = [recognizer.card.characters().decode(line[0, ::4].tolist()) for line in lines]
+    assert [reading.text for reading in readings] == expected
+    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 7 of 800: read fewer at a time"):
+        recognizer.read(lines, batch_size=32)
+
+
+def test_what_cannot_run_is_told(engine: Path, machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HtrError, match=r"runs on a GPU: use the \.onnx model"):
+        load(engine, device="cpu")
+    engine.write_bytes(b"another plan")
+    with pytest.raises(HtrError, match=r"cannot load .*on this GPU"):
+        load(engine)
+    beside = Path(f"{engine}.json")
+    document = json.loads(beside.read_text(encoding="utf-8"))
+    document["engine"]["version"] = "1.6.0"
+    beside.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(HtrError, match=r"needs TensorRT-RTX 1\.6\.0, and 1\.7\.1 is installed"):
+        load(engine)
+    beside.write_text("{}", encoding="utf-8")
+    with pytest.raises(HtrError, match="missing or damaged"):
+        load(engine)
+
+
+def test_without_cuda_it_is_one_sentence(engine: Path, machine: SimpleNamespace, monkeypatch: Any) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace(__version__=VERSION))
+    with pytest.raises(HtrError, match=r"cuda-python is not installed|no usable NVIDIA GPU|the GPU cannot be used"):
+        load(engine)
