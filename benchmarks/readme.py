@@ -5,6 +5,7 @@ made it, so no figure stands there that nobody measured. `make test` fails where
 """
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ TITLES = {
     "demo": "The demo: built-in handwriting, tiny presets",
     "speed": "Speed on real lines, full sizes with random weights",
     "hooker_en": "Real handwriting: hooker_en, trained on two cores",
+    "copiste_fr": "Real handwriting: copiste_fr, trained on two cores",
+    "finetune": "A few lines of a new hand",
+    "training": "Training on two cores, and what makes it fast",
 }
 """The results that the README shows, in order, and what it calls them."""
 
@@ -26,7 +30,9 @@ def figures() -> str:
     for name, title in TITLES.items():
         path = RESULTS / f"{name}.json"
         if path.is_file():
-            parts += [f"### {title}", "", *_table(json.loads(path.read_text(encoding="utf-8"))), ""]
+            result = json.loads(path.read_text(encoding="utf-8"))
+            make = _curve if "points" in result else _table if isinstance(result["rows"], list) else _training
+            parts += [f"### {title}", "", *make(result), ""]
     return "\n".join([*parts, END])
 
 
@@ -53,6 +59,44 @@ def _table(result: dict[str, Any]) -> list[str]:
     ]
     groups = [line for split, rows in result["groups"].items() for line in _groups(split, rows)]
     return [*lines, "", *(line for note in notes for line in (note, "")), *groups][:-1] + [""] * bool(groups)
+
+
+def _curve(result: dict[str, Any]) -> list[str]:
+    """Fine-tuning: a row a number of lines, a column a start."""
+    starts = list(dict.fromkeys(point["start"] for point in result["points"]))
+    cells = {(point["lines"], point["start"]): point for point in result["points"]}
+    model, data = result["model"], result["data"]
+    rows = [["lines", *(f"CER % from {'nothing' if start == 'nothing' else model['name']}" for start in starts)]]
+    rows.append(["---:"] * len(rows[0]))
+    for lines in dict.fromkeys(point["lines"] for point in result["points"]):
+        rows.append([str(lines), *(_interval(cells.get((lines, start))) for start in starts)])
+    note = (
+        f"`{result['command']}`, {result['machine']}. {model['name']} was trained on {model['data']} and reads "
+        f"{data['lines']} lines of {data['name']}/{data['split']} ({data['hash']}) after so many training lines of it."
+    )
+    return [*("| " + " | ".join(row) + " |" for row in rows), "", note, ""]
+
+
+def _interval(point: dict[str, Any] | None) -> str:
+    if point is None:
+        return ""
+    low, high = point["interval"]
+    return f"{100 * point['cer']:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _training(result: dict[str, Any]) -> list[str]:
+    """Training speed: a row a measure."""
+    settings, machine = result["settings"], result["machine"]
+    rows = [["", "lines/s, median (min–max)", "× first"], ["---", "---:", "---:"]]
+    for name, row in result["rows"].items():
+        speeds = row["lines_per_second"]
+        spread = f"{statistics.median(speeds):.1f} ({min(speeds):.1f}–{max(speeds):.1f})"
+        rows.append([name, spread, f"{row['gain']:.2f}"])
+    note = (
+        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores: `{settings['model']}` on "
+        f"{settings['data']}, batch {settings['batch']}, augmentation included, {len(speeds)} interleaved rounds."
+    )
+    return [*("| " + " | ".join(row) + " |" for row in rows), "", note, ""]
 
 
 def _cells(row: dict[str, Any], splits: list[str]) -> list[str]:
