@@ -41,7 +41,7 @@ class TrainConfig:
     lines: int | None = None
     """Use only so many training lines, drawn by the seed; all if not given."""
     batch: int = 0
-    """Lines a step, over all processes; 0 is 16, or 32 for a tiny preset."""
+    """Lines a step, over all processes; 0 is 8, or 32 for a tiny preset."""
     lr: float = 0.0
     """Peak learning rate of AdamW; 0 is 0.0015, or 0.003 for a tiny preset."""
     warmup: int = 200
@@ -86,7 +86,7 @@ class TrainConfig:
     def filled(self, model: str) -> "TrainConfig":
         """The config with what the user left open set to what suits the preset."""
         epochs = self.epochs or (None if self.steps else TINY_EPOCHS.get(model, EPOCHS))
-        batch, lr = (32, 3e-3) if model in TINY_EPOCHS else (16, 1.5e-3)
+        batch, lr = (32, 3e-3) if model in TINY_EPOCHS else (8, 1.5e-3)
         return replace(self, epochs=epochs, batch=self.batch or batch, lr=self.lr or lr)
 
     def rate(self, step: int, steps: int) -> float:

@@ -19,6 +19,7 @@ from htrcompress.export import command
 from htrcompress.export import onnx as exporter
 from htrcompress.export.graph import deployable, sample
 from htrcompress.export.onnx import export_onnx, read_onnx, run
+from htrcompress.export.package import replaced
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.models import architecture
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
@@ -216,7 +217,7 @@ def test_the_command_fills_a_folder_or_leaves_none(
     files[True] = half
     result = command.export(tmp_path, fp16=True)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["card.json", "labels.txt", "model.fp16.onnx", "model.onnx"]
+    assert names == ["card.json", "labels.txt", "model.fp16.onnx", "model.onnx", "triton"]
     assert [file.precision for file in result.files] == ["fp32", "fp16"]
     assert result.files[1].half_share >= 0.99 and result.activations["student"] > 0
     assert (folder / "labels.txt").read_text().split("\n") == ["<blank>", *CHARSET, ""]
@@ -224,7 +225,8 @@ def test_the_command_fills_a_folder_or_leaves_none(
 
     (folder / "mine.txt").touch()
     command.export(tmp_path / "student.safetensors")  # the same folder, now without FP16
-    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "labels.txt", "mine.txt", "model.onnx"]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["card.json", "labels.txt", "mine.txt", "model.onnx", "triton"]
     assert [path.name for path in folder.parent.iterdir()] == ["student"]
 
 
