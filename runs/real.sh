@@ -20,7 +20,7 @@ step() { # RUN MODULE OPTIONS...: starts a run or goes on with it, and interrupt
   local run=$1 module=$2 status=0
   shift 2
   [ -e "$run/config.yaml" ] && set -- --resume "$run" || set -- --out "$run" "$@"
-  timeout --signal=INT "${minutes}m" "$python" "${launch[@]}" -m "$module" "$@" || status=$?
+  timeout --signal=INT "${minutes}m" "$python" ${launch[@]+"${launch[@]}"} -m "$module" "$@" || status=$?
   [ "$status" = 0 ] && echo "$run is done" || [ "$status" = 124 ]
 }
 

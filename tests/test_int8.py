@@ -14,7 +14,7 @@ from htrcompress.examples import Examples, load_examples
 from htrcompress.export.command import export
 from htrcompress.export.int8 import FILES, Quantised, quantise
 from htrcompress.export.onnx import export_onnx
-from htrcompress.export.verify import verify
+from htrcompress.export.verification import verify
 from htrcompress.runtime import load
 
 ROOT = Path(__file__).parent.parent

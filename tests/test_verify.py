@@ -17,7 +17,7 @@ from htrcompress.card import Card
 from htrcompress.cli import to_json
 from htrcompress.errors import HtrError
 from htrcompress.export.command import export
-from htrcompress.export.verify import verify
+from htrcompress.export.verification import verify
 
 ROOT = Path(__file__).parent.parent
 Picture = Callable[..., NDArray[np.uint8]]
