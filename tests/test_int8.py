@@ -88,6 +88,7 @@ def test_the_guard_ships_nothing_past_its_limit(source: Path, lines: dict[str, E
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_and_the_proof(tmp_path: Path) -> None:
     (tmp_path / "student.safetensors").write_bytes((ROOT / "models/tiny-student.safetensors").read_bytes())
     result = export(tmp_path, int8=True, trt=True, max_cer_drop=20.0)
