@@ -42,6 +42,26 @@ def tiny_onnx(tiny_model: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_lines() -> Callable[[Path, dict[str, int]], Path]:
+    """`write_lines(folder, {"train": 24, ...})`: synthetic lines as a real dataset would have them, in a new folder."""
+    from PIL import Image
+
+    from htrcompress.data.synthetic import open_synthetic
+
+    def write(root: Path, counts: dict[str, int]) -> Path:
+        root.mkdir()
+        for split, some in open_synthetic(counts).splits.items():
+            rows = []
+            for number, line in enumerate(some):
+                Image.fromarray(line.pixels()).save(root / f"{split}-{number}.png")
+                rows.append(f"{split}-{number}.png\t{line.text}\n")
+            (root / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+        return root
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def picture() -> Callable[..., NDArray[np.uint8]]:
     """`picture(width, height=32, seed=0)`: noise to read, uint8 (height, width); each seed gives another."""
 

@@ -1,5 +1,6 @@
 """Pruning: what is removed, that nothing else changes, the sizes that are asked for, and the command."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,17 +92,10 @@ def test_what_disturbs_the_loss_is_important(network: GatedRecognizer, picture: 
     assert all(size >= 0.25 * before - 4 for size, before in zip(smaller.channels, SMALL.channels, strict=True))
 
 
-def test_the_command_leaves_an_ordinary_model(tmp_path: Path) -> None:
-    lines = tmp_path / "lines"
-    lines.mkdir()
-    from PIL import Image
-
-    for split, some in open_synthetic({"train": 24, "valid": 6, "test": 4}).splits.items():
-        rows = []
-        for number, line in enumerate(some):
-            Image.fromarray(line.pixels()).save(lines / f"{split}-{number}.png")
-            rows.append(f"{split}-{number}.png\t{line.text}\n")
-        (lines / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+def test_the_command_leaves_an_ordinary_model(
+    tmp_path: Path, write_lines: Callable[[Path, dict[str, int]], Path]
+) -> None:
+    lines = write_lines(tmp_path / "lines", {"train": 24, "valid": 6, "test": 4})
     model = ROOT / "models/tiny-student.safetensors"
     short = TrainConfig(steps=4, batch=8, valid_every=2, warmup=1, precision="fp32")
     everywhere = DistillConfig(frames="all")

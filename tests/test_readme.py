@@ -5,12 +5,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
 from benchmarks import readme
-from htrcompress.data.synthetic import open_synthetic
 
 ROOT = Path(__file__).parent.parent
 SHORTER = {
@@ -37,15 +37,8 @@ def run(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_the_chain_runs_as_written(tmp_path: Path) -> None:
-    lines = tmp_path / "lines"
-    lines.mkdir()
-    for split, some in open_synthetic({"train": 8, "valid": 4, "test": 4}).splits.items():
-        rows = []
-        for number, line in enumerate(some):
-            Image.fromarray(line.pixels()).save(lines / f"{split}-{number}.png")
-            rows.append(f"{split}-{number}.png\t{line.text}\n")
-        (lines / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
+def test_the_chain_runs_as_written(tmp_path: Path, write_lines: Callable[[Path, dict[str, int]], Path]) -> None:
+    lines = write_lines(tmp_path / "lines", {"train": 8, "valid": 4, "test": 4})
     (tmp_path / "page1").mkdir()
     Image.open(lines / "test-0.png").save(tmp_path / "page1/0.png")
     [chain] = [block for block in blocks() if "--data lines/" in block]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -16,7 +17,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from htrcompress import loop
@@ -24,7 +24,6 @@ from htrcompress.adapt import set_charset
 from htrcompress.artifact import load_card, load_model, save_model
 from htrcompress.charset import Charset
 from htrcompress.config import AugmentConfig, DistillConfig, TrainConfig
-from htrcompress.data.synthetic import open_synthetic
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
 from htrcompress.train import train_network
@@ -33,16 +32,9 @@ SHORT = TrainConfig(steps=6, batch=8, valid_every=2, warmup=2, precision="fp32")
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a few synthetic lines as a real dataset would have them."""
-    root = tmp_path_factory.mktemp("lines")
-    for split, some in open_synthetic({"train": 24, "valid": 6, "test": 4}).splits.items():
-        rows = []
-        for number, line in enumerate(some):
-            Image.fromarray(line.pixels()).save(root / f"{split}-{number}.png")
-            rows.append(f"{split}-{number}.png\t{line.text}\n")
-        (root / f"{split}.tsv").write_text("".join(rows), encoding="utf-8")
-    return str(root)
+def lines(tmp_path_factory: pytest.TempPathFactory, write_lines: Callable[[Path, dict[str, int]], Path]) -> str:
+    """A folder with a few lines."""
+    return str(write_lines(tmp_path_factory.mktemp("data") / "lines", {"train": 24, "valid": 6, "test": 4}))
 
 
 def log(run: Path, name: str = "tiny-student") -> list[dict[str, Any]]:
