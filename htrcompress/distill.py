@@ -142,8 +142,8 @@ def _distill(
     digest = sha256(source.read_bytes()).hexdigest()[:16]
     origin = {"name": card.name, "data": card.data.get("name"), "file": digest}
     lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill)}
-    if images:
-        lesson["unlabelled"] = {"path": str(unlabelled), "lines": len(images.texts)}
+    if unlabelled and images:
+        lesson["unlabelled"] = {"name": unlabelled.resolve().name, "lines": len(images.texts)}
     config = train.filled(student)
     results["student"] = fit("student", student, config, network, **lesson)
     if control:

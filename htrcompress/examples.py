@@ -1,5 +1,6 @@
 """Lines made ready for training: pixels at the model's height, labels, and what had to be left out."""
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,13 @@ class Examples:
     def widths(self) -> list[int]:
         """Width of every image in pixels."""
         return [image.shape[1] for image in self.images]
+
+    def fingerprint(self) -> str:
+        """A checksum of all pixels and labels: what a resumed run compares."""
+        value = 0
+        for image, labels in zip(self.images, self.labels, strict=True):
+            value = zlib.crc32(repr((image.shape, *labels)).encode(), zlib.crc32(image.tobytes(), value))
+        return f"{value:08x}"
 
     def joined(self, others: "Examples") -> "Examples":
         """These lines and others."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from htrcompress.errors import HtrError
 
@@ -42,7 +42,8 @@ def load_grey(path: Path) -> NDArray[np.uint8]:
 def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -> NDArray[np.uint8]:
     """A picture as grey, uint8 (height, width); of 16 bits the upper eight.
 
-    Transparent pixels become paper: the median of the opaque ones, or white where those are all ink.
+    A picture whose EXIF data says so is turned. Transparent pixels become paper: the median of the opaque ones, or
+    white where those are all ink.
 
     Args:
         picture: uint8 grey (h, w), RGB (h, w, 3) or RGBA (h, w, 4), or a PIL image of any mode.
@@ -64,6 +65,8 @@ def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -
     if picture.width * picture.height > MAX_IMAGE_PIXELS:
         raise HtrError(f"{name} has {picture.width}x{picture.height} pixels; the limit is {MAX_IMAGE_PIXELS}")
     try:
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # as a phone held upright writes it
+            picture = ImageOps.exif_transpose(picture)
         return _decode(picture)
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise HtrError(f"cannot read the image {name}: {error}") from None

@@ -101,6 +101,9 @@ class Trainer:
         """
         identity = {"train": asdict(self.config), "card": json.loads(self.card.to_json())}
         identity["augment"] = asdict(self.augmentation) if self.augmentation else None
+        identity["images"] = {"train": self.train.fingerprint(), "valid": self.valid.fingerprint()}
+        for where in ("path", "name"):  # the same lines may have moved
+            del identity["card"]["data"][where]
         with Checkpoint(self.path.with_suffix(""), identity, self.accelerator.is_main_process) as checkpoint:
             state = checkpoint.restore(objective=self.objective, average=self.average, optimizer=self.optimizer)
             if state.step < self.steps:

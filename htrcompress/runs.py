@@ -23,6 +23,8 @@ ROOT = Path("runs")
 ROLES = ("teacher", "student", "control")
 OPTIONS = "config.yaml"
 """The options that a run was started with, in the form that `--config` reads."""
+MOVABLE = ("data", "unlabelled")
+"""Options that say where lines lie: a run may go on with the same lines in another place."""
 
 
 def create(what: str) -> Path:
@@ -45,7 +47,8 @@ def start(
 ) -> tuple[Path, dict[str, Any]]:
     """The folder of a run that begins, its options written to `config.yaml`; or that of one to go on with.
 
-    A resumed run has the options that it was started with; one given anew may not differ.
+    A resumed run has the options that it was started with; one given anew may not differ, but for where the lines
+    lie: whether they are the same is for the checkpoint to say.
 
     Args:
         what: the kind of run, for the folder's name.
@@ -89,6 +92,9 @@ def _restore(command: Callable[..., Any], run: Path, given: dict[str, Any]) -> d
     restored = {name: options[name] for name in given}
     parameters = signature(command).parameters
     for name, value in given.items():
+        if name in MOVABLE and value != parameters[name].default:
+            restored[name] = value
+            continue
         flag = _other(name, value, parameters[name].default, restored[name])
         if flag:
             raise HtrError(f"--{flag} differs from what {run} was started with ({OPTIONS}): leave it out to resume")

@@ -13,6 +13,7 @@ from htrcompress import machine, runs
 from htrcompress.cli import console, run_command
 from htrcompress.config import AugmentConfig, Choice, ReadConfig, TrainConfig
 from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
 
 if TYPE_CHECKING:
     from htrcompress.loop import FitResult
@@ -94,11 +95,14 @@ def _fit(
     torch.manual_seed(train.seed)
     training: dict[str, Any] = {"seed": train.seed}
     if init:
-        source = runs.model(init)
+        kept = list((run / "init").glob("*.safetensors"))  # a run goes on with its own copy
+        source = kept[0] if kept else runs.model(init)
         network, start = load_model(source)
         name, known = source.stem, start.characters()
         corpus = open_corpus(data, start.height, train, read, lambda c: adapt.choose_charset(known, c, charset))
         adapt.set_charset(network, known, corpus.charset, learn=True)
+        if not kept and not machine.rank():
+            write_atomic(run / "init" / source.name, source.read_bytes())  # not before the data is known to be usable
         training["init"] = {"name": start.name, "data": start.data.get("name"), "training": start.training}
     else:
         name = model or "teacher"

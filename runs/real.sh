@@ -20,14 +20,16 @@ step() { # RUN MODULE OPTIONS...: starts a run or goes on with it, and interrupt
   local run=$1 module=$2 status=0
   shift 2
   [ -e "$run/config.yaml" ] && set -- --resume "$run" || set -- --out "$run" "$@"
+  command -v timeout > /dev/null || { echo "error: there is no 'timeout' here: install GNU coreutils" >&2; exit 2; }
   timeout --signal=INT "${minutes}m" "$python" ${launch[@]+"${launch[@]}"} -m "$module" "$@" || status=$?
-  [ "$status" = 0 ] && echo "$run is done" || [ "$status" = 124 ]
+  [ "$status" = 0 ] && touch "$run/done" && echo "$run is done" || [ "$status" = 124 ]
 }
 
 case $what in
   teacher)
     step "$teacher" htrcompress.train --data "$data" --model "${TEACHER:-teacher}" "${options[@]}" ;;
   students)
+    [ -e "$teacher/done" ] || { echo "error: $teacher is not done: call '$0 teacher $corpus' until it is" >&2; exit 1; }
     step "$students" htrcompress.distill --data "$data" --teacher "$teacher" --model "${STUDENT:-student}" \
       "${options[@]}" --train.seed "$seed" ;;
   publish)

@@ -69,3 +69,21 @@ def picture() -> Callable[..., NDArray[np.uint8]]:
         return np.random.default_rng((seed, width)).integers(0, 256, (height, width), dtype=np.uint8)
 
     return noise
+
+
+@pytest.fixture(scope="session")
+def lines(tmp_path_factory: pytest.TempPathFactory, write_lines: Callable[[Path, dict[str, int]], Path]) -> str:
+    """A folder with a few lines to train on."""
+    return str(write_lines(tmp_path_factory.mktemp("data") / "lines", {"train": 24, "valid": 6, "test": 4}))
+
+
+@pytest.fixture(scope="session")
+def whole(lines: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run that nothing interrupted."""
+    from trainings import SHORT
+
+    from htrcompress.train import train_network
+
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train_network(lines, "tiny-student", out=run, train=SHORT)
+    return run

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from htrcompress import image
 from htrcompress.errors import HtrError
@@ -137,6 +137,14 @@ def test_sixteen_bits_keep_the_upper_eight(tmp_path: Path) -> None:
     values = np.array([[0, 255, 256, 0x7FFF, 0xFFFF]], np.uint16)
     np.testing.assert_array_equal(saved(tmp_path, Image.fromarray(values)), [[0, 0, 1, 0x7F, 255]])
     np.testing.assert_array_equal(image.to_grey(Image.fromarray(values.astype(np.int32))), [[0, 0, 1, 0x7F, 255]])
+
+
+def test_a_photo_held_upright_is_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise
+    lying = np.repeat(np.arange(0, 240, 40, dtype=np.uint8)[:, None], 3, 1)
+    Image.fromarray(lying).save(tmp_path / "photo.png", exif=exif)
+    assert (image.load_grey(tmp_path / "photo.png") == np.rot90(lying, -1)).all()
 
 
 def test_black_and_white(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from htrcompress.config import ReadConfig
 from htrcompress.data.lines import Dataset, Line, checked_text, inside, read_utf8
 
 PARTITIONS = {"train": "TrainLines.lst", "valid": "ValidationLines.lst", "test": "TestLines.lst"}
+PACKAGINGS = ((".",), ("BenthamDatasetR0-GT",), ("contestHTRtS/BenthamData", "BenthamData", "contestHTRtS-test"))
+"""Folders that together hold the corpus; both packagings hold the same lines."""
 GAP = "<gap/>"
 GAP_SYMBOL = "~"
 """What Laia's recipe for this corpus writes for a gap."""
@@ -31,14 +33,16 @@ class _Part:
 
 
 def bentham_parts(root: Path) -> list[_Part]:
-    """The folders below `root`, or `root` itself, that are laid out like this corpus."""
-    names = (".", "BenthamDatasetR0-GT", "contestHTRtS/BenthamData", "BenthamData", "contestHTRtS-test")
-    parts = []
-    for folder in (root / name for name in names):
-        if any((folder / "Partitions" / name).is_file() for name in PARTITIONS.values()):
-            test_only = folder / "Images" / "Lines-test"
-            parts.append(_Part(folder, test_only if test_only.is_dir() else folder / "Images" / "Lines"))
-    return parts
+    """The folders below `root`, or `root` itself, that are laid out like this corpus; of its packagings the first."""
+    for names in PACKAGINGS:
+        parts = []
+        for folder in (root / name for name in names):
+            if any((folder / "Partitions" / name).is_file() for name in PARTITIONS.values()):
+                test_only = folder / "Images" / "Lines-test"
+                parts.append(_Part(folder, test_only if test_only.is_dir() else folder / "Images" / "Lines"))
+        if parts:
+            return parts
+    return []
 
 
 def open_bentham(root: Path, read: ReadConfig) -> Dataset:
@@ -86,15 +90,15 @@ def _text(raw: str, read: ReadConfig, changed: Counter[str]) -> str | None:
     """The transcription as it is trained on; None where the line is to be left out."""
     rows = [row for row in raw.splitlines() if row.strip()]
     changed["texts of several rows, joined"] += len(rows) > 1
-    text = " ".join(rows)
+    escaped = " ".join(rows)
+    text = html.unescape(escaped)
+    changed["texts with HTML entities, decoded"] += text != escaped
     if GAP in text:
         if read.gap == "drop":
             return None
         changed[f"gaps {'removed' if read.gap == 'remove' else f'written as {GAP_SYMBOL}'}"] += text.count(GAP)
         text = text.replace(GAP, GAP_SYMBOL if read.gap == "symbol" else " ")
-    plain = html.unescape(text)
-    changed["texts with HTML entities, decoded"] += plain != text
-    if read.underscore == "remove" and "_" in plain:
-        changed["underscores removed"] += plain.count("_")
-        plain = plain.replace("_", "")
-    return clean_text(plain)
+    if read.underscore == "remove" and "_" in text:
+        changed["underscores removed"] += text.count("_")
+        text = text.replace("_", "")
+    return clean_text(text)

@@ -1,0 +1,177 @@
+"""Runs that are stopped, killed or short of disk, and go on: the end is that of an uninterrupted run."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from trainings import SHORT, interrupt_after, log
+
+from htrcompress import loop
+from htrcompress.config import TrainConfig
+from htrcompress.errors import HtrError
+from htrcompress.train import train_network
+
+
+def press_ctrl_c_in(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Ctrl-C in the middle of a step."""
+    step = loop.Trainer._step
+
+    def pressed(self: loop.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
+        if state.step + 1 == number:
+            monkeypatch.undo()
+            signal.raise_signal(signal.SIGINT)
+        return step(self, wrapped, optimizer, state)
+
+    monkeypatch.setattr(loop.Trainer, "_step", pressed)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5])
+def test_ctrl_c_and_resume_equal_an_uninterrupted_run(
+    whole: Path, lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    run = tmp_path / "run"
+    press_ctrl_c_in(monkeypatch, steps)
+    with pytest.raises(HtrError, match=f"stopped at step {steps} of 6; go on with --resume"):
+        train_network(lines, "tiny-student", out=run, train=SHORT)
+    result = train_network(resume=run)
+    assert result.fit.steps == 6
+    once, again = (load_file(folder / "tiny-student.safetensors") for folder in (whole, run))
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert log(run) == log(whole)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    whole: Path, lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    interrupt_after(monkeypatch, 5, SystemExit(9))
+    with pytest.raises(SystemExit):
+        train_network(lines, "tiny-student", out=run, train=SHORT)
+    train_network(resume=run)
+    once, again = (load_file(folder / "tiny-student.safetensors") for folder in (whole, run))
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert log(run) == log(whole)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_runs_that_are_killed_at_random_moments_end_like_an_uninterrupted_one(
+    whole: Path, lines: str, tmp_path: Path, seed: int
+) -> None:
+    """SIGKILL to the real command, at random, until it gets through: no clean-up code runs."""
+    run, random = tmp_path / "run", Random(seed)
+    start = [sys.executable, "-m", "htrcompress.train", "--data", lines, "--model", "tiny-student", "--out", str(run)]
+    for name, value in vars(SHORT).items():
+        start += [f"--train.{name}", str(value)] if value not in (None, 0) else []
+    command, kills = [*start, "--train.save_minutes", "0.0001"], 0
+    log_file = run / "tiny-student/log.jsonl"
+    while True:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        before = log_file.stat().st_size if log_file.exists() else 0
+        while process.poll() is None and not (log_file.exists() and log_file.stat().st_size > before):
+            time.sleep(0.01)
+        time.sleep(random.random() * 0.3)
+        if kills == 3 or process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+        command = [sys.executable, "-m", "htrcompress.train", "--resume", str(run)]
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    once, again = (load_file(folder / "tiny-student.safetensors") for folder in (whole, run))
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert log(run) == log(whole) and kills
+
+
+def test_a_full_disk_is_told_and_costs_no_good_file(
+    lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    press_ctrl_c_in(monkeypatch, 4)
+    with pytest.raises(HtrError):
+        train_network(lines, "tiny-student", out=run, train=SHORT)
+    before = {
+        path: path.read_bytes() for path in (run / "tiny-student.safetensors", run / "tiny-student/checkpoint.pt")
+    }
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(HtrError, match=r"cannot write .*No space left.*untouched"):
+            train_network(resume=run)
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list(run.rglob("*.tmp"))
+    assert train_network(resume=run).fit.steps == 6
+
+
+def test_what_a_power_cut_left_of_the_log_is_dropped(tmp_path: Path) -> None:
+    rows = ['{"step": 1, "loss": 2.5}', "\0\0\0}", "[1]", "{}", '{"step": 2, "loss": 2.0}', '{"step": 3, "lo']
+    (tmp_path / "log.jsonl").write_text("\n".join(rows))
+    loop.Journal(tmp_path, 1).close()
+    assert (tmp_path / "log.jsonl").read_text() == f"{rows[0]}\n"
+
+
+def test_a_folder_that_cannot_be_locked_or_logged_in_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(HtrError, match="cannot write in the folder"), loop.Checkpoint(tmp_path, {}):
+        pass
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(HtrError, match=r"cannot write the log .*log\.jsonl"):
+        loop.Journal(tmp_path, 0)
+
+
+def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path) -> None:
+    with pytest.raises(HtrError, match="holds a run already"):
+        train_network(lines, "tiny-student", out=whole)
+    with pytest.raises(HtrError, match="--model differs"):
+        train_network(model="student", resume=whole)
+    with pytest.raises(HtrError, match=r"--train\.batch differs"):
+        train_network(resume=whole, train=TrainConfig(batch=4))
+    assert train_network(resume=whole, train=TrainConfig(batch=8)).fit.steps == 6  # as it was started
+    with pytest.raises(HtrError, match="no run in this folder"):
+        train_network(resume=tmp_path)
+    with pytest.raises(HtrError, match=r"train\.lr was 0.003 and is 0.1"):
+        (tmp_path / "run").mkdir()
+        config = (whole / "config.yaml").read_text().replace("lr: 0.0", "lr: 0.1")
+        (tmp_path / "run/config.yaml").write_text(config)
+        (tmp_path / "run/tiny-student").symlink_to(whole / "tiny-student")
+        train_network(resume=tmp_path / "run")
+    with loop.Checkpoint(whole / "tiny-student", {}), pytest.raises(HtrError, match="another run is training"):
+        train_network(resume=whole)
+
+
+def test_a_changed_dataset_is_refused_on_resume(lines: str, tmp_path: Path) -> None:
+    root = tmp_path / "lines"
+    root.mkdir()
+    for file in Path(lines).iterdir():
+        (root / file.name).write_bytes(file.read_bytes())
+    train_network(str(root), "tiny-student", out=tmp_path / "run", train=SHORT)
+    rows = (root / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (root / "train.tsv").write_text("".join(rows[1:]), encoding="utf-8")
+    with pytest.raises(HtrError, match=r"is of another run: .*lines was 24 and is 23"):
+        train_network(resume=tmp_path / "run")
+
+
+def test_the_same_lines_may_move_and_other_pixels_are_refused(lines: str, tmp_path: Path) -> None:
+    root = tmp_path / "lines"
+    shutil.copytree(lines, root)
+    train_network(str(root), "tiny-student", out=tmp_path / "run", train=SHORT)
+    moved = root.rename(tmp_path / "elsewhere")
+    with pytest.raises(HtrError, match="there is no such folder"):
+        train_network(resume=tmp_path / "run")
+    assert train_network(str(moved), resume=tmp_path / "run").fit.steps == 6
+    shutil.copy(moved / "valid-0.png", moved / "valid-1.png")
+    with pytest.raises(HtrError, match=r"is of another run: images\.valid was .* and is"):
+        train_network(str(moved), resume=tmp_path / "run")

@@ -1,0 +1,29 @@
+"""Short trainings for the tests: their options, their logs, and errors in the middle of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from htrcompress import loop
+from htrcompress.config import TrainConfig
+
+SHORT = TrainConfig(steps=6, batch=8, valid_every=2, warmup=2, precision="fp32")
+
+
+def log(run: Path, name: str = "tiny-student") -> list[dict[str, Any]]:
+    rows = [json.loads(row) for row in (run / name / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, error: BaseException) -> None:
+    step = loop.Trainer._step
+
+    def interrupted(self: loop.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
+        if state.step == steps:
+            monkeypatch.undo()
+            raise error
+        return step(self, wrapped, optimizer, state)
+
+    monkeypatch.setattr(loop.Trainer, "_step", interrupted)
