@@ -12,6 +12,7 @@ from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
 from htrcompress.examples import Examples, load_examples
 from htrcompress.export.command import export
+from htrcompress.export.guard import VERSIONS, scores, versions
 from htrcompress.export.int8 import FILES, Quantised, quantise
 from htrcompress.export.onnx import export_onnx
 from htrcompress.export.verification import verify
@@ -58,6 +59,15 @@ def test_convolutions_run_in_integers_and_the_rest_does_not(made: Quantised, sou
         integer_bias = any(kind == onnx.TensorProto.INT32 and "bias" in name for name, kind in types.items())
         assert integer_bias == (target == "cpu")
         assert path.stat().st_size < 0.45 * source.stat().st_size
+
+
+def test_a_short_split_is_read_in_several_versions(lines: dict[str, Examples], source: Path, card: Card) -> None:
+    several = versions(lines["valid"], card.stride)
+    assert len(several) == VERSIONS and several[0] is lines["valid"]
+    first, second = several[1].images, several[2].images
+    assert all(a.shape != b.shape or (a != b).any() for a, b in zip(first, second, strict=True))
+    read = scores(onnx.load(source), card, several)
+    assert max(score.cer for score in read) < read[0].cer + 0.05  # they read about as well as the line itself
 
 
 def test_scales_are_per_channel_and_symmetric_for_tensorrt(made: Quantised) -> None:

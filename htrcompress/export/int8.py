@@ -20,9 +20,9 @@ import numpy as np
 from htrcompress import metrics
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.cli import console
-from htrcompress.data.batches import by_width, pad
 from htrcompress.errors import HtrError, missing_extra
 from htrcompress.examples import Examples
+from htrcompress.export.guard import batches, logits, scores, versions
 from htrcompress.export.onnx import check, read_onnx, session
 from htrcompress.export.precision import integer_share
 from htrcompress.files import write_atomic
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 FILES = {"cpu": "model.int8.cpu.onnx", "trt": "model.int8.trt.onnx"}
 REQUIRED_SHARE = 0.9
 """Share of the convolutions' multiplications that must be integer ones in the graph that ONNX Runtime runs."""
-BATCH = 16
 PROBE = 32
 """Lines that the layers' disturbance is measured on."""
 UNTOUCHED = (".excite.",)
@@ -49,8 +48,8 @@ class Quantised:
         layers: quantised layers.
         kept: layers that stay FP32 for accuracy, by name.
         share: of the convolutions' multiplications in ONNX Runtime's optimised graph that are integer ones.
-        cer: on the validation lines, of the model and of both files, fractions.
-        rise: the far end of the paired interval of either file's CER minus the model's.
+        cer: on the validation lines as they are, of the model and of both files, fractions.
+        rise: the far end of the paired interval of either file's CER minus the model's, over all versions.
     """
 
     paths: dict[str, Path]
@@ -76,8 +75,8 @@ def quantise(onnx_path: Path, folder: Path, calibration: Examples, valid: Exampl
             convolutions in INT8; nothing is written then.
     """
     graph, card = read_onnx(onnx_path)
-    truth = _texts(graph, card, valid)
-    score = metrics.score(valid.texts, truth)
+    lines = versions(valid, card.stride)
+    model = scores(graph, card, lines)
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         quantiser = _Quantiser(onnx_path, graph, card, calibration, Path(scratch))
         kept: tuple[str, ...] = ()
@@ -86,12 +85,12 @@ def quantise(onnx_path: Path, folder: Path, calibration: Examples, valid: Exampl
             share = integer_share(graph, _optimised(made["cpu"], Path(scratch)))
             if share < REQUIRED_SHARE:
                 break
-            scores = {target: metrics.score(valid.texts, _texts(g, card, valid)) for target, g in made.items()}
-            rise = {target: metrics.paired_interval(s, score)[2] for target, s in scores.items()}
+            read = {target: scores(g, card, lines) for target, g in made.items()}
+            rise = {target: metrics.mean_difference(several, model)[2] for target, several in read.items()}
             if max(rise.values()) <= limit:
                 for target, name in FILES.items():
                     write_atomic(folder / name, made[target].SerializeToString())
-                cer = {"model": score.cer, **{target: s.cer for target, s in scores.items()}}
+                cer = {"model": model[0].cer, **{target: several[0].cer for target, several in read.items()}}
                 paths = {target: folder / name for target, name in FILES.items()}
                 return Quantised(paths, len(quantiser.layers) - len(kept), kept, share, cer, rise)
             worst = max(rise, key=lambda target: rise[target])
@@ -120,11 +119,11 @@ class _Quantiser:
     def mixtures(self, probe: Examples) -> Iterator[tuple[str, ...]]:
         """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
         yield ()
-        expected = _logits(self.graph, probe)
+        expected = logits(self.graph, probe)
         disturbance = {}
         for layer in self.layers:
             others = [name for name in self.layers if name != layer]
-            made = _logits(self.make("cpu", others), probe)
+            made = logits(self.make("cpu", others), probe)
             disturbance[layer] = sum(float(np.square(a - b).sum()) for a, b in zip(made, expected, strict=True))
         worst = sorted(disturbance, key=lambda layer: -disturbance[layer])
         count = 1
@@ -163,39 +162,12 @@ class _Reader:
     """Training lines in the form that ONNX Runtime's calibration takes."""
 
     def __init__(self, examples: Examples):
-        self.batches = _batches(examples)
+        self.batches = batches(examples)
 
     def get_next(self) -> dict[str, Any] | None:
         """The next batch; None after the last."""
         batch = next(self.batches, None)
         return None if batch is None else {"pixels": batch[1], "widths": batch[2]}
-
-
-def _batches(examples: Examples) -> Iterator[tuple[list[int], Any, Any]]:
-    for indices in by_width(examples.widths, BATCH):
-        yield indices, *pad([examples.images[i] for i in indices])
-
-
-def _texts(graph: "ModelProto", card: Card, examples: Examples) -> list[str]:
-    """What a graph reads in the lines."""
-    running, charset = session(graph, "the INT8 graph"), card.characters()
-    texts = [""] * len(examples.texts)
-    for indices, pixels, widths in _batches(examples):
-        labels, lengths = running.run(["labels", "lengths"], {"pixels": pixels, "widths": widths})
-        for i, row, length in zip(indices, labels.tolist(), lengths.tolist(), strict=True):
-            texts[i] = charset.decode(row[:length])
-    return texts
-
-
-def _logits(graph: "ModelProto", examples: Examples) -> list[Any]:
-    import onnx
-
-    shown = onnx.ModelProto()
-    shown.CopyFrom(graph)
-    if all(output.name != "logits" for output in shown.graph.output):
-        shown.graph.output.add().name = "logits"
-    running = session(shown, "the INT8 graph")
-    return [running.run(["logits"], {"pixels": p, "widths": w})[0] for _, p, w in _batches(examples)]
 
 
 def _optimised(graph: "ModelProto", scratch: Path) -> "ModelProto":
