@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks import language
 from htrcompress import lessons, loop, models
 from htrcompress.artifact import load_card
 from htrcompress.charset import Charset
@@ -237,16 +238,19 @@ def test_a_recurrent_teacher_and_a_language_model_teach_a_student(trained: Path,
 
 def test_two_processes_lose_what_one_does(lines: str, folder: Path, tmp_path: Path) -> None:
     """All lines are read by the language model, so that what is drawn does not matter."""
+    config = replace(SHORT, steps=10, batch=4, valid_every=10, lines=5)
+    options = {"aux": AuxConfig(layers=(1,)), "lm": SMALL}
+    train_network(lines, "tiny-hybrid", out=tmp_path / "1", train=config, augment=None, llm=str(folder), **options)  # type: ignore[arg-type]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-hybrid", "--augment", "null"]
+    command += ["--llm", str(folder), "--lm.queries", "4", "--lm.ratio", "1", "--aux.layers", "[1]"]
+    command += ["--out", str(tmp_path / "2"), "--train.precision", "fp32", "--train.steps", "10"]
+    command += ["--train.batch", "4", "--train.warmup", "2", "--train.valid_every", "10", "--train.lines", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     losses = []
-    for processes in (1, 2):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        command += ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-hybrid", "--augment", "null"]
-        command += ["--llm", str(folder), "--lm.queries", "4", "--lm.ratio", "1", "--aux.layers", "[1]"]
-        command += ["--out", str(tmp_path / f"{processes}"), "--train.precision", "fp32", "--train.steps", "10"]
-        command += ["--train.batch", "8", "--train.warmup", "2", "--train.valid_every", "10", "--train.lines", "9"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        rows = (tmp_path / f"{processes}/tiny-hybrid/log.jsonl").read_text().splitlines()
+    for run in ("1", "2"):
+        rows = (tmp_path / run / "tiny-hybrid/log.jsonl").read_text().splitlines()
         losses.append([json.loads(row)["language"] for row in rows if "language" in row])
     assert len(losses[0]) == 2 and losses[0] == pytest.approx(losses[1], abs=1e-4)
 
@@ -254,9 +258,10 @@ def test_two_processes_lose_what_one_does(lines: str, folder: Path, tmp_path: Pa
 def test_without_a_language_model_transformers_is_not_imported(lines: str, tmp_path: Path) -> None:
     code = f"""
 import sys
+from pathlib import Path
 from htrcompress.config import TrainConfig
 from htrcompress.train import train_network
-train_network({lines!r}, "tiny-student", out={str(tmp_path / "run")!r}, train=TrainConfig(steps=1, precision="fp32"))
+train_network({lines!r}, "tiny-student", out=Path({str(tmp_path / "run")!r}), train=TrainConfig(steps=1))
 assert not [name for name in ("transformers", "peft", "gguf", "tokenizers") if name in sys.modules]
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -300,7 +305,10 @@ def test_what_cannot_be_had_is_told_in_a_sentence(
 
     for told, message in (
         (OSError("We couldn't connect to 'https://huggingface.co' to load the files"), "there is no network to fetch"),
-        (OSError("no/such is not a local folder and is not a valid model identifier"), "no such model on the hub"),
+        (
+            OSError("no/such is not a local folder and is not a valid model identifier"),
+            "there is no such model on the hub",
+        ),
     ):
         monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", fails(told))
         with pytest.raises(HtrError, match=f"--llm no/such: {message}"):
@@ -371,3 +379,17 @@ def test_a_real_language_model_drives_the_loss(write_lines: Callable[..., Path],
     assert lesson.language.meter.parameters == 134_515_008
     fox, xof = lesson.language.surprise(None, ["The quick brown fox jumps", "Teh qiuck bworn fxo jmups"])[0].tolist()
     assert fox < xof  # real weights know English
+
+
+def test_the_benchmark_exchanges_pictures_and_keeps_texts(trained: Path, lines: str, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    result = language.measure_language(trained, lines=5, out=out)
+    assert result.nats.keys() == {"own", "other", "blank", "none"} and result.rises.keys() == {"other", "blank", "none"}
+    for name, (rise, low, high) in result.rises.items():
+        assert rise == pytest.approx(result.nats[name] - result.nats["own"], abs=1e-6) and low <= rise <= high
+    assert result.data["lines"] == 5 and json.loads(out.read_text())["nats"] == result.nats
+    assert language.exchanged([30, 10, 20, 40], ["a", "b", "a", "c"]) == [3, 2, 3, 1]
+    with pytest.raises(HtrError, match="no connector at"):
+        alone = tmp_path / "alone.safetensors"
+        alone.write_bytes((trained / "tiny-hybrid.safetensors").read_bytes())
+        language.measure_language(alone)

@@ -214,7 +214,7 @@ class HybridRecognizer(nn.Module):
         # One channel leaves the memory layout open; settled here, no later layer has to convert it.
         x = self.stem(ink.to(self.head.weight.dtype)).contiguous(memory_format=torch.channels_last)
         x = x * column_mask(halves, x.shape[3])[:, None, None].to(x.dtype)
-        mask = column_mask(frames, x.shape[3] // 2)[:, None, None].float()
+        mask = column_mask(frames, x.shape[3] // 2)[:, None, None].to(x.dtype)
         for stage, mixer in zip(self.stages, (*self.mixers, None), strict=True):
             for block in cast(nn.ModuleList, stage):
                 x = block(x, mask)
