@@ -3,10 +3,11 @@
 Nothing is downloaded that the user has not named. transformers is imported here alone, when a model is asked for.
 """
 
+import contextlib
+import io
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
     if config.four_bit:
         options |= _four_bit(transformers, dtype)
     try:
-        return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options), tokenizer
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that transformers cannot be told to leave out
+            return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options), tokenizer
     except Exception as error:
         if out_of_memory(error):
             raise HtrError(
@@ -122,10 +124,10 @@ class Meter:
         weights = list(model.parameters())
         self.parameters = sum(p.numel() for p in weights)
         self.weights = sum(p.numel() * p.element_size() for p in weights)
-        self.places = {p.data_ptr() for p in weights}
+        self.model = model
         self.kept, self.seconds, self.passes = 0, 0.0, 0
 
-    @contextmanager
+    @contextlib.contextmanager
     def forward(self) -> Iterator[None]:
         """Times what is done inside, and counts what it keeps for the backward pass."""
         seen: dict[int, int] = {}
@@ -138,7 +140,8 @@ class Meter:
         began = _now()
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             yield
-        self.kept = max(self.kept, sum(size for place, size in seen.items() if place not in self.places))
+        weights = {p.untyped_storage().data_ptr() for p in self.model.parameters()}  # kept anyway
+        self.kept = max(self.kept, sum(size for place, size in seen.items() if place not in weights))
         self.seconds += _now() - began
         self.passes += 1
 

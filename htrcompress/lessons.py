@@ -9,6 +9,7 @@ from torch import nn
 from htrcompress import models
 from htrcompress.charset import Charset
 from htrcompress.config import NONE, AuxConfig, DistillConfig, LlmConfig
+from htrcompress.errors import HtrError
 from htrcompress.losses import Distillation, IntermediateCtc, Objective
 from htrcompress.optimisation import precision
 
@@ -33,8 +34,10 @@ def objective(
         language: the lesson of a language model, from `language`.
 
     Raises:
-        HtrError: --aux.layers names a layer that the network does not have.
+        HtrError: --aux.layers or --aux.shortcut asks for what the network does not have.
     """
+    if aux.shortcut != AuxConfig.shortcut and not hasattr(network, "classify_early"):
+        raise HtrError("--aux.shortcut is for a hybrid, and this network has no shortcut: leave it out")
     dims: tuple[int, ...] = network.dims  # type: ignore[assignment]
     lessons: dict[str, nn.Module] = {}
     if teacher is not None:

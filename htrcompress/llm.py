@@ -7,7 +7,7 @@ one. The connector lies beside the run's log as `connector.safetensors`, for `be
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,12 @@ class FrozenLanguageModel(WithFrozen):
         model, tokenizer = load(name, config, arithmetic)
         return cls(name, model, tokenizer, config.lora)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenLanguageModel":
+        """Takes the model along, but for one in 4 bits: that was loaded where it stays."""
+        if getattr(self.frozen, "is_loaded_in_4bit", False):
+            return nn.Module._apply(self, fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[return-value]
+
     @property
     def embed(self) -> nn.Embedding:
         """From token ids to embeddings, as the model itself does it."""
@@ -112,7 +118,7 @@ class FrozenLanguageModel(WithFrozen):
         longest = int(lengths.max())
         ids = torch.tensor([[*first, *row, *[end] * (longest - len(row))] for row in rows], device=device).long()
         targets = torch.tensor([[*row, end, *[IGNORED] * (longest - len(row))] for row in rows], device=device)
-        x = self.embed(ids.view(len(rows), -1))
+        x = self.embed(ids)
         if prefix is not None:
             x = torch.cat((prefix.to(x.dtype), x), 1)
         known = lengths + (x.shape[1] - longest)

@@ -121,11 +121,11 @@ def _prune(
     from htrcompress.models.gated import GatedRecognizer
 
     teacher_file = run / "teacher.safetensors"
-    if not teacher_file.is_file() and not machine.rank():
-        write_atomic(teacher_file, model.read_bytes())
-    whole, card = load_model(model if not teacher_file.is_file() else teacher_file)
+    whole, card = load_model(teacher_file if teacher_file.is_file() else model)
     if not isinstance(whole, GatedRecognizer):
         raise HtrError(f"{model} is recurrent, and channels are pruned from convolutional models alone: distil it")
+    if not teacher_file.is_file() and not machine.rank():
+        write_atomic(teacher_file, model.read_bytes())
     known = card.characters()
     corpus = open_corpus(data or default_data(card), card.height, train, read, lambda c: common_charset(known, c))
     console.print(corpus.summary())

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from htrcompress import models
-from htrcompress.config import AugmentConfig, DistillConfig
+from htrcompress import lessons, models
+from htrcompress.config import AugmentConfig, AuxConfig, DistillConfig
 from htrcompress.data.augment import augment
 from htrcompress.data.batches import Batch
 from htrcompress.errors import HtrError
@@ -117,6 +117,9 @@ def test_ctc_at_other_places_reaches_the_layers_below_it(name: str) -> None:
     assert all(p.grad is None for p in (*above.parameters(), *model.head.parameters()))  # type: ignore[union-attr]
     below = model.stem if name == "tiny-student" else model.recurrence[0]  # type: ignore[index]
     assert all(p.grad is not None for p in below.parameters())  # type: ignore[union-attr]
+    if name == "tiny-student":
+        with pytest.raises(HtrError, match=r"--aux\.shortcut is for a hybrid"):
+            lessons.objective(model, AuxConfig(shortcut=0.2))
     with pytest.raises(HtrError, match=r"--aux\.layers 3: this network has layers 0 to 2"):
         models.tap(model, (3,))
 

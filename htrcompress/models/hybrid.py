@@ -219,7 +219,7 @@ class HybridRecognizer(nn.Module):
             for block in cast(nn.ModuleList, stage):
                 x = block(x, mask)
             x = x if mixer is None else mixer(x, frames, mask)
-        layers = [x.amax(2).transpose(1, 2)]
+        layers = [F.max_pool2d(x, (x.shape[2], 1)).squeeze(2).transpose(1, 2)]
         for number, layer in enumerate(self.recurrence):
             layers.append(layer(self.dropout(layers[-1]) if number else layers[-1], frames))
         return layers, frames
