@@ -16,7 +16,7 @@ setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[cpu,train,synthetic,rtx,dev]"
+	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[cpu,train,llm,synthetic,rtx,dev]"
 	$(RUN) -c "open('.venv/ready', 'w').close()"
 
 demo: setup

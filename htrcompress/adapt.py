@@ -1,8 +1,10 @@
 """A trained network taken to other characters: for fine-tuning on a new hand, and for a teacher of another charset.
 
-Only the last layer knows characters. Rows of characters that both charsets have are copied, in the order of the
-new one; what the network has learnt of shapes and of the rest stays.
+Only the last layer, and the shortcut of a `hybrid`, know characters. Rows of characters that both charsets have are
+copied, in the order of the new one; what the network has learnt of shapes and of the rest stays.
 """
+
+from typing import Any
 
 import torch
 from torch import nn
@@ -58,7 +60,7 @@ def set_charset(model: nn.Module, before: Charset, after: Charset, learn: bool) 
     """Gives a network the labels of another charset, in place.
 
     Args:
-        model: with a linear layer `head` over `before`.
+        model: with its labels in a linear layer `head`, and in the convolution `shortcut` if it has one.
         before: the charset of its labels.
         after: the charset that they shall have.
         learn: whether characters that are new to it start as unlikely ones that it can learn; otherwise it
@@ -66,19 +68,29 @@ def set_charset(model: nn.Module, before: Charset, after: Charset, learn: bool) 
     """
     if before == after:
         return
-    old: nn.Linear = model.head  # type: ignore[assignment]
-    new = nn.Linear(old.in_features, after.classes)
+    pairs = [(BLANK, BLANK)]
+    pairs += [(after.encode(c)[0], before.encode(c)[0]) for c in after.characters if c in before.characters]
+    for name in ("head", "shortcut"):
+        if hasattr(model, name):
+            setattr(model, name, _relabelled(getattr(model, name), after.classes, pairs, learn))
+
+
+def _relabelled(old: Any, classes: int, pairs: list[tuple[int, int]], learn: bool) -> nn.Module:
+    """A layer over other classes; `pairs` says which row each copied one comes from."""
+    new: Any
+    if isinstance(old, nn.Linear):
+        new = nn.Linear(old.in_features, classes)
+    else:
+        new = nn.Conv1d(old.in_channels, classes, old.kernel_size, padding=old.padding)
     with torch.no_grad():
         if learn:
             nn.init.constant_(new.bias, float(old.bias.min()))
         else:
             nn.init.zeros_(new.weight)
             nn.init.constant_(new.bias, NEVER)
-        pairs = [(BLANK, BLANK)]
-        pairs += [(after.encode(c)[0], before.encode(c)[0]) for c in after.characters if c in before.characters]
         to, source = (list(side) for side in zip(*pairs, strict=True))
         new.weight[to], new.bias[to] = old.weight[source], old.bias[source]
-    model.head = new.to(old.weight.device, old.weight.dtype)
+    return new.to(old.weight.device, old.weight.dtype)
 
 
 def _some(characters: list[str]) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from htrcompress.models.gated import GatedConfig, GatedRecognizer, fold
+from htrcompress.models.blocks import fold
+from htrcompress.models.gated import GatedConfig, GatedRecognizer
 
 FLOOR = 0.25
 """No group falls below this share of what it had."""

@@ -40,6 +40,7 @@ console = _Console(highlight=False, markup=False, emoji=False, width=None if sys
 EXTRAS = {
     "train": ("torch", "kornia", "safetensors", "accelerate", "filelock", "onnx", "onnxscript", "tensorboard"),
     "cpu": ("onnxruntime",),
+    "llm": ("transformers", "gguf", "peft"),
 }
 """Optional packages, by the extra that installs them."""
 

@@ -10,10 +10,12 @@ from typing import Literal
 from htrcompress.errors import HtrError
 
 EPOCHS = 60
-TINY_EPOCHS = {"tiny-teacher": 4.5, "tiny-student": 2}
+TINY_EPOCHS = {"tiny-teacher": 4.5, "tiny-student": 2, "tiny-hybrid": 4.5}
 """Passes over the training lines where the user gives no length; the tiny presets' fit the demo's minutes."""
 Choice = Literal["keep", "union", "replace"]
 """What becomes of a trained model's characters when it meets new lines."""
+NONE = "none"
+"""What --llm says for no language model."""
 FLOOR = 0.01
 """The learning rate ends at this share of its peak."""
 LARGEST_SEED = 1_000_000_000
@@ -151,6 +153,64 @@ class DistillConfig:
             raise HtrError("--distill.temperature must be positive")
         if self.blanks < 0:
             raise HtrError("--distill.blanks must not be negative")
+
+
+@dataclass(frozen=True)
+class AuxConfig:
+    """CTC at other places than the end, which training alone needs."""
+
+    shortcut: float = 0.1
+    """Weight of CTC at the shortcut that a hybrid has past its recurrence."""
+    intermediate: float = 0.0
+    """Weight of CTC behind intermediate layers, such as 0.3; 0 switches it off."""
+    layers: tuple[int, ...] = ()
+    """The intermediate layers, for this and for --llm: 0 is what enters the sequence part; its middle if empty."""
+
+    def __post_init__(self) -> None:
+        _require_numbers("aux", self)
+        for name in ("shortcut", "intermediate"):
+            if getattr(self, name) < 0:
+                raise HtrError(f"--aux.{name} must not be negative, and is {getattr(self, name)}")
+        if len(set(self.layers)) < len(self.layers):
+            raise HtrError(f"--aux.layers names a layer twice: {list(self.layers)}")
+
+
+@dataclass(frozen=True)
+class LlmConfig:
+    """How a frozen language model, named by --llm, helps in training."""
+
+    weight: float = 0.3
+    """α, the weight of the language model's loss."""
+    ratio: float = 0.25
+    """Share of every batch that the language model reads; at least one line."""
+    queries: int = 64
+    """Tokens that the connector makes of a line."""
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the language model; auto is that of --train.precision."""
+    four_bit: bool = False
+    """Keep its weights in 4 bits (NF4); needs a CUDA GPU and bitsandbytes."""
+    lora: int = 0
+    """Rank of LoRA adapters that learn inside the language model; 0 leaves it frozen all over."""
+
+    def __post_init__(self) -> None:
+        _require_numbers("lm", self)
+        if self.weight <= 0:
+            raise HtrError(f"--lm.weight must be positive, not {self.weight}; --llm none switches it off")
+        if not 0 < self.ratio <= 1:
+            raise HtrError(f"--lm.ratio must be above 0 and at most 1, not {self.ratio}")
+        if self.queries < 1:
+            raise HtrError(f"--lm.queries must be at least 1, not {self.queries}")
+        if self.lora < 0:
+            raise HtrError(f"--lm.lora must not be negative, and is {self.lora}")
+
+
+def require_use(aux: AuxConfig, llm: str, lm: LlmConfig) -> None:
+    """Raises HtrError if options of a language model are given without one, or layers that no loss looks at."""
+    changed = [name for name, value in vars(lm).items() if value != getattr(LlmConfig, name)]
+    if llm == NONE and changed:
+        raise HtrError(f"--lm.{changed[0]} does nothing without a language model: name one with --llm")
+    if llm == NONE and aux.layers and not aux.intermediate:
+        raise HtrError("--aux.layers does nothing without --aux.intermediate or --llm: add one of them")
 
 
 def _require_numbers(group: str, options: object) -> None:

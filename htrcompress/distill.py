@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from htrcompress import machine, runs
 from htrcompress.cli import console, run_command
-from htrcompress.config import AugmentConfig, DistillConfig, ReadConfig, TrainConfig
+from htrcompress.config import (
+    NONE,
+    AugmentConfig,
+    AuxConfig,
+    DistillConfig,
+    LlmConfig,
+    ReadConfig,
+    TrainConfig,
+    require_use,
+)
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 
@@ -54,9 +63,12 @@ def distill_student(
     unlabelled: Path | None = None,
     out: Path | None = None,
     resume: Path | None = None,
+    llm: str = NONE,
     train: TrainConfig = TrainConfig(),
     augment: AugmentConfig | None = AugmentConfig(),
     distill: DistillConfig = DistillConfig(),
+    aux: AuxConfig = AuxConfig(),
+    lm: LlmConfig = LlmConfig(),
     read: ReadConfig = ReadConfig(),
 ) -> DistillResult:
     """Trains a student with a teacher's help, and the same student without it.
@@ -69,18 +81,24 @@ def distill_student(
         unlabelled: a folder of line images without text, which the student learns to read as the teacher does.
         out: the run folder; `runs/<time>-distill` if not given.
         resume: a run folder to go on with, under the options that it was started with.
+        llm: a causal language model that helps the student in training alone: a name on its hub, a folder or a
+            GGUF file. The control does without.
         train: how to train.
         augment: how to vary the training lines; `null` for not at all.
         distill: what the student learns from the teacher.
+        aux: CTC at other places than the end, for the control as well.
+        lm: how the language model helps.
         read: how to read texts where a dataset's format leaves a choice.
 
     Raises:
-        HtrError: the data, the teacher, an option or the checkpoint is unusable.
+        HtrError: the data, the teacher, the language model, an option or the checkpoint is unusable.
     """
     if unlabelled and not distill.weight:
         raise HtrError("--unlabelled lines teach nothing with --distill.weight 0: leave one of the two out")
+    require_use(aux, llm, lm)
     options: dict[str, Any] = {"data": data, "teacher": teacher, "model": model, "control": control}
-    options |= {"unlabelled": unlabelled, "train": train, "augment": augment, "distill": distill, "read": read}
+    options |= {"unlabelled": unlabelled, "llm": llm, "train": train, "augment": augment, "distill": distill}
+    options |= {"aux": aux, "lm": lm, "read": read}
     run, options = runs.start("distill", distill_student, out, resume, options)
     return DistillResult(run, _distill(run, **options))
 
@@ -92,20 +110,22 @@ def _distill(
     model: str | None,
     control: bool,
     unlabelled: Path | None,
+    llm: str,
     train: TrainConfig,
     augment: AugmentConfig | None,
     distill: DistillConfig,
+    aux: AuxConfig,
+    lm: LlmConfig,
     read: ReadConfig,
 ) -> dict[str, Any]:
     import torch
 
-    from htrcompress import models
+    from htrcompress import lessons, models
     from htrcompress.adapt import common_charset, set_charset
     from htrcompress.artifact import load_card, load_model
     from htrcompress.corpus import open_corpus, open_images
     from htrcompress.loop import Trainer
-    from htrcompress.losses import CtcObjective, DistillObjective
-    from htrcompress.models.gated import fold
+    from htrcompress.models.blocks import fold
 
     student = model or ("student" if teacher else TINY_STUDENT)
     height = models.preset(student).height
@@ -128,26 +148,34 @@ def _distill(
         torch.manual_seed(config.seed)
         network = models.create(preset, corpus.charset.classes)
         card = corpus.card(role, network, {"preset": preset, "seed": config.seed, **training})
-        objective = DistillObjective(network, teach, distill) if teach else CtcObjective(network)
+        console.print(lessons.sizes(role, network))
+        language = None
+        if teach:
+            language = lessons.language(network, aux, llm, lm, train.precision, corpus.charset, corpus.train.texts)
+        objective = lessons.objective(network, aux, teach, distill, language)
         lines = corpus.train.joined(images) if images and teach else corpus.train
-        return Trainer(objective, card, lines, corpus.valid, run / f"{role}.safetensors", config, augment).fit()
+        result = Trainer(objective, card, lines, corpus.valid, run / f"{role}.safetensors", config, augment).fit()
+        if language:
+            console.print(language.costs())
+        return result
 
     results = {}
     if teacher is None:
-        results["teacher"] = fit("teacher", TINY, train.filled(TINY))
+        results["teacher"] = fit("teacher", TINY, train.filled(TINY), **lessons.notes(aux))
         source = path
     network, card = load_model(source)
     set_charset(network, card.characters(), corpus.charset, learn=False)
     fold(network)
     digest = sha256(source.read_bytes()).hexdigest()[:16]
     origin = {"name": card.name, "data": card.data.get("name"), "file": digest}
-    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill)}
+    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill), **lessons.notes(aux, llm, lm)}
     if unlabelled and images:
         lesson["unlabelled"] = {"name": unlabelled.resolve().name, "lines": len(images.texts)}
     config = train.filled(student)
     results["student"] = fit("student", student, config, network, **lesson)
     if control:
-        results["control"] = fit("control", student, replace(config, epochs=None, steps=results["student"].steps))
+        alone = replace(config, epochs=None, steps=results["student"].steps)
+        results["control"] = fit("control", student, alone, **lessons.notes(aux))
     return {role: {"cer": r.cer, "steps": r.steps, "seconds": r.seconds, "path": r.path} for role, r in results.items()}
 
 

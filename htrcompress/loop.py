@@ -25,7 +25,7 @@ from htrcompress.data.augment import augment
 from htrcompress.data.batches import WIDTH_STEP, Batch, by_width, epoch_order, pad
 from htrcompress.errors import HtrError
 from htrcompress.examples import Examples
-from htrcompress.losses import Terms
+from htrcompress.losses import Objective, Terms
 from htrcompress.optimisation import adamw, follow, out_of_memory, precision
 from htrcompress.records import Checkpoint, Journal, Progress, State, StopSignal
 
@@ -58,7 +58,7 @@ class Trainer:
     checkpoint lies there already, the run goes on from it.
 
     Args:
-        objective: a module with the network as `.model`; called with a `Batch` it returns `Terms`.
+        objective: with the network as `.model`; called with a `Batch` it returns `Terms`.
         card: what the model's file says; metrics and training are filled in.
         train: the training lines, all of which CTC can emit.
         valid: the validation lines.
@@ -69,7 +69,7 @@ class Trainer:
 
     def __init__(
         self,
-        objective: nn.Module,
+        objective: Objective,
         card: Card,
         train: Examples,
         valid: Examples,
@@ -85,8 +85,8 @@ class Trainer:
         self.needed = torch.tensor([ctc.frames_needed(labels) for labels in train.labels])
         several = machine.together() and not torch.cuda.is_available()  # accelerate does not see this by itself
         self.accelerator = Accelerator(mixed_precision=precision(config.precision), cpu=several)
-        self.objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model: nn.Module = objective.model  # type: ignore[assignment]
+        self.objective: Objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = objective.model
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.optimizer = adamw(objective, config)
         self.order: list[list[int]] = []
@@ -140,9 +140,10 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
+            smaller = f"--train.batch (it is {self.config.batch}){self.objective.shrinkable()} or --model"
             raise HtrError(
-                f"out of memory at step {state.step + 1}: choose a smaller --train.batch (it is {self.config.batch}) "
-                f"or --model and train anew in another folder, or --resume {self.path.parent} where more is free"
+                f"out of memory at step {state.step + 1}: choose a smaller {smaller} and train anew in another folder, "
+                f"or --resume {self.path.parent} where more is free"
             ) from None
         finally:
             if journal:
@@ -222,6 +223,7 @@ class Trainer:
                 "seconds": round(state.seconds, 1),
                 "options": asdict(self.config),
             }
+            self.objective.save(self.path.with_suffix(""))
             save_model(self.path, self.average, replace(self.card, metrics={"valid": figures}, training=done))
 
     def _save(self, state: State, checkpoint: Checkpoint) -> None:

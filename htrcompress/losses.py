@@ -1,19 +1,23 @@
-"""What training minimises: CTC, and what a student learns from a teacher's frames.
+"""What training minimises: CTC, at the end and behind intermediate layers, and what a teacher's frames teach.
 
-An objective is a module that holds the network (so that it can be wrapped for several processes) and
-returns *sums with their counts*: the loop divides by the counts of the whole batch over all processes.
+An objective is a module that holds the network (so that it can be wrapped for several processes) and its lessons,
+which share one pass of the network. All return *sums with their counts*: the loop divides by the counts of the whole
+batch over all processes. `llm.py` has the lesson of a language model, `lessons.py` puts an objective together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htrcompress.charset import BLANK
-from htrcompress.config import DistillConfig
+from htrcompress.config import AuxConfig, DistillConfig
 from htrcompress.data.batches import Batch
-from htrcompress.models.blocks import column_mask
+from htrcompress.models.blocks import LayerNorm, column_mask
 
 Terms = dict[str, tuple[Tensor, Tensor, float]]
 """Name to (sum, count, weight)."""
@@ -53,51 +57,100 @@ def divergence(student: Tensor, teacher: Tensor, selected: Tensor, temperature: 
     return total, selected.sum()
 
 
-class CtcObjective(nn.Module):
-    """Plain training: `batch -> terms`."""
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of the network over a batch gave.
 
-    def __init__(self, model: nn.Module):
+    Attributes:
+        batch: the lines.
+        layers: what every layer of the sequence part gave, (B, T, D) each.
+        frames: int64 (B,).
+        logits: FP32 (B, T, C).
+    """
+
+    batch: Batch
+    layers: list[Tensor]
+    frames: Tensor
+    logits: Tensor
+
+
+class Objective(nn.Module):
+    """CTC and other lessons: `batch -> terms`.
+
+    Args:
+        model: a network of this package; the only part that becomes an artefact.
+        shortcut: weight of CTC at the network's shortcut, if it has one.
+        lessons: by name, modules that make `Terms` of a `Pass`; what they learn themselves is part of the state.
+    """
+
+    def __init__(self, model: nn.Module, shortcut: float = AuxConfig.shortcut, **lessons: nn.Module):
         super().__init__()
         self.model = model
+        self.shortcut = shortcut
+        self.lessons = nn.ModuleDict(lessons)
 
     def forward(self, batch: Batch) -> Terms:
-        logits, frames = self.model(batch.pixels, batch.widths)
-        return {"ctc": (*ctc(logits, frames, batch), 1.0)}
+        layers, frames = self.model.layers(batch.pixels, batch.widths)  # type: ignore[operator]
+        logits = self.model.classify(layers[-1])  # type: ignore[operator]
+        terms: Terms = {"ctc": (*ctc(logits, frames, batch), 1.0)}
+        if hasattr(self.model, "classify_early"):
+            early = self.model.classify_early(layers[0])  # type: ignore[operator]
+            terms["shortcut"] = (*ctc(early, frames, batch), self.shortcut)
+        for lesson in self.lessons.values():
+            terms |= lesson(Pass(batch, layers, frames, logits))
+        return terms
+
+    def save(self, folder: Path) -> None:
+        """Writes what lessons have learnt and want to keep beside the model."""
+        for lesson in self.lessons.values():
+            if hasattr(lesson, "save"):
+                lesson.save(folder)  # type: ignore[operator]
+
+    def shrinkable(self) -> str:
+        """Options of the lessons that memory depends on, to go on a sentence with."""
+        return "".join(getattr(lesson, "shrinkable", "") for lesson in self.lessons.values())
 
 
-class DistillObjective(nn.Module):
-    """CTC and the teacher's word: `batch -> terms`. The teacher is frozen and no part of the module's state."""
+class WithFrozen(nn.Module):
+    """Holds a frozen network that is no part of its state and of no optimiser, yet goes where it goes."""
 
-    def __init__(self, model: nn.Module, teacher: nn.Module, config: DistillConfig):
+    def __init__(self, frozen: nn.Module):
         super().__init__()
-        self.model = model
-        self.config = config
-        self._teacher = (teacher.eval().requires_grad_(False),)  # a tuple hides it from state and optimiser
-        self.project = (
-            nn.Linear(model.config.dim, teacher.config.dim) if config.features else None  # type: ignore[arg-type]
-        )
+        self._frozen = (frozen.eval().requires_grad_(False),)  # a tuple hides it
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DistillObjective":
-        """Takes the teacher along to another device, say."""
-        self._teacher[0]._apply(fn)
+    @property
+    def frozen(self) -> Any:
+        """The frozen network."""
+        return self._frozen[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "WithFrozen":
+        """Takes it along to another device, say."""
+        self.frozen._apply(fn)
         return super()._apply(fn, recurse)
 
-    def forward(self, batch: Batch) -> Terms:
-        teacher = self._teacher[0]
-        features, frames = self.model.features(batch.pixels, batch.widths)  # type: ignore[operator]
-        logits = self.model.classify(features)  # type: ignore[operator]
+
+class Distillation(WithFrozen):
+    """The teacher's word. The teacher's frames are the student's, its labels too."""
+
+    def __init__(self, teacher: nn.Module, dim: int, config: DistillConfig):
+        super().__init__(teacher)
+        self.config = config
+        self.project = nn.Linear(dim, self.frozen.dims[-1]) if config.features else None
+
+    def forward(self, seen: Pass) -> Terms:
+        frames, terms = seen.frames, Terms()
         with torch.no_grad():
-            wanted_features, _ = teacher.features(batch.pixels, batch.widths)  # type: ignore[operator]
-            wanted = teacher.classify(wanted_features)  # type: ignore[operator]
-        terms: Terms = {"ctc": (*ctc(logits, frames, batch), 1.0)}
+            layers, _ = self.frozen.layers(seen.batch.pixels, seen.batch.widths)
+            wanted = self.frozen.classify(layers[-1])
         if self.config.weight:
             if self.config.frames == "spikes":
                 selected = spike_frames(wanted, frames, self.config.blanks)
             else:
                 selected = column_mask(frames, wanted.shape[1])
-            terms["kd"] = (*divergence(logits, wanted, selected, self.config.temperature), self.config.weight)
+            terms["kd"] = (*divergence(seen.logits, wanted, selected, self.config.temperature), self.config.weight)
         if self.project is not None:
-            terms["features"] = (*self._feature_distance(features, wanted_features, frames), self.config.features)
+            distance = self._feature_distance(seen.layers[-1], layers[-1], frames)
+            terms["features"] = (*distance, self.config.features)
         return terms
 
     def _feature_distance(self, features: Tensor, wanted: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,3 +160,17 @@ class DistillObjective(nn.Module):
         one = F.layer_norm(self.project(features[valid]).float(), wanted.shape[2:])
         other = F.layer_norm(wanted[valid].float(), wanted.shape[2:])
         return (one - other).square().mean(1).sum(), valid.sum()
+
+
+class IntermediateCtc(nn.Module):
+    """CTC behind intermediate layers (Lee & Watanabe 2021, arXiv 2102.03216), each with a small head of its own."""
+
+    def __init__(self, dims: Sequence[int], layers: Sequence[int], classes: int, weight: float):
+        super().__init__()
+        self.layers, self.weight = tuple(layers), weight
+        self.heads = nn.ModuleList(nn.Sequential(LayerNorm(dims[i]), nn.Linear(dims[i], classes)) for i in layers)
+
+    def forward(self, seen: Pass) -> Terms:
+        pairs = zip(self.heads, self.layers, strict=True)
+        losses = [ctc(head(seen.layers[i]), seen.frames, seen.batch) for head, i in pairs]
+        return {"intermediate": (sum(v for v, _ in losses), sum(n for _, n in losses), self.weight)}  # type: ignore[dict-item]

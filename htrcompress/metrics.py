@@ -47,7 +47,7 @@ class Score:
     def interval(self, words: bool = False) -> tuple[float, float]:
         """95 % bootstrap interval of the CER (or WER) over lines."""
         errors, lengths = (self.word_edits, self.word_lengths) if words else (self.edits, self.lengths)
-        return _bootstrap(errors, lengths)
+        return bootstrap(errors, lengths)
 
 
 def ratio(errors: NDArray[np.int64], lengths: NDArray[np.int64]) -> float:
@@ -84,7 +84,7 @@ def paired_interval(one: Score, other: Score) -> tuple[float, float, float]:
     """CER of `one` minus CER of `other` on the same lines: the difference and its 95 % interval."""
     if not np.array_equal(one.lengths, other.lengths):
         raise HtrError("a paired comparison needs two scores of the same lines")
-    return one.cer - other.cer, *_bootstrap(one.edits - other.edits, one.lengths)
+    return one.cer - other.cer, *bootstrap(one.edits - other.edits, one.lengths)
 
 
 def mean_difference(ones: Sequence[Score], others: Sequence[Score]) -> tuple[float, float, float]:
@@ -93,10 +93,10 @@ def mean_difference(ones: Sequence[Score], others: Sequence[Score]) -> tuple[flo
     if any(not np.array_equal(score.lengths, lengths) for score in (*ones, *others)):
         raise HtrError("a paired comparison needs scores of the same lines")
     gains = np.mean([one.edits - other.edits for one, other in zip(ones, others, strict=True)], axis=0)
-    return float(gains.sum() / max(int(lengths.sum()), 1)), *_bootstrap(gains, lengths)
+    return float(gains.sum() / max(int(lengths.sum()), 1)), *bootstrap(gains, lengths)
 
 
-def _bootstrap(errors: NDArray, lengths: NDArray[np.int64]) -> tuple[float, float]:
+def bootstrap(errors: NDArray, lengths: NDArray[np.int64]) -> tuple[float, float]:
     """95 % interval of sum(errors) / sum(lengths) over resampled lines; the resamples are the same at every call."""
     if len(errors) == 0:
         return 0.0, 0.0

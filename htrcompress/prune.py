@@ -117,18 +117,21 @@ def _prune(
     from htrcompress.corpus import open_corpus
     from htrcompress.data.open import default_data
     from htrcompress.loop import Trainer, validate
-    from htrcompress.losses import DistillObjective
+    from htrcompress.losses import Distillation, Objective
+    from htrcompress.models.gated import GatedRecognizer
 
     teacher_file = run / "teacher.safetensors"
+    whole, card = load_model(teacher_file if teacher_file.is_file() else model)
+    if not isinstance(whole, GatedRecognizer):
+        raise HtrError(f"{model} is recurrent, and channels are pruned from convolutional models alone: distil it")
     if not teacher_file.is_file() and not machine.rank():
         write_atomic(teacher_file, model.read_bytes())
-    whole, card = load_model(model if not teacher_file.is_file() else teacher_file)
     known = card.characters()
     corpus = open_corpus(data or default_data(card), card.height, train, read, lambda c: common_charset(known, c))
     console.print(corpus.summary())
     set_charset(whole, known, corpus.charset, learn=False)
     torch.manual_seed(train.seed)
-    teacher = channels.plain(whole)  # type: ignore[arg-type]
+    teacher = channels.plain(whole)
     small = _smaller(teacher, corpus, flops, params, train.seed)
 
     sizes = [(network.config, corpus.charset.classes) for network in (teacher, small)]
@@ -137,7 +140,7 @@ def _prune(
     console.print(f"valid CER {100 * before:.2f} % before and {100 * cut:.2f} % right after pruning")
     training = {"pruned": {"name": card.name, "training": card.training}, "seed": train.seed, "distill": vars(distill)}
     own = corpus.card("pruned", small, training)
-    objective = DistillObjective(small, teacher, distill)
+    objective = Objective(small, distill=Distillation(teacher, small.config.dim, distill))
     path = run / "pruned.safetensors"
     fit = Trainer(objective, own, corpus.train, corpus.valid, path, train.filled("pruned"), augment).fit()
     work = tuple(2 * channels.multiplications(config) for config, _ in sizes)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from htrcompress import machine, runs
 from htrcompress.cli import console, run_command
-from htrcompress.config import AugmentConfig, Choice, ReadConfig, TrainConfig
+from htrcompress.config import (
+    NONE,
+    AugmentConfig,
+    AuxConfig,
+    Choice,
+    LlmConfig,
+    ReadConfig,
+    TrainConfig,
+    require_use,
+)
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 
@@ -42,34 +51,41 @@ def train_network(
     charset: Choice | None = None,
     out: Path | None = None,
     resume: Path | None = None,
+    llm: str = NONE,
     train: TrainConfig = TrainConfig(),
     augment: AugmentConfig | None = AugmentConfig(),
+    aux: AuxConfig = AuxConfig(),
+    lm: LlmConfig = LlmConfig(),
     read: ReadConfig = ReadConfig(),
 ) -> TrainResult:
     """Trains one network and keeps the best on validation.
 
     Args:
         data: a dataset's folder, several with commas between, or `synthetic` for the built-in data.
-        model: the size: teacher, student, student-s, student-xs, tiny-teacher or tiny-student; teacher if not
-            given, or the size of --init.
+        model: the size: teacher, hybrid, student, student-s, student-xs, tiny-teacher, tiny-hybrid or tiny-student;
+            teacher if not given, or the size of --init.
         init: a trained model file, or the run folder that holds it, to start from instead of random weights.
         charset: what becomes of the characters of --init: keep them, take the union with those of the data, or
             replace them by these; must be given where the data has others.
         out: the run folder; `runs/<time>-train` if not given.
         resume: a run folder to go on with, under the options that it was started with.
+        llm: a causal language model that helps in training alone: a name on its hub, a folder or a GGUF file.
         train: how to train.
         augment: how to vary the training lines; `null` for not at all.
+        aux: CTC at other places than the end.
+        lm: how the language model helps.
         read: how to read texts where a dataset's format leaves a choice.
 
     Raises:
-        HtrError: the data, an option or the checkpoint is unusable.
+        HtrError: the data, the language model, an option or the checkpoint is unusable.
     """
     if init and model:
         raise HtrError("give --model or --init, not both: a trained model has its size")
     if charset and not (init or resume):
         raise HtrError("--charset says what becomes of the characters of --init: give that as well")
-    options: dict[str, Any] = {"data": data, "model": model, "init": init, "charset": charset}
-    options |= {"train": train, "augment": augment, "read": read}
+    require_use(aux, llm, lm)
+    options: dict[str, Any] = {"data": data, "model": model, "init": init, "charset": charset, "llm": llm}
+    options |= {"train": train, "augment": augment, "aux": aux, "lm": lm, "read": read}
     run, options = runs.start("train", train_network, out, resume, options)
     return TrainResult(run, _fit(run, **options))
 
@@ -80,20 +96,22 @@ def _fit(
     model: str | None,
     init: Path | None,
     charset: Choice | None,
+    llm: str,
     train: TrainConfig,
     augment: AugmentConfig | None,
+    aux: AuxConfig,
+    lm: LlmConfig,
     read: ReadConfig,
 ) -> "FitResult":
     import torch
 
-    from htrcompress import adapt, models
+    from htrcompress import adapt, lessons, models
     from htrcompress.artifact import load_model
     from htrcompress.corpus import open_corpus
     from htrcompress.loop import Trainer
-    from htrcompress.losses import CtcObjective
 
     torch.manual_seed(train.seed)
-    training: dict[str, Any] = {"seed": train.seed}
+    training: dict[str, Any] = {"seed": train.seed, **lessons.notes(aux, llm, lm)}
     if init:
         kept = list((run / "init").glob("*.safetensors"))  # a run goes on with its own copy
         source = kept[0] if kept else runs.model(init)
@@ -109,9 +127,15 @@ def _fit(
         corpus = open_corpus(data, models.preset(name).height, train, read)
         network = models.create(name, corpus.charset.classes)
     console.print(corpus.summary())
+    console.print(lessons.sizes(name, network))
     card = corpus.card(name, network, training)
     path = run / f"{name}.safetensors"
-    return Trainer(CtcObjective(network), card, corpus.train, corpus.valid, path, train.filled(name), augment).fit()
+    language = lessons.language(network, aux, llm, lm, train.precision, corpus.charset, corpus.train.texts)
+    objective = lessons.objective(network, aux, language=language)
+    fit = Trainer(objective, card, corpus.train, corpus.valid, path, train.filled(name), augment).fit()
+    if language:
+        console.print(language.costs())
+    return fit
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from htrcompress.export.package import replaced
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.models import architecture
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
+from htrcompress.models.hybrid import HybridConfig, HybridRecognizer
 
 CHARSET = tuple(" abcdefghij")
 HEIGHT = 16
@@ -124,6 +125,33 @@ def test_fp16_is_proven_and_its_islands_are_named(full: Path, half: Path) -> Non
         "softmax": 1,
         "decode and score": 1,
     }
+
+
+def test_a_recurrent_network_exports_with_a_node_for_each_layer_and_direction(tmp_path: Path) -> None:
+    """Rows of unequal length in one batch: the backward direction starts at each row's own last frame."""
+    torch.manual_seed(1)
+    config = HybridConfig(HEIGHT, (4, 8, 8, 12), (1, 1, 1), dim=16, heads=2, hidden=8, layers=2)
+    network = HybridRecognizer(config, len(CHARSET) + 1).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+        network.head.weight *= 4
+    card = Card("small", architecture(network), CHARSET, height=HEIGHT, stride=4, max_width=800)
+    export_onnx(network, card, tmp_path / "model.fp16.onnx", half=True)  # compares logits with those of PyTorch
+    graph, _ = read_onnx(tmp_path / "model.fp16.onnx")
+    assert half_share(graph) >= 0.99
+    nodes = [node for node in graph.graph.node if node.op_type == "LSTM"]
+    assert len(nodes) == 4 and not any(node.op_type == "Loop" for node in graph.graph.node)
+    assert all(node.input[5] and node.input[6] and not node.input[4] for node in nodes)  # states, and no lengths
+    kinds = {island.kind for island in islands(graph)}
+    assert kinds == {"grey levels", "attention mask", "softmax", "norm", "decode and score"}
+    for width in (41, 43, 45, 48):
+        pixels, widths = sample(HEIGHT, 3, 111)
+        widths[1] = width
+        together = run(graph, pixels.numpy(), widths.numpy())
+        alone = run(graph, pixels[1:2, ..., :width].numpy(), widths[1:2].numpy())
+        assert together[0][1, : together[1][1]].tolist() == alone[0][0, : alone[1][0]].tolist()
+        np.testing.assert_allclose(together[2][1], alone[2][0], atol=2e-3)
 
 
 def test_a_graph_with_an_fp32_convolution_is_not_fp16(half: Path) -> None:

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from htrcompress import models
-from htrcompress.config import AugmentConfig, DistillConfig
+from htrcompress import lessons, models
+from htrcompress.config import AugmentConfig, AuxConfig, DistillConfig
 from htrcompress.data.augment import augment
 from htrcompress.data.batches import Batch
 from htrcompress.errors import HtrError
-from htrcompress.losses import CtcObjective, DistillObjective, ctc, divergence, spike_frames
+from htrcompress.losses import Distillation, IntermediateCtc, Objective, ctc, divergence, spike_frames
 
 
 def batch(lines: int = 3, width: int = 96) -> Batch:
@@ -45,8 +45,9 @@ def test_ctc_does_not_hide_a_line_that_cannot_be_emitted() -> None:
 @pytest.mark.parametrize("config", [DistillConfig(), DistillConfig(frames="all"), DistillConfig(features=0.5)])
 def test_only_the_student_learns(config: DistillConfig) -> None:
     teacher, student = models.create("tiny-teacher", 9), models.create("tiny-student", 9)
-    objective = DistillObjective(student, teacher, config)
-    assert not any(name.startswith("_teacher") for name in objective.state_dict())
+    objective = Objective(student, distill=Distillation(teacher, student.config.dim, config))  # type: ignore[union-attr,arg-type]
+    assert {name.split(".")[0] for name in objective.state_dict()} <= {"model", "lessons"}
+    assert len(objective.state_dict()) - len(student.state_dict()) == (2 if config.features else 0)
     terms = objective(batch())
     sum(value * weight for value, _, weight in terms.values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is None for p in teacher.parameters())
@@ -55,7 +56,7 @@ def test_only_the_student_learns(config: DistillConfig) -> None:
 
 
 def test_loss_of_a_batch_is_the_sum_of_its_lines() -> None:
-    objective = CtcObjective(models.create("tiny-student", 9).eval())
+    objective = Objective(models.create("tiny-student", 9).eval())
     whole = batch()
     parts, at = 0.0, 0
     for row, length in enumerate(whole.target_lengths.tolist()):
@@ -97,6 +98,36 @@ def test_no_augmentation_gives_the_lines_back() -> None:
 
 def test_the_teacher_goes_where_the_student_goes() -> None:
     model, teacher = models.create("tiny-student", 5), models.create("tiny-student", 5)
-    objective = DistillObjective(model, teacher, DistillConfig()).to("meta")
+    objective = Objective(model, distill=Distillation(teacher, 80, DistillConfig())).to("meta")
     assert {p.device.type for p in (*objective.parameters(), *teacher.parameters())} == {"meta"}
-    assert not any(name.startswith("_teacher") for name in objective.state_dict())
+    assert objective.state_dict().keys() == {f"model.{name}" for name in model.state_dict()}
+
+
+@pytest.mark.parametrize("name", ["tiny-student", "tiny-hybrid"])
+def test_ctc_at_other_places_reaches_the_layers_below_it(name: str) -> None:
+    model = models.create(name, 9)
+    [middle] = models.tap(model, ())
+    assert middle == 1
+    objective = Objective(model, 0.1, intermediate=IntermediateCtc(model.dims, (middle,), 9, 0.3))  # type: ignore[arg-type]
+    terms = objective(batch())
+    assert set(terms) == {"ctc", "intermediate"} | ({"shortcut"} if name == "tiny-hybrid" else set())
+    assert terms["intermediate"][2] == 0.3 and terms["intermediate"][1] == terms["ctc"][1]
+    terms["intermediate"][0].backward()
+    above = model.sequence[1] if name == "tiny-student" else model.recurrence[1]  # type: ignore[index]
+    assert all(p.grad is None for p in (*above.parameters(), *model.head.parameters()))  # type: ignore[union-attr]
+    below = model.stem if name == "tiny-student" else model.recurrence[0]  # type: ignore[index]
+    assert all(p.grad is not None for p in below.parameters())  # type: ignore[union-attr]
+    if name == "tiny-student":
+        with pytest.raises(HtrError, match=r"--aux\.shortcut is for a hybrid"):
+            lessons.objective(model, AuxConfig(shortcut=0.2))
+    with pytest.raises(HtrError, match=r"--aux\.layers 3: this network has layers 0 to 2"):
+        models.tap(model, (3,))
+
+
+def test_an_objective_with_every_lesson_leaves_no_parameter_without_gradient() -> None:
+    """Several processes wait for the gradient of each."""
+    model, teacher = models.create("tiny-hybrid", 9), models.create("tiny-teacher", 9)
+    lessons = {"distill": Distillation(teacher, model.dims[-1], DistillConfig(features=0.5))}  # type: ignore[index,union-attr]
+    objective = Objective(model, 0.0, **lessons, intermediate=IntermediateCtc(model.dims, (0, 1), 9, 0.3))  # type: ignore[arg-type]
+    sum(value * weight for value, _, weight in objective(batch()).values()).backward()  # type: ignore[union-attr]
+    assert all(p.grad is not None for p in objective.parameters())

@@ -1,5 +1,7 @@
 """The networks: sizes as promised, and a line that reads the same whatever stands beside it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from htrcompress import models
 from htrcompress.errors import HtrError
-from htrcompress.models.gated import fold
+from htrcompress.models.blocks import fold
+from htrcompress.models.hybrid import HybridRecognizer
 from htrcompress.models.presets import PRESETS
+from htrcompress.models.recurrence import turned
 
 CLASSES = 80
 
@@ -34,6 +38,7 @@ def parameters(model: nn.Module) -> int:
         ("student", 2.9e6 * 0.98, 2.9e6 * 1.02),
         ("student-s", 0.9e6, 1.1e6),
         ("student-xs", 0.27e6, 0.33e6),
+        ("hybrid", 7e6, 9e6),
     ],
 )
 def test_sizes_are_those_of_the_design(name: str, low: float, high: float) -> None:
@@ -56,7 +61,31 @@ def test_student_has_60_percent_fewer_parameters_and_same_depth_and_stride() -> 
         assert 0.6 <= other / one <= 0.65
 
 
-@pytest.mark.parametrize("name", ["tiny-teacher", "student-xs"])
+@pytest.mark.parametrize("name", ["hybrid", "tiny-hybrid"])
+def test_every_part_has_the_size_that_the_config_promises(name: str) -> None:
+    config = PRESETS[name]
+    assert models.parts(models.create(name, CLASSES)) == config.parameters(CLASSES)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("height", [16, 48, 80])
+def test_a_hybrid_takes_any_height_of_its_config(height: int) -> None:
+    config = replace(PRESETS["tiny-hybrid"], height=height)  # type: ignore[type-var]
+    model = HybridRecognizer(config, CLASSES).eval()  # type: ignore[arg-type]
+    pixels, widths = torch.randint(0, 256, (2, 1, height, 45), dtype=torch.uint8), torch.tensor([45, 3])
+    logits, frames = model(pixels, widths)
+    assert logits.shape == (2, 12, CLASSES) and frames.tolist() == [12, 1] and logits.isfinite().all()
+    rebuilt = models.build(models.architecture(model), CLASSES)
+    assert rebuilt.config == config
+
+
+def test_rows_are_turned_over_each_for_itself() -> None:
+    x = torch.arange(1.0, 9).view(2, 4, 1)
+    over = turned(x, torch.tensor([3, 1]))
+    assert over.flatten().tolist() == [3, 2, 1, 4, 5, 6, 7, 8]
+    assert torch.equal(turned(over, torch.tensor([3, 1])), x)
+
+
+@pytest.mark.parametrize("name", ["tiny-teacher", "student-xs", "tiny-hybrid"])
 def test_a_line_is_the_same_alone_and_beside_longer_lines(name: str) -> None:
     """Every width residue modulo the stride, the narrowest lines included, with garbage as padding."""
     model = perturbed(name)
@@ -72,16 +101,18 @@ def test_a_line_is_the_same_alone_and_beside_longer_lines(name: str) -> None:
             torch.testing.assert_close(together[row, :count], alone[0, :count], atol=1e-4, rtol=0)
 
 
-def test_folding_keeps_the_logits() -> None:
-    model = perturbed("tiny-teacher")
+@pytest.mark.parametrize("name", ["tiny-teacher", "tiny-hybrid"])
+def test_folding_keeps_the_logits(name: str) -> None:
+    model = perturbed(name)
     pixels, widths = torch.randint(0, 256, (2, 1, 32, 96), dtype=torch.uint8), torch.tensor([96, 50])
     with torch.inference_mode():
         before = model(pixels, widths)[0]
         torch.testing.assert_close(fold(model)(pixels, widths)[0], before, atol=1e-4, rtol=1e-4)
 
 
-def test_blank_and_black_lines_stay_finite() -> None:
-    model = perturbed("tiny-student")
+@pytest.mark.parametrize("name", ["tiny-student", "tiny-hybrid"])
+def test_blank_and_black_lines_stay_finite(name: str) -> None:
+    model = perturbed(name)
     for grey in (0, 255):
         logits, _ = model(torch.full((1, 1, 32, 40), grey, dtype=torch.uint8), torch.tensor([40]))
         assert logits.isfinite().all()
@@ -98,5 +129,9 @@ def test_unknown_names_and_sizes_are_refused() -> None:
         models.create("giant", CLASSES)
     sizes = models.architecture(models.create("student-xs", CLASSES))
     for odd in ({"family": "rnn"}, {"layers": 10**9}, {"dim": -1}, {"heads": 7}, {"depth": 3}, {"height": "64"}):
+        with pytest.raises(HtrError):
+            models.build({**sizes, **odd}, CLASSES)
+    sizes = models.architecture(models.create("tiny-hybrid", CLASSES))
+    for odd in ({"patches": [0, 8]}, {"layers": 10**4}, {"heads": 0}, {"channels": [8, 16]}, {"blocks": [1, 0, 1]}):
         with pytest.raises(HtrError):
             models.build({**sizes, **odd}, CLASSES)

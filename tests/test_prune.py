@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from htrcompress import channels, models
-from htrcompress.artifact import load_card, load_model
+from htrcompress.artifact import load_card, load_model, save_model
+from htrcompress.card import Card
 from htrcompress.config import DistillConfig, TrainConfig
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
@@ -109,6 +110,15 @@ def test_the_command_leaves_an_ordinary_model(
     assert load(tmp_path / "model.onnx").read(pictures) and load(result.path).read(pictures)
     again = prune_model(resume=tmp_path / "run")
     assert replace(again, cer=result.cer) == result
+
+
+def test_a_recurrent_model_is_not_pruned(tmp_path: Path) -> None:
+    model = models.create("tiny-hybrid", 4)
+    card = Card("rnn", models.architecture(model), (" ", "a", "b"), height=32, stride=models.STRIDE, max_width=500)
+    save_model(tmp_path / "rnn.safetensors", model, card)
+    with pytest.raises(HtrError, match="is recurrent, and channels are pruned from convolutional models alone"):
+        prune_model(tmp_path / "rnn.safetensors", "synthetic", flops=0.5, out=tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
 
 
 @pytest.mark.parametrize(

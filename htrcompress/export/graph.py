@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from htrcompress import decode
-from htrcompress.models.gated import fold
+from htrcompress.models.blocks import fold
 
 OUTPUTS = ("labels", "lengths", "scores", "logits")
 RAW_OUTPUTS = ("logits", "frames")

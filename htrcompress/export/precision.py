@@ -1,6 +1,6 @@
 """The proof that an FP16 export is FP16: what computes in half precision, what does not, and that nothing overflows.
 
-* `half_share`: of the multiplications in convolutions and matrix products, the share that reads and writes
+* `half_share`: of the multiplications in convolutions, matrix products and LSTMs, the share that reads and writes
   half precision; an export called FP16 needs 99 %.
 * `islands`: what stays FP32 on purpose (norms, softmax, masked means, positions, grey levels, decode), by name.
 * `largest_activation`: the largest number that half precision would have to hold on real lines.
@@ -70,7 +70,7 @@ def half_share(graph: "ModelProto") -> float:
     from onnx import TensorProto
 
     types = value_types(graph)
-    nodes = [node for node in graph.graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
+    nodes = [node for node in graph.graph.node if node.op_type in ("Conv", "MatMul", "Gemm", "LSTM")]
     shapes = _shapes(graph, {name for node in nodes for name in (*node.input, *node.output) if name})
     halves, total = 0, 0
     for node in nodes:
@@ -235,6 +235,8 @@ def _products(node: "NodeProto", shapes: dict[str, tuple[int, ...]]) -> int:
     """Multiplications for one number of a node's output."""
     if node.op_type == "Conv":
         return math.prod(shapes[node.input[1]][1:])
+    if node.op_type == "LSTM":  # four gates, each of the input and of the state
+        return 4 * (shapes[node.input[1]][2] + shapes[node.input[2]][2])
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
     return shapes[node.input[0]][-2 if transposed else -1]
 

@@ -210,6 +210,34 @@ class SequenceBlock(nn.Module):
         return x + self.dropout(self.feed(self.feed_norm(x)))
 
 
+def normalised_ink(pixels: Tensor, widths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Grey pixels to ink, normalised over each line's own columns, and widths of at least one.
+
+    uint8 (B, 1, H, W) to FP32 (B, 1, H, W padded to a multiple of the stride) with zeros as padding; int64 (B,).
+    """
+    widths = widths.long().clamp(min=1)
+    ink = 1 - pixels.float() / 255
+    ink = F.pad(ink, (0, -ink.shape[3] % stride))
+    mask = column_mask(widths, ink.shape[3])[:, None, None].float()
+    area = (widths * ink.shape[2]).float()[:, None, None, None]
+    ink = ink * mask
+    mean = ink.sum((1, 2, 3), keepdim=True) / area
+    centred = (ink - mean) * mask
+    deviation = (centred.square().sum((1, 2, 3), keepdim=True) / area).sqrt()
+    return centred / (deviation + 0.05), widths
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """Puts every layer that has a form for inference into it, in place: standardised weights are computed once."""
+    for name, child in model.named_children():
+        if hasattr(child, "folded"):
+            weight = next(child.parameters())
+            setattr(model, name, child.folded().to(weight.device, weight.dtype))  # type: ignore[operator]
+        else:
+            fold(child)
+    return model
+
+
 def sinusoidal_positions(frames: int, dim: int, device: torch.device) -> Tensor:
     """Sine and cosine positions (Vaswani et al. 2017), FP32 (frames, dim); computed, so any length has them."""
     rates = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))

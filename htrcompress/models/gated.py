@@ -8,7 +8,6 @@ students are sizes of this one class (`presets.py`).
 from dataclasses import dataclass
 from typing import cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htrcompress.models.blocks import (
@@ -17,9 +16,9 @@ from htrcompress.models.blocks import (
     LayerNorm,
     Reduction,
     SequenceBlock,
-    StandardisedConv2d,
     Stem,
     column_mask,
+    normalised_ink,
     sinusoidal_positions,
 )
 
@@ -114,16 +113,25 @@ class GatedRecognizer(nn.Module):
         self.head = nn.Linear(config.dim, classes)
 
     def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
-        features, frames = self.features(pixels, widths)
-        return self.classify(features), frames
+        layers, frames = self.layers(pixels, widths)
+        return self.classify(layers[-1]), frames
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Width of every layer that `layers` gives."""
+        return (self.config.dim,) * (1 + self.config.layers)
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits FP32 (B, T, classes) of features (B, T, dim)."""
         return self.head(self.norm(features)).float()
 
-    def features(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
-        """What the head sees before its norm: (B, T, dim), and frames (B,)."""
-        x, widths = self.ink(pixels, widths)
+    def layers(self, pixels: Tensor, widths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What every layer of the sequence part gives, its input first: (B, T, dim) each, and frames (B,).
+
+        The last is what `classify` takes. Beyond a row's frames they mean nothing.
+        """
+        ink, widths = normalised_ink(pixels, widths, STRIDE)
+        x = ink.to(self.head.weight.dtype)
         halves = (widths + 1) // 2
         frames = (halves + 1) // 2
         mask = column_mask(halves, x.shape[3] // 2)[:, None, None].to(x.dtype)
@@ -136,32 +144,7 @@ class GatedRecognizer(nn.Module):
         x = x + sinusoidal_positions(x.shape[1], self.config.dim, x.device).to(x.dtype)
         mask = mask[:, 0, 0, :, None]
         bias = (1 - mask.float()).mT[:, None] * MASKED
+        layers = [x]
         for block in self.sequence:
-            x = block(x, mask, bias)
-        return x, frames
-
-    def ink(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
-        """Grey pixels to ink, normalised over each line's own columns, and widths of at least one.
-
-        uint8 (B, 1, H, W) to (B, 1, H, W padded to a multiple of the stride) with zeros as padding.
-        """
-        widths = widths.long().clamp(min=1)
-        ink = 1 - pixels.float() / 255
-        ink = F.pad(ink, (0, -ink.shape[3] % STRIDE))
-        mask = column_mask(widths, ink.shape[3])[:, None, None].float()
-        area = (widths * ink.shape[2]).float()[:, None, None, None]
-        ink = ink * mask
-        mean = ink.sum((1, 2, 3), keepdim=True) / area
-        centred = (ink - mean) * mask
-        deviation = (centred.square().sum((1, 2, 3), keepdim=True) / area).sqrt()
-        return (centred / (deviation + 0.05)).to(self.head.weight.dtype), widths
-
-
-def fold(model: nn.Module) -> nn.Module:
-    """Replaces every standardised convolution by a plain one with the same weights, in place."""
-    for name, child in model.named_children():
-        if isinstance(child, StandardisedConv2d):
-            setattr(model, name, child.folded().to(child.weight.device, child.weight.dtype))
-        else:
-            fold(child)
-    return model
+            layers.append(block(layers[-1], mask, bias))
+        return layers, frames

@@ -15,7 +15,7 @@ except ImportError as error:
 
 from htrcompress.artifact import load_model
 from htrcompress.decode import greedy
-from htrcompress.models.gated import fold
+from htrcompress.models.blocks import fold
 
 
 class TorchBackend:

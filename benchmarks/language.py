@@ -1,0 +1,160 @@
+"""Whether a language model's loss looks at the picture: `python benchmarks/language.py RUN`.
+
+A connector that ignored the picture could still lower the loss, by telling the language model what sort of text comes.
+So the text of every line of a split is held fixed, and its negative log-likelihood is taken behind the tokens of its
+own picture, of another line's, of blank paper of the same width, and behind none. Differences are paired, a line each.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from htrcompress import machine, metrics, runs
+from htrcompress.artifact import load_model
+from htrcompress.cli import run_command, to_json
+from htrcompress.data.batches import PAPER, pad
+from htrcompress.data.open import default_data, open_dataset, read_config
+from htrcompress.data.pixels import load_lines
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+from htrcompress.llm import FILE, LanguageLesson, load_lesson
+
+BATCH = 8
+Images = Sequence[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class LanguageResult:
+    """How probable a language model finds the texts of a split.
+
+    Attributes:
+        command: how this was measured.
+        model: the recogniser's file.
+        llm: the language model, and the layers of the recogniser that it looks at.
+        data: dataset, split, its hash, lines and tokens.
+        nats: mean negative log-likelihood a token behind each kind of prefix: own, other, blank, none.
+        rises: nats of the others minus those of `own`, with the 95 % interval over lines.
+        machine: the processor.
+    """
+
+    command: str
+    model: str
+    llm: dict[str, Any]
+    data: dict[str, Any]
+    nats: dict[str, float]
+    rises: dict[str, tuple[float, float, float]]
+    machine: str
+
+    def __rich__(self) -> Any:
+        from rich.table import Table
+
+        table = Table("prefix", "nats a token", "more than own", "95 %", title=f"{self.model} on {self.data['split']}")
+        for name, value in self.nats.items():
+            rise, low, high = self.rises.get(name, (0.0, 0.0, 0.0))
+            told = (f"{rise:+.4f}", f"{low:+.4f} to {high:+.4f}") if name in self.rises else ("", "")
+            table.add_row(name, f"{value:.4f}", *told)
+        return table
+
+
+def measure_language(
+    run: Path | None = None,
+    llm: str | None = None,
+    data: str | None = None,
+    split: str = "valid",
+    lines: int | None = None,
+    out: Path | None = None,
+) -> LanguageResult:
+    """Holds the texts of a split fixed and changes what stands before them.
+
+    Args:
+        run: a run that was trained with --llm, or the model's file in it; the newest if not given.
+        llm: where its language model lies, if not where it did.
+        data: the dataset; what the model was trained on if not given.
+        split: the split.
+        lines: the most lines to read; all if not given.
+        out: a JSON file for the result.
+
+    Raises:
+        HtrError: the run has no connector, its language model cannot be had, or the split has fewer than two texts.
+    """
+    file = runs.model(run)
+    model, card = load_model(file)
+    lesson = load_lesson(file.with_suffix("") / FILE, card.characters(), llm)
+    dataset = open_dataset(data or default_data(card), read_config(card))
+    found = [line for line in dataset.split(split) if line.text][:lines]
+    texts = [line.text for line in found]
+    if len(set(texts)) < 2:
+        raise HtrError(f"{dataset.name}/{split} has fewer than two different texts to exchange: choose another split")
+    images = load_lines(found, card.height, card.max_width, machine.cores())
+    partners = exchanged([image.shape[1] for image in images], texts)
+    blank = [np.full_like(image, PAPER) for image in images]
+    kinds: dict[str, Images | None] = {
+        "own": images,
+        "other": [images[i] for i in partners],
+        "blank": blank,
+        "none": None,
+    }
+    surprises = {name: surprise(model, lesson, some, texts) for name, some in kinds.items()}
+    tokens = surprises["own"][1]
+    nats = {name: float(losses.sum() / tokens.sum()) for name, (losses, _) in surprises.items()}
+    rises = {}
+    for name in ("other", "blank", "none"):
+        more = surprises[name][0] - surprises["own"][0]
+        rises[name] = (float(more.sum() / tokens.sum()), *metrics.bootstrap(more, tokens))
+    result = LanguageResult(
+        " ".join(["python", "benchmarks/language.py", *sys.argv[1:]]),
+        file.name,
+        {"name": Path(lesson.language.name).name, "layers": list(lesson.layers), "steps": card.training.get("steps")},
+        {
+            "name": dataset.name,
+            "split": split,
+            "hash": dataset.identity(split),
+            "lines": len(texts),
+            "tokens": int(tokens.sum()),
+        },
+        nats,
+        rises,
+        machine.processor(),
+    )
+    if out:
+        write_atomic(out, (to_json(result) + "\n").encode())
+    return result
+
+
+def exchanged(widths: Sequence[int], texts: Sequence[str]) -> list[int]:
+    """For every line the next wider one (the widest is followed by the narrowest) that has another text."""
+    order = sorted(range(len(widths)), key=widths.__getitem__)
+    partners = [0] * len(order)
+    for place, line in enumerate(order):
+        following = (order[(place + step) % len(order)] for step in range(1, len(order)))
+        partners[line] = next(other for other in following if texts[other] != texts[line])
+    return partners
+
+
+@torch.inference_mode()
+def surprise(
+    model: torch.nn.Module, lesson: LanguageLesson, images: Images | None, texts: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Negative log-likelihood in nats of every text behind its image, averaged over layers, and its tokens."""
+    losses, tokens = [], []
+    for at in range(0, len(texts), BATCH):
+        some, prefix, several = texts[at : at + BATCH], None, 1
+        if images is not None:
+            pixels, widths = pad(images[at : at + BATCH])
+            layers, frames = model.layers(torch.from_numpy(pixels), torch.from_numpy(widths))  # type: ignore[operator]
+            prefix, several = lesson.prefixes(layers, frames, torch.arange(len(some))), len(lesson.layers)
+        found, counts = lesson.language.surprise(prefix, list(some) * several)
+        losses.append(found.view(several, -1).mean(0).double().numpy())
+        tokens.append(counts[: len(some)].numpy())
+    return np.concatenate(losses), np.concatenate(tokens)
+
+
+if __name__ == "__main__":
+    machine.tune_allocator()
+    run_command(measure_language, positional="run")

@@ -1,0 +1,176 @@
+"""Language models as they come: by name, folder or GGUF file, through transformers; and what one costs.
+
+Nothing is downloaded that the user has not named. transformers is imported here alone, when a model is asked for.
+"""
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from htrcompress.config import LlmConfig
+from htrcompress.errors import HtrError, missing_extra
+from htrcompress.optimisation import out_of_memory
+
+TYPES = {"fp32": torch.float32, "no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MIB = 2**20
+
+
+def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]:
+    """A causal language model and its tokenizer.
+
+    Args:
+        name: of a model on its hub, a folder, or a GGUF file.
+        config: `dtype` and `four_bit` count.
+        arithmetic: what `dtype` auto stands for: `no`, `bf16` or `fp16`.
+
+    Raises:
+        HtrError: there is no such model, it has no tokenizer, memory does not suffice, or a package is missing.
+    """
+    transformers = _transformers()
+    path, options = Path(name), dict[str, Any]()
+    where = name
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise HtrError(f"--llm {name} is a file but no .gguf: name a folder, a GGUF file or a model of the hub")
+        where, options["gguf_file"] = str(path.parent), path.name
+    elif not path.exists() and (name.count("/") > 1 or name.startswith((".", "~", "/")) or path.suffix == ".gguf"):
+        raise HtrError(f"--llm {name}: there is no such file or folder")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
+    except Exception as error:  # the kinds differ with the file that is missing or odd
+        if path.is_dir() and not _connectionless(error):
+            raise HtrError(
+                f"--llm {name} holds no tokenizer that transformers reads: save one there with "
+                "`tokenizer.save_pretrained(FOLDER)`, or name another folder"
+            ) from None
+        raise _failure(name, error) from None
+    dtype = TYPES[arithmetic if config.dtype == "auto" else config.dtype]
+    if "gguf_file" in options:  # packed weights would be unpacked at every step, and take no adapters
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    if config.four_bit:
+        options |= _four_bit(transformers, dtype)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that transformers cannot be told to leave out
+            return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options), tokenizer
+    except Exception as error:
+        if out_of_memory(error):
+            raise HtrError(
+                f"out of memory for --llm {name}: choose --lm.dtype bf16, --lm.four_bit true or a smaller model"
+            ) from None
+        raise _failure(name, error) from None
+
+
+def _transformers() -> Any:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns at every worker process otherwise
+    try:
+        import transformers
+    except ImportError:
+        raise missing_extra("transformers", "llm") from None
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def _four_bit(transformers: Any, dtype: torch.dtype) -> dict[str, Any]:
+    """What loads weights in NF4 (Dettmers et al. 2023, arXiv 2305.14314), straight to this process's GPU."""
+    if not torch.cuda.is_available():
+        raise HtrError("--lm.four_bit needs a CUDA GPU, and there is none: leave it out, or choose --lm.dtype bf16")
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise HtrError(
+            "bitsandbytes is not installed: run `pip install bitsandbytes`, or leave out --lm.four_bit"
+        ) from None
+    quantised = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+    return {"quantization_config": quantised, "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))}}
+
+
+def _connectionless(error: Exception) -> bool:
+    told = str(error)
+    return any(part in told for part in ("couldn't connect", "offline mode", "Name or service not known", "timed out"))
+
+
+def _failure(name: str, error: Exception) -> HtrError:
+    """What went wrong with a model, in a sentence."""
+    if isinstance(error, ImportError):
+        return missing_extra(error.name or str(error).split("`")[0].strip() or "a package", "llm")
+    if Path(name).exists():
+        return HtrError(f"--llm {name} holds no causal language model: {str(error).splitlines()[0]}")
+    if _connectionless(error):
+        return HtrError(f"--llm {name}: there is no network to fetch it with, nor is it in the cache: name a folder")
+    return HtrError(
+        f"--llm {name}: there is no such model on the hub and no such folder or GGUF file "
+        f"({str(error).splitlines()[0][:120]})"
+    )
+
+
+class Meter:
+    """Time and memory of a frozen model in training. The clock waits for a GPU, whose work is not done when it returns.
+
+    Args:
+        model: the frozen model.
+    """
+
+    def __init__(self, model: nn.Module):
+        weights = list(model.parameters())
+        self.parameters = sum(p.numel() for p in weights)
+        self.weights = sum(p.numel() * p.element_size() for p in weights)
+        self.model = model
+        self.kept, self.seconds, self.passes = 0, 0.0, 0
+
+    @contextlib.contextmanager
+    def forward(self) -> Iterator[None]:
+        """Times what is done inside, and counts what it keeps for the backward pass."""
+        seen: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        began = _now()
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            yield
+        weights = {p.untyped_storage().data_ptr() for p in self.model.parameters()}  # kept anyway
+        self.kept = max(self.kept, sum(size for place, size in seen.items() if place not in weights))
+        self.seconds += _now() - began
+        self.passes += 1
+
+    def backward(self, first: Tensor | None, last: Tensor) -> None:
+        """Times the backward pass from `last` to `first` when it comes."""
+        if first is None or not (first.requires_grad and last.requires_grad):
+            return
+        began = 0.0
+
+        def begin(_: Tensor) -> None:
+            nonlocal began
+            began = _now()
+
+        def end(_: Tensor) -> None:
+            self.seconds += _now() - began
+
+        last.register_hook(begin)
+        first.register_hook(end)
+
+    def text(self) -> str:
+        """What it has cost, for people."""
+        share = self.seconds / max(1, self.passes)
+        return (
+            f"{self.parameters:,} parameters, {self.weights / MIB:.0f} MiB of weights, at most "
+            f"{self.kept / MIB:.0f} MiB kept for the backward pass, {1000 * share:.0f} ms a step"
+        )
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

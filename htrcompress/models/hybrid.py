@@ -1,0 +1,233 @@
+"""The recurrent recogniser: residual convolutions, MobileViT blocks, column max-pool, BiLSTM head, CTC logits.
+
+The layout is that of Retsinas et al. (2022, arXiv 2404.11339), a CRNN with a shortcut head that only training
+needs, and two MobileViT blocks (Mehta & Rastegari 2022, arXiv 2110.02178) between its residual stages; written
+anew so that a line reads the same in any batch. A teacher for the convolutional students: same height, same stride.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from htrcompress.models.blocks import (
+    MASKED,
+    SILU_GAIN,
+    Attention,
+    LayerNorm,
+    SequenceDropout,
+    StandardisedConv2d,
+    column_mask,
+    normalised_ink,
+)
+from htrcompress.models.recurrence import BidirectionalLayer
+
+STRIDE = 4
+DEEPEST = 64
+"""Blocks of any kind that a network may have, so a hostile file cannot ask for endless ones."""
+STRIDES = ((2, 2), (2, 1), (2, 1))
+"""Of the first convolution of every stage; the stem halves both sides."""
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """Sizes of a `HybridRecognizer`."""
+
+    height: int
+    """Height of a line image in pixels, a multiple of 16."""
+    channels: tuple[int, int, int, int]
+    """Channels after the stem and after each of the three stages."""
+    blocks: tuple[int, int, int]
+    """Residual blocks in each stage."""
+    dim: int
+    """Width of the attention in the MobileViT blocks."""
+    heads: int
+    """Its heads; must divide `dim`."""
+    hidden: int
+    """Units of an LSTM layer in each direction."""
+    layers: int
+    """LSTM layers."""
+    patches: tuple[int, int] = (4, 8)
+    """Columns of a patch in either MobileViT block, and rows where the picture has as many."""
+    dropout: float = 0.2
+    """Dropout in the sequence part."""
+
+    def __post_init__(self) -> None:
+        if self.height % 16 or self.height < 16:
+            raise ValueError(f"height must be a multiple of 16, not {self.height}")
+        if self.layers + sum(self.blocks) > DEEPEST or min(self.blocks) < 1 or self.layers < 1:
+            raise ValueError(f"{self.layers} layers and {self.blocks} blocks: each needs one, at most {DEEPEST} in all")
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        if min(self.patches) < 1:
+            raise ValueError(f"patches must be positive, not {self.patches}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
+
+    def parameters(self, classes: int) -> dict[str, int]:
+        """How many numbers each part of the network has, by name."""
+
+        def conv(before: int, after: int, kernel: int) -> int:
+            return before * after * kernel**2 + 2 * after  # bias and gain
+
+        c0, *after = self.channels
+        before, dim, hidden = self.channels[:3], self.dim, self.hidden
+        stages = sum(
+            conv(a, b, 3) + conv(a, b, 1) + conv(b, b, 3) + 1 + (blocks - 1) * (2 * conv(b, b, 3) + 1)
+            for a, b, blocks in zip(before, after, self.blocks, strict=True)
+        )
+        attention = dim * (4 * dim + 4) + 4 * dim + dim * (4 * dim + 3)  # projections, two norms, feed-forward
+        mixers = sum(
+            conv(c, c, 3) + conv(c, dim, 1) + attention + conv(dim, c, 1) + conv(2 * c, c, 3) + 1 for c in after[:2]
+        )
+        inputs = [after[2], *(2 * hidden for _ in range(self.layers - 1))]
+        return {
+            "stem": conv(1, c0, 7),
+            "stages": stages,
+            "mixers": mixers,
+            "recurrence": sum(2 * 4 * hidden * (inner + hidden + 2) for inner in inputs),
+            "norm": 4 * hidden,
+            "mix": (2 * hidden + 1) * hidden,
+            "head": (hidden + 1) * classes,
+            "shortcut": (3 * after[2] + 1) * classes,
+        }
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions behind SiLUs around a shortcut, which strides and widens by pooling and a 1×1 convolution.
+
+    `(B, C, H, W), masks before (B, 1, 1, W) and after (B, 1, 1, W') -> (B, out, H', W')`, zero where the mask is.
+    Starts close to the shortcut (SkipInit, De & Smith 2020, arXiv 2002.10444).
+    """
+
+    def __init__(self, channels: int, out: int, stride: tuple[int, int]):
+        super().__init__()
+        self.stride = stride
+        self.first = StandardisedConv2d(channels, out, 3, stride)
+        self.second = StandardisedConv2d(out, out, 3)
+        self.widen = None if channels == out else StandardisedConv2d(channels, out, 1)
+        self.scale = nn.Parameter(torch.full((1,), 0.2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        inner = self.first(F.silu(x) * SILU_GAIN)
+        inner = self.second(F.silu(inner) * (mask * SILU_GAIN).to(x.dtype))
+        if self.stride != (1, 1):
+            x = F.avg_pool2d(x, self.stride)
+        if self.widen is not None:
+            x = self.widen(x) * mask.to(x.dtype)
+        return torch.addcmul(x, inner, (mask * self.scale).to(x.dtype))
+
+
+class MobileViTBlock(nn.Module):
+    """Attention between all patches of the picture, for every place in a patch (Mehta & Rastegari 2022).
+
+    `(B, C, H, W), frames (B,), mask (B, 1, 1, W) -> (B, C, H, W)`, zero where the mask is. A patch has `patch`
+    columns, and `patch` rows or, where that does not divide the picture, the most below it that do. The width is
+    padded to whole patches; a place beyond a row's own columns is seen by nobody.
+    """
+
+    def __init__(self, channels: int, dim: int, heads: int, patch: int, rows: int):
+        super().__init__()
+        self.columns = patch
+        self.rows = max(d for d in range(1, patch + 1) if rows % d == 0)
+        self.local = StandardisedConv2d(channels, channels, 3)
+        self.enter = StandardisedConv2d(channels, dim, 1)
+        self.attention_norm, self.attention = LayerNorm(dim), Attention(dim, heads, dim)
+        self.feed_norm = LayerNorm(dim)
+        self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
+        self.leave = StandardisedConv2d(dim, channels, 1)
+        self.fuse = StandardisedConv2d(2 * channels, channels, 3)
+        self.scale = nn.Parameter(torch.full((1,), 0.2))
+
+    def forward(self, x: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+        mask = mask.to(x.dtype)
+        inner = self.enter(F.silu(self.local(x)) * SILU_GAIN) * mask
+        inner = self.leave(self._mixed(inner, frames)) * mask
+        inner = self.fuse(F.silu(torch.cat((x, inner), 1)) * SILU_GAIN)
+        return torch.addcmul(x, inner, (mask * self.scale).to(x.dtype))
+
+    def _mixed(self, x: Tensor, frames: Tensor) -> Tensor:
+        """The picture after attention between its patches. (B, dim, H, W) as given."""
+        width, dim, tall = x.shape[3], x.shape[1], x.shape[2] // self.rows
+        x = F.pad(x, (0, -width % self.columns))
+        wide = x.shape[3] // self.columns
+        x = x.view(-1, dim, tall, self.rows, wide, self.columns).permute(0, 3, 5, 2, 4, 1)
+        x = x.reshape(-1, tall * wide, dim)  # lines and places in a patch, patches, features
+        # A place that is padding in every patch sees those of the first, so that no row is fully masked.
+        seen = column_mask(frames.clamp(min=self.columns), wide * self.columns).view(-1, wide, self.columns)
+        seen = seen.transpose(1, 2)[:, None, :, None].expand(-1, self.rows, -1, tall, -1)
+        bias = (1 - seen.float()).reshape(-1, 1, 1, tall * wide) * MASKED
+        x = x + self.attention(self.attention_norm(x), bias)
+        x = x + self.feed(self.feed_norm(x))
+        x = x.view(-1, self.rows, self.columns, tall, wide, dim).permute(0, 5, 3, 1, 4, 2)
+        return x.reshape(-1, dim, tall * self.rows, wide * self.columns)[..., :width]
+
+
+class HybridRecognizer(nn.Module):
+    """`pixels uint8 (B, 1, H, W), widths int (B,) -> logits FP32 (B, T, classes), frames int64 (B,)`.
+
+    T = ceil(W / 4); a row's frames = max(1, ceil(width / 4)). Logits beyond a row's frames mean nothing.
+    """
+
+    def __init__(self, config: HybridConfig, classes: int):
+        super().__init__()
+        self.config = config
+        hidden, channels = config.hidden, config.channels
+        self.stem = StandardisedConv2d(1, channels[0], 7, (2, 2))
+        self.stages = nn.ModuleList(
+            nn.ModuleList(
+                ResidualBlock(before if first else after, after, stride if first else (1, 1))
+                for first in (True, *(False,) * (blocks - 1))
+            )
+            for before, after, stride, blocks in zip(channels[:3], channels[1:], STRIDES, config.blocks, strict=True)
+        )
+        self.mixers = nn.ModuleList(
+            MobileViTBlock(c, config.dim, config.heads, patch, config.height // rows)
+            for c, patch, rows in zip(channels[1:3], config.patches, (4, 8), strict=True)
+        )
+        self.recurrence = nn.ModuleList(BidirectionalLayer(dim, hidden) for dim in self.dims[:-1])
+        self.dropout = SequenceDropout(config.dropout)
+        self.norm, self.mix = LayerNorm(2 * hidden), nn.Linear(2 * hidden, hidden)
+        self.head = nn.Linear(hidden, classes)
+        self.shortcut = nn.Conv1d(channels[3], classes, 3, padding=1)
+
+    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        layers, frames = self.layers(pixels, widths)
+        return self.classify(layers[-1]), frames
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Width of every layer that `layers` gives."""
+        return (self.config.channels[3], *(2 * self.config.hidden for _ in range(self.config.layers)))
+
+    def layers(self, pixels: Tensor, widths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The columns of the picture and what every LSTM layer makes of them: (B, T, dims[i]), and frames (B,).
+
+        The last is what `classify` takes, the first is for `classify_early`; beyond a row's frames that one is zero,
+        and the others mean nothing.
+        """
+        ink, widths = normalised_ink(pixels, widths, STRIDE)
+        halves = (widths + 1) // 2
+        frames = (halves + 1) // 2
+        # One channel leaves the memory layout open; settled here, no later layer has to convert it.
+        x = self.stem(ink.to(self.head.weight.dtype)).contiguous(memory_format=torch.channels_last)
+        x = x * column_mask(halves, x.shape[3])[:, None, None].to(x.dtype)
+        mask = column_mask(frames, x.shape[3] // 2)[:, None, None].to(x.dtype)
+        for stage, mixer in zip(self.stages, (*self.mixers, None), strict=True):
+            for block in cast(nn.ModuleList, stage):
+                x = block(x, mask)
+            x = x if mixer is None else mixer(x, frames, mask)
+        layers = [F.max_pool2d(x, (x.shape[2], 1)).squeeze(2).transpose(1, 2)]
+        for number, layer in enumerate(self.recurrence):
+            layers.append(layer(self.dropout(layers[-1]) if number else layers[-1], frames))
+        return layers, frames
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits FP32 (B, T, classes) of what the last layer gives."""
+        return self.head(F.gelu(self.mix(self.norm(features)))).float()
+
+    def classify_early(self, columns: Tensor) -> Tensor:
+        """Logits FP32 (B, T, classes) of the shortcut, past the recurrence; training alone needs them."""
+        return self.shortcut(columns.transpose(1, 2)).transpose(1, 2).float()
