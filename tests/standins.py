@@ -18,6 +18,9 @@ class Device:
     def free(self, memory: int) -> None:
         self.bytes[memory] = None
 
+    def wait(self) -> None:
+        """All is done at once."""
+
     def upload(self, memory: int, array: NDArray) -> None:
         self.bytes[memory][: array.nbytes] = array.tobytes()
 

@@ -41,7 +41,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
     module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger)
     monkeypatch.setattr(tensorrt, "_module", lambda name: module)
-    monkeypatch.setattr(tensorrt, "_Cuda", lambda: device)
+    monkeypatch.setattr(tensorrt, "Cuda", lambda: device)
     return built
 
 
@@ -53,7 +53,7 @@ def test_lines_of_all_widths_are_read(engine: Path, machine: SimpleNamespace) ->
     readings = recognizer.read(lines, batch_size=4)
     expected = [recognizer.card.characters().decode(line[0, ::4].tolist()) for line in lines]
     assert [reading.text for reading in readings] == expected
-    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 7 of 800: read fewer at a time"):
+    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 7 of 800: read as many at a time"):
         recognizer.read(lines, batch_size=32)
 
 
