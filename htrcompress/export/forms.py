@@ -64,7 +64,7 @@ def precision_of(path: Path) -> str:
 class TorchForm:
     """The model in PyTorch on the CPU, folded, with weights and activations of one type."""
 
-    most = None
+    most: int | None = None
 
     def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32):
         self.module = deployable(model, dtype)
@@ -84,7 +84,7 @@ class OnnxForm:
         HtrError: the file is damaged or of another model than `card`, ONNX Runtime refuses it, or has no such device.
     """
 
-    most = None
+    most: int | None = None
 
     def __init__(self, path: Path, card: Card, device: str = "cpu"):
         graph, own = read_onnx(path)
@@ -115,7 +115,7 @@ class EngineForm:
     def __init__(self, path: Path):
         self.name, self.arithmetic = path.name, precision_of(path)
         self._engine = Engine(path)
-        self.most = self._engine.most[0]
+        self.most: int | None = self._engine.most[0]
 
     def run(self, pixels: Pixels, widths: NDArray[np.int32]) -> Output:
         self._engine.upload(pixels, widths)
@@ -123,11 +123,10 @@ class EngineForm:
         return _output(self._engine.download(self._engine.outputs))
 
 
-def _output(found: dict[str, NDArray[np.generic]]) -> Output:
+def _output(found: dict[str, NDArray[Any]]) -> Output:
     """Outputs of either kind of graph, by name; those that hold no labels are decoded here."""
-    logits: Any = found.get(OUTPUTS[3])
-    labels: Any = found.get(OUTPUTS[0])
-    lengths: Any = found.get(OUTPUTS[1])
-    if labels is None:
-        labels, lengths, _ = ctc.greedy(logits, found[RAW_OUTPUTS[1]])
+    logits = found.get(OUTPUTS[3])
+    if OUTPUTS[0] in found:
+        return Output(found[OUTPUTS[0]], found[OUTPUTS[1]], logits)
+    labels, lengths, _ = ctc.greedy(found[OUTPUTS[3]], found[RAW_OUTPUTS[1]])
     return Output(labels, lengths, logits)

@@ -65,8 +65,8 @@ class Verification:
                 continue
             mean, low, high = (100 * value for value in check.difference)
             change = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
-            cells = (f"{100 * check.cer:.2f}", change, str(len(check.differing)))
-            cells += tuple("" if value is None else f"{value:.1e}" for value in (check.logits, check.batch))
+            cells = [f"{100 * check.cer:.2f}", change, str(len(check.differing))]
+            cells += ["" if value is None else f"{value:.1e}" for value in (check.logits, check.batch)]
             table.add_row(check.model, check.form, *cells, "ok" if check.passed else check.note)
         lines = [f"{c.form}: {row[0]}: {row[2]!r} became {row[3]!r}" for c in self.checks for row in c.differing[:5]]
         return Group(table, *lines)
