@@ -34,6 +34,7 @@ from benchmarks.timing import evenly
 from htrcompress import machine
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
+from htrcompress.data.lines import Dataset
 from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.command import export
@@ -73,7 +74,7 @@ def rtx(
     built = steps.run(
         "compile the decode kernel", lambda: build_kernel(out / "plugin", gpu.capability if gpu else "75")
     )
-    kernel = steps.run("time the decode kernel", lambda: time_kernel(built)) if built else None
+    kernel = steps.run("time the decode kernel", lambda: time_kernel(built)) if built and gpu else None
     plugin = _plugin(built) if gpu else None
     if not plugin:
         steps.leave(
@@ -128,21 +129,22 @@ def _model(file: Path, data: str | None, lines: int, out: Path, plugin: Path | N
     opened = steps.run(f"open the lines of {name}", lambda: _lines(load_card(file), data))
     if opened is None:
         return ModelResult(name, "")
-    card, source, split = opened
+    card, source, dataset = opened
+    split = Split(dataset, "test")
     found = ModelResult(name, f"{source}/{split.name}")
     run.mkdir(parents=True, exist_ok=True)
     model = Path(shutil.copy(file, run))
     folder = run / "export" / name
-    _build(model, card, source, plugin, steps)
+    _build(model, card, source, dataset.name, plugin, steps)
     steps.run(f"verify {name}", lambda: _verify(folder, source, split.name, lines, found))
     steps.run(f"time engines of {name}", lambda: _time(folder, card, split, found))
-    found.benchmark = steps.run(f"benchmark {name}", lambda: _benchmark(run, source, card, split))
+    found.benchmark = steps.run(f"benchmark {name}", lambda: _benchmark(run, dataset, split))
     return found
 
 
-def _build(model: Path, card: Card, source: str, plugin: Path | None, steps: _Steps) -> None:
+def _build(model: Path, card: Card, source: str, here: str, plugin: Path | None, steps: _Steps) -> None:
     """ONNX files and engines; INT8 where the lines are such as the model was trained on, and its guard allows it."""
-    name, known, here = model.stem, card.data.get("name"), open_dataset(source, read_config(card)).name
+    name, known = model.stem, card.data.get("name")
     made = steps.run(
         f"build engines of {name}", lambda: export(model, trt=True, fp16=True, int8=known == here, data=source)
     )
@@ -158,13 +160,15 @@ def _build(model: Path, card: Card, source: str, plugin: Path | None, steps: _St
         )
 
 
-def _lines(card: Card, data: str | None) -> tuple[Card, str, Split]:
-    """What a model reads: the data's name after `--data`, and its test split."""
+def _lines(card: Card, data: str | None) -> tuple[Card, str, Dataset]:
+    """What a model reads, and how that is named after `--data`; the built-in lines where its own are not here."""
     try:
         source = data or default_data(card)
     except HtrError:
         source = SYNTHETIC
-    return card, source, Split(open_dataset(source, read_config(card)), "test")
+    dataset = open_dataset(source, read_config(card))
+    dataset.split("test")
+    return card, source, dataset
 
 
 def _verify(folder: Path, source: str, split: str, lines: int, found: ModelResult) -> None:
@@ -177,12 +181,10 @@ def _verify(folder: Path, source: str, split: str, lines: int, found: ModelResul
         raise Unavailable(f"of {len(unread)} engines, the first: {unread[0]}")
 
 
-def _benchmark(run: Path, source: str, card: Card, split: Split) -> Benchmark:
+def _benchmark(run: Path, dataset: Dataset, split: Split) -> Benchmark:
     threads = machine.cores()
     settings = Settings(max(BATCHES), threads, TIMED, ROUNDS)
-    return measure_all(
-        find(run, threads), open_dataset(source, read_config(card)), [split], settings, presets=None, device="cpu"
-    )
+    return measure_all(find(run, threads), dataset, [split], settings, presets=None, device="cpu")
 
 
 def _time(folder: Path, card: Card, split: Split, found: ModelResult) -> None:

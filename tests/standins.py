@@ -69,6 +69,11 @@ class Engine:
         self.addresses[name] = address
         return True
 
+    def _read_output(self, name: str, shape: tuple[int, ...]) -> NDArray:
+        array = np.empty(shape, np.int32)
+        self.device.download(array, self.addresses[name])
+        return array
+
     def _read(self, name: str, dtype: type) -> NDArray:
         array = np.empty(self.shapes[name], dtype)
         self.device.download(array, self.addresses[name])
