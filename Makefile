@@ -1,5 +1,6 @@
 # make demo: set up a fresh machine and run the whole chain on built-in data.
 # make test: set up and pass the tests.
+# make rtx:  on a machine with an RTX card: build, verify and time engines; benchmarks/results/rtx-<gpu>.json.
 
 ifeq ($(OS),Windows_NT)
   BIN := .venv/Scripts
@@ -9,14 +10,15 @@ else
   PYTHON ?= python3
 endif
 RUN := $(BIN)/python
+INSTALL := $(RUN) -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: setup demo test test-all lint
+.PHONY: setup demo test test-all lint rtx
 
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e ".[cpu,train,llm,synthetic,rtx,dev]"
+	$(INSTALL) -c constraints.txt -e ".[cpu,train,llm,synthetic,rtx,dev]"
 	$(RUN) -c "open('.venv/ready', 'w').close()"
 
 demo: setup
@@ -34,3 +36,10 @@ test: lint
 
 test-all: lint
 	$(RUN) -m pytest -m ""
+
+# The wheels for CUDA 13 and for CUDA 12 hold the same modules, so those of the setup go where the driver is older.
+rtx: EXTRA = $(shell $(RUN) benchmarks/gpu.py)
+rtx: setup
+	$(if $(findstring cu12,$(EXTRA)),$(RUN) -m pip uninstall --quiet --yes tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings)
+	$(INSTALL) -e ".[$(EXTRA)]"
+	$(RUN) benchmarks/rtx.py

@@ -1,4 +1,6 @@
-"""Peak memory of reading with one artefact, in a process of its own: `memory.py MODEL PICTURES.npz BATCH THREADS`.
+"""Peak memory of reading with one artefact, in a process of its own.
+
+    memory.py MODEL PICTURES.npz BATCH THREADS DEVICE
 
 The interpreter and the runtime's libraries are part of it, since whoever deploys the model pays for them too.
 """
@@ -15,7 +17,7 @@ from htrcompress.runtime import load
 MIB = 1 << 20
 
 
-def peak_of(model: Path, pictures: Path, batch: int, threads: int) -> float | None:
+def peak_of(model: Path, pictures: Path, batch: int, threads: int, device: str = "cpu") -> float | None:
     """Peak resident memory in MiB of a new process that reads the pictures; None where the system does not tell.
 
     Args:
@@ -23,11 +25,12 @@ def peak_of(model: Path, pictures: Path, batch: int, threads: int) -> float | No
         pictures: an `.npz` of uint8 grey arrays.
         batch: lines in a batch.
         threads: CPU threads.
+        device: where it computes; memory on a GPU is not counted.
 
     Raises:
         HtrError: the process failed.
     """
-    command = [sys.executable, __file__, str(model), str(pictures), str(batch), str(threads)]
+    command = [sys.executable, __file__, str(model), str(pictures), str(batch), str(threads), device]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
         reason = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
@@ -48,11 +51,11 @@ def peak() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB  # bytes on macOS
 
 
-def main(model: str, pictures: str, batch: str, threads: str) -> None:
+def main(model: str, pictures: str, batch: str, threads: str, device: str) -> None:
     """Reads the pictures and prints the peak."""
     with np.load(pictures) as archive:
         greys = [archive[name] for name in archive.files]
-    load(model, int(threads), "cpu").read(greys, int(batch))
+    load(model, int(threads), device).read(greys, int(batch))
     reached = peak()
     print("" if reached is None else reached)
 

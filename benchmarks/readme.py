@@ -1,7 +1,8 @@
 """Writes the README's figures from the committed results: `python benchmarks/readme.py`.
 
 Every table between the README's markers comes from one file of `benchmarks/results/`, with the command that
-made it, so no figure stands there that nobody measured. `make test` fails where README and results differ.
+made it, so no figure stands there that nobody measured. `make test` fails where README and results differ. TensorRT's
+rows say "built, not executed" until `make rtx` has left a `results/rtx-<gpu>.json`; that has a table of its own.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
+NOT_EXECUTED = "built, not executed"
 BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
 TITLES = {
     "demo": "The demo: built-in handwriting, tiny presets",
@@ -33,6 +35,8 @@ def figures() -> str:
             result = json.loads(path.read_text(encoding="utf-8"))
             make = _curve if "points" in result else _table if isinstance(result["rows"], list) else _training
             parts += [f"### {title}", "", *make(result), ""]
+    for path in _cards():
+        parts += _rtx(json.loads(path.read_text(encoding="utf-8")))
     return "\n".join([*parts, END])
 
 
@@ -41,6 +45,40 @@ def updated(readme: str) -> str:
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + figures() + after
+
+
+def _cards() -> list[Path]:
+    """The results of `make rtx`, one for each GPU."""
+    return sorted(RESULTS.glob("rtx-*.json"))
+
+
+def _rtx(result: dict[str, Any]) -> list[str]:
+    """Engines on one GPU: a row an engine and batch."""
+    gpu = result["gpu"]
+    heads = ["model", "engine", "lines", "CER %", "to text ms", "execute ms (min–max)", "decode %", "KiB back"]
+    rows = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2)]
+    for model in result["models"]:
+        rates = {check["form"]: check["cer"] for check in model["checks"] if check["arithmetic"]}
+        for row in model["engines"]:
+            steps = ("upload_ms", "execute_ms", "download_ms", "host_ms")
+            low, high = row["execute_range"]
+            rate = rates.get(row["engine"])
+            share = row["decode_share"]
+            cells = [model["name"], row["engine"], str(row["batch"]), "" if rate is None else f"{100 * rate:.2f}"]
+            cells += [f"{sum(row[step] for step in steps):.3f}", f"{row['execute_ms']:.3f} ({low:.3f}–{high:.3f})"]
+            cells += ["" if share is None else f"{100 * share:.1f}", f"{row['bytes_down'] / 1024:.1f}"]
+            rows.append(cells)
+    kernel = [
+        f"The decode kernel alone, {row['batch']} × {row['frames']} × {row['classes']}: {row['fp32_us']:.1f} µs in "
+        f"FP32, {row['fp16_us']:.1f} µs in FP16."
+        for row in result["kernel"]
+    ]
+    missing = [f"{step['name']}: {step['state']}, {step['reason']}." for step in result["steps"] if step["reason"]]
+    data = ", ".join(f"{model['name']} {model['data']}" for model in result["models"])
+    note = f"`{result['command']}`, {result['date'][:10]}, driver {gpu['driver']}; lines: {data}."
+    table = ["| " + " | ".join(row) + " |" for row in rows]
+    notes = [line for text in (note, *kernel, *missing) for line in (text, "")]
+    return [f"### {gpu['name']}: engines executed", "", *table, "", *notes]
 
 
 def _table(result: dict[str, Any]) -> list[str]:
@@ -101,7 +139,11 @@ def _training(result: dict[str, Any]) -> list[str]:
 
 def _cells(row: dict[str, Any], splits: list[str]) -> list[str]:
     speed = row["lines_per_second"]
-    spread = f"{speed['median']:.0f} ({speed['min']:.0f}–{speed['max']:.0f})" if speed else row["status"]
+    if row["runtime"].startswith("TensorRT") and not _cards():
+        speed, status = None, NOT_EXECUTED  # what no committed proof stands behind is not shown
+    else:
+        status = row["status"]
+    spread = f"{speed['median']:.0f} ({speed['min']:.0f}–{speed['max']:.0f})" if speed else status
     scores = [f"{100 * row['splits'][name]['cer']:.2f}" if row["splits"] else "" for name in splits]
     ratios = [f"{row[key]:.2f}" if row[key] else "" for key in ("speedup_over_teacher", "speedup_over_pytorch")]
     runtime = row["runtime"] if row["precision"] == "FP32" else f"{row['runtime']}, {row['precision']} file"

@@ -71,7 +71,8 @@ def _speeds(result: Benchmark) -> Sheet:
     weights = " with random weights" if any(row.status == RANDOM for row in result.rows) else ""
     title = (
         f"{result.run}{weights} on {result.data}/{s['split']}: {s['timed_lines']} lines, batch {s['batch']}, "
-        f"{s['rounds']} rounds, {s['threads']} threads on {machine['cores']} cores, malloc {machine['allocator']}"
+        f"{s['rounds']} rounds, {s['threads']} threads on {machine['cores']} cores, malloc {machine['allocator']}, "
+        f"{s['device']}"
     )
     sizes, speeds = ("params M", "MiB", "GFLOP"), ("lines/s (min–max)", "× teacher", "× PyTorch")
     headings = ("model", "runtime", *sizes, "CER %", *speeds, "p50 ms", "p95 ms", "peak MiB")
@@ -132,7 +133,7 @@ def _notes(result: Benchmark) -> list[str]:
         f"GFLOP: a line of {result.settings['flop_width']} pixels, the median of {result.settings['split']}; "
         "2 per multiply-add of convolutions and matrix products; peak MiB: a process of its own, libraries included"
     )
-    if any((row.runtime, row.precision) == ("ONNX Runtime", "FP16") for row in result.rows):
+    if any((row.runtime, row.precision, row.arithmetic) == ("ONNX Runtime", "FP16", "FP32") for row in result.rows):
         notes.append(HALF_NOTE)
     return notes
 

@@ -33,7 +33,8 @@ class Row:
         latency_ms: the same for one line alone.
         peak_memory_mib: resident memory of a process that does nothing else.
         speedup_over_teacher: against the teacher in the same runtime and precision, median of the rounds' ratios.
-        speedup_over_pytorch: against the same model in PyTorch, likewise.
+        speedup_over_pytorch: against the same model in PyTorch on the same device, likewise.
+        device: where it was executed.
         status: `measured`, `random weights`, or `built, not executed`.
     """
 
@@ -55,12 +56,14 @@ class Row:
     peak_memory_mib: float | None = None
     speedup_over_teacher: float | None = None
     speedup_over_pytorch: float | None = None
+    device: str = ""
     status: str = NOT_EXECUTED
 
     @property
     def label(self) -> str:
         """The runtime as tables call it."""
-        return f"{self.runtime}, {self.precision} file" if self.precision != "FP32" else self.runtime
+        runtime = f"{self.runtime} ({self.device})" if self.device not in ("", "cpu") else self.runtime
+        return f"{runtime}, {self.precision} file" if self.precision != "FP32" else runtime
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def make_rows(systems: list[System], found: Findings, folder: Path) -> list[Row]
     """One row for each system; files are named relative to `folder`."""
     teacher = next((s.model for s in systems if is_teacher(s.model)), "")
     timing_of = {(s.model, s.runtime, s.precision): found.timings.get(s.file) for s in systems}
+    pytorch = {(s.model, s.device): found.timings.get(s.file) for s in systems if s.runtime == PYTORCH}
     rows = []
     for system in systems:
         size, timing, splits = found.sizes[system.model], found.timings.get(system.file), found.splits.get(system.file)
@@ -143,6 +147,7 @@ def make_rows(systems: list[System], found: Findings, folder: Path) -> list[Row]
             parameters=size.parameters,
             size_bytes=system.file.stat().st_size,
             gflop_per_line=size.gflop,
+            device=system.device,
         )
         if timing:
             row = replace(
@@ -151,7 +156,7 @@ def make_rows(systems: list[System], found: Findings, folder: Path) -> list[Row]
                 latency_ms=timing.latency_ms,
                 peak_memory_mib=found.peaks[system.file],
                 speedup_over_teacher=_speedup(timing, timing_of.get((teacher, system.runtime, system.precision))),
-                speedup_over_pytorch=_speedup(timing, timing_of[system.model, PYTORCH, "FP32"]),
+                speedup_over_pytorch=_speedup(timing, pytorch.get((system.model, system.device))),
                 status=RANDOM,
             )
         if splits:

@@ -1,9 +1,9 @@
 """Compares every artefact of a run: `python benchmarks/run.py --batch 32`.
 
 Teacher, student and control, each in PyTorch (eager, FP32, constants folded), in ONNX Runtime, and in ONNX
-Runtime with the FP16 file: error rates, size, work, speed, latency and memory. Everything runs on the CPU;
-TensorRT engines are listed. The tables go to stdout and to `<run>/benchmark.md`, and the last line on stdout
-is the whole result as JSON, also in `<run>/benchmark.json`.
+Runtime with the FP16 file: error rates, size, work, speed, latency and memory, on the CPU or another `--device`.
+TensorRT engines are measured where a GPU is, and are "built, not executed" elsewhere. The tables go to stdout and to
+`<run>/benchmark.md`, and the last line on stdout is the whole result as JSON, also in `<run>/benchmark.json`.
 
     python benchmarks/run.py --run runs/x --data DIR --split test,test_unseen_text
     python benchmarks/run.py --presets teacher,student --data DIR      sizes and speeds, without training
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -64,6 +64,7 @@ def benchmark(
     lines: int = 128,
     rounds: int = 5,
     out: Path | None = None,
+    device: Literal["cpu", "cuda", "openvino", "tensorrt", "tensorrt-rtx"] = "cpu",
 ) -> Benchmark:
     """Measures error rates, size, speed and memory of every artefact of a run; the last line on stdout is JSON.
 
@@ -77,6 +78,7 @@ def benchmark(
         lines: how many lines of the first split are timed.
         rounds: timed rounds, in each of which every artefact has its turn.
         out: folder for benchmark.json and benchmark.md; the run folder if not given.
+        device: what runs the ONNX files; PyTorch is on the GPU with the last but openvino, and engines always are.
 
     Raises:
         HtrError: an artefact or the data cannot be used, or an option makes no sense.
@@ -89,14 +91,14 @@ def benchmark(
             dataset = open_dataset(data or SYNTHETIC)
             with console.status(f"exporting {presets}"):
                 make_presets([name.strip() for name in presets.split(",")], dataset, Path(scratch))
-            systems = find(Path(scratch), threads)
+            systems = find(Path(scratch), threads, device)
         else:
             run = run or runs.newest()
-            systems = find(run, threads)
+            systems = find(run, threads, device)
             card = _card(systems[0])
             dataset = open_dataset(data or _trained_on(card), read_config(card))
             out = out or (run if run.is_dir() else None)
-        result = _measure(systems, dataset, _splits(split, dataset), settings, presets)
+        result = measure_all(systems, dataset, _splits(split, dataset), settings, presets, device)
     console.print(report.terminal(result), markup=False)
     if out:
         write_atomic(out / "benchmark.json", (to_json(result) + "\n").encode())
@@ -107,8 +109,8 @@ def benchmark(
     return result
 
 
-def _measure(
-    systems: list[System], dataset: Dataset, splits: list[Split], settings: Settings, presets: str | None
+def measure_all(
+    systems: list[System], dataset: Dataset, splits: list[Split], settings: Settings, presets: str | None, device: str
 ) -> Benchmark:
     """Measures everything, one thing after the other."""
     originals = [system for system in systems if system.runtime == PYTORCH]
@@ -120,7 +122,7 @@ def _measure(
         sizes = {s.model: size_of(s.file, line) for s, line in zip(originals, typical, strict=True)}
     by_file, scores = ({}, {}) if presets else _read(systems, splits, settings.batch)
     findings = Findings(sizes, by_file, _time(systems, greys, settings), _weigh(systems, greys, settings))
-    timed = {"device": "cpu", "split": splits[0].name, "timed_lines": len(greys), "flop_width": typical[0].shape[1]}
+    timed = {"device": device, "split": splits[0].name, "timed_lines": len(greys), "flop_width": typical[0].shape[1]}
     return Benchmark(
         command=shlex.join(["python", *sys.orig_argv[1:]]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -165,13 +167,14 @@ def _time(systems: list[System], greys: list[Pixels], settings: Settings) -> dic
 
 
 def _weigh(systems: list[System], greys: list[Pixels], settings: Settings) -> dict[Path, float | None]:
-    files = [system.file for system in systems if system.recognizer]
+    devices = {system.file: system.device for system in systems if system.recognizer}
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch, console.status("measuring memory"):
         pictures = Path(scratch) / "pictures.npz"
         np.savez(pictures, *greys)
         measure_one = partial(memory.peak_of, pictures=pictures, batch=settings.batch, threads=settings.threads)
         with ThreadPoolExecutor(2) as pool:  # memory, unlike time, does not mind company
-            return dict(zip(files, pool.map(measure_one, files), strict=True))
+            peaks = pool.map(lambda file: measure_one(file, device=devices[file]), devices)
+            return dict(zip(devices, peaks, strict=True))
 
 
 def _card(system: System) -> Card:

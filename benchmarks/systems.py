@@ -1,9 +1,9 @@
 """What there is to measure: the models of a run, each in PyTorch and in every form that was exported.
 
-Everything runs on the CPU. TensorRT engines are listed and not executed: nothing here drives them yet.
+PyTorch and ONNX Runtime run where they are told to. TensorRT engines are executed where a GPU and their TensorRT are,
+and listed elsewhere.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from htrcompress import runs
 from htrcompress.card import Card
 from htrcompress.data.lines import Dataset
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, Unavailable
+from htrcompress.export.forms import precision_of
 from htrcompress.runtime import Recognizer, load
+from htrcompress.runtime.tensorrt import read_document
 
 PYTORCH = "PyTorch"
 ENGINES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
@@ -40,6 +42,11 @@ class System:
     arithmetic: str
     recognizer: Recognizer | None
 
+    @property
+    def device(self) -> str:
+        """Where it is executed; empty where it cannot be."""
+        return self.recognizer.backend.device if self.recognizer else ""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -55,7 +62,7 @@ class Size:
     gflop: float
 
 
-def find(run: Path, threads: int) -> list[System]:
+def find(run: Path, threads: int, device: str = "cpu") -> list[System]:
     """The systems of a run folder or of a single model file, teacher first, PyTorch first in each model.
 
     Raises:
@@ -63,13 +70,14 @@ def find(run: Path, threads: int) -> list[System]:
     """
     systems = []
     for role, file in sorted(runs.models(run).items(), key=lambda item: not is_teacher(item[0])):
-        recognizer = load(file, threads, "cpu")
+        recognizer = load(file, threads, "cpu" if device in ("cpu", "openvino") else "cuda")
         systems.append(System(role, PYTORCH, file, "FP32", "FP32", recognizer))
         folder = file.parent / "export" / role
         for exported in sorted((*folder.glob("*.onnx"), *folder.glob("*.engine")), key=_order):
-            if exported.suffix == ".onnx" and {".trt", ".plugin", ".none"} & set(exported.suffixes):
-                continue  # made for TensorRT, or without labels
-            systems.append(_exported(role, exported, recognizer.card, threads))
+            elsewhere = {".trt", ".plugin"} if exported.suffix == ".onnx" else set()
+            if {".none", *elsewhere} & set(exported.suffixes):
+                continue  # without labels, or made for TensorRT
+            systems.append(_exported(role, exported, recognizer.card, threads, device))
     return systems
 
 
@@ -82,22 +90,21 @@ def _order(path: Path) -> tuple[bool, int, str]:
     return path.suffix == ".engine", len(path.name), path.name
 
 
-def _exported(role: str, file: Path, card: Card, threads: int) -> System:
-    precision = next((name for name in ("FP16", "INT8") if f".{name.lower()}" in file.suffixes), "FP32")
+def _exported(role: str, file: Path, card: Card, threads: int, device: str) -> System:
+    precision = precision_of(file)
     if file.suffix == ".onnx":
-        recognizer = load(file, threads, "cpu")
+        recognizer = load(file, threads, device)
         _same_model(file, recognizer.card, card)
         # ONNX Runtime's CPU provider casts an FP16 graph to FP32 and computes in that
-        arithmetic = "INT8" if precision == "INT8" else "FP32"
+        arithmetic = "FP32" if precision == "FP16" and device in ("cpu", "openvino") else precision
         return System(role, "ONNX Runtime", file, precision, arithmetic, recognizer)
-    beside = Path(f"{file}.json")
+    own, built = read_document(file)
+    _same_model(file, own, card)
+    runtime = ENGINES[built["runtime"]] + " plugin" * (".plugin" in file.suffixes)
     try:
-        document = json.loads(beside.read_text(encoding="utf-8"))
-        runtime = ENGINES[document["engine"]["runtime"]]
-        _same_model(file, Card.from_json(json.dumps(document["card"]), str(beside)), card)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HtrError(f"{beside} is missing or damaged ({error}): export the model again") from None
-    return System(role, runtime, file, precision, precision, None)
+        return System(role, runtime, file, precision, precision, load(file))
+    except Unavailable:
+        return System(role, runtime, file, precision, precision, None)
 
 
 def _same_model(file: Path, exported: Card, trained: Card) -> None:

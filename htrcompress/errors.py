@@ -10,6 +10,10 @@ class HtrError(Exception):
     """A mistake or a mishap on the user's side, told in one sentence."""
 
 
-def missing_extra(module: str, extra: str) -> HtrError:
+class Unavailable(HtrError):
+    """What this machine lacks and another may have: an optional package, a device, a version of a runtime."""
+
+
+def missing_extra(module: str, extra: str) -> Unavailable:
     """The error for an optional dependency that is not installed."""
-    return HtrError(f"{module} is not installed: run `pip install 'htrcompress[{extra}]'`")
+    return Unavailable(f"{module} is not installed: run `pip install 'htrcompress[{extra}]'`")

@@ -20,7 +20,7 @@ from htrcompress.data.lines import Line
 from htrcompress.data.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
-from htrcompress.runtime import Reading, load
+from htrcompress.runtime import Device, Reading, load
 
 SHOWN = 10
 """Confusions, unknown characters and failures that people are shown."""
@@ -100,23 +100,25 @@ def evaluate(
     split: str = "test",
     batch: int = 32,
     threads: int | None = None,
+    device: Device | None = None,
     out: Path | None = None,
 ) -> Evaluation:
     """Measures the error rates of a model on one split of a dataset.
 
     Args:
-        model: a .safetensors or .onnx file, or a run folder; the student of the newest run if not given.
+        model: a .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given.
         data: a dataset's folder, or `synthetic`; what the model was trained on if not given.
         split: the split to read.
         batch: lines that the network sees at once.
         threads: CPU threads; the runtime's own choice if not given.
+        device: where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given.
         out: JSON file for every line's reading; if not given, `<model>.<split>.json` for a model in a run.
 
     Raises:
         HtrError: the model or the data cannot be used, or no line at all could be read.
     """
     file = runs.model(model)
-    recognizer = load(file, threads)
+    recognizer = load(file, threads, device)
     dataset = open_dataset(data or default_data(recognizer.card), read_config(recognizer.card))
     lines = dataset.split(split)
     results = list(recognizer.read_each([line.image for line in lines], batch))

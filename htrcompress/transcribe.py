@@ -11,7 +11,7 @@ from pathlib import Path
 from htrcompress import runs
 from htrcompress.cli import console, run_command
 from htrcompress.errors import HtrError
-from htrcompress.runtime import load
+from htrcompress.runtime import Device, load
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".pgm")
 
@@ -52,22 +52,27 @@ class Transcripts:
 
 
 def transcribe(
-    images: list[Path], model: Path | None = None, batch: int = 32, threads: int | None = None
+    images: list[Path],
+    model: Path | None = None,
+    batch: int = 32,
+    threads: int | None = None,
+    device: Device | None = None,
 ) -> Transcripts:
     """Reads images of text lines and prints `path<TAB>text` for each.
 
     Args:
         images: image files, or folders of them.
-        model: a .safetensors or .onnx file, or a run folder; the student of the newest run if not given.
+        model: a .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given.
         batch: lines that the network sees at once.
         threads: CPU threads; the runtime's own choice if not given.
+        device: where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given.
 
     Raises:
         HtrError: a folder has no images, or the model cannot be used.
     """
     paths = expand(images)
     file = runs.model(model)
-    readings = load(file, threads).read_each(paths, batch)
+    readings = load(file, threads, device).read_each(paths, batch)
     transcripts = []
     for path, reading in zip(paths, readings, strict=True):
         if isinstance(reading, HtrError):

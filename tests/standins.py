@@ -1,8 +1,19 @@
 """Stand-ins for TensorRT and CUDA where there is no GPU: they keep shapes, addresses and copies honest, and compute
-nothing but a label that is read off the pixels."""
+nothing but a label that is read off the pixels, or what ONNX Runtime computes in the engine's place."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import onnxruntime
+import pytest
 from numpy.typing import NDArray
+
+from htrcompress.runtime import tensorrt
+
+VERSION = "1.7.1"
 
 
 class Device:
@@ -17,6 +28,9 @@ class Device:
 
     def free(self, memory: int) -> None:
         self.bytes[memory] = None
+
+    def wait(self) -> None:
+        """All is done at once."""
 
     def upload(self, memory: int, array: NDArray) -> None:
         self.bytes[memory][: array.nbytes] = array.tobytes()
@@ -55,6 +69,11 @@ class Engine:
         self.addresses[name] = address
         return True
 
+    def _read_output(self, name: str, shape: tuple[int, ...]) -> NDArray:
+        array = np.empty(shape, np.int32)
+        self.device.download(array, self.addresses[name])
+        return array
+
     def _read(self, name: str, dtype: type) -> NDArray:
         array = np.empty(self.shapes[name], dtype)
         self.device.download(array, self.addresses[name])
@@ -67,3 +86,49 @@ class Engine:
         for name, result in (("labels", labels), ("lengths", lengths)):
             self.device.upload(self.addresses[name], result)
         return stream == self.device.stream
+
+
+class OnnxEngine(Engine):
+    """An engine that reads what an ONNX file reads."""
+
+    def __init__(self, device: Device, path: Path):
+        super().__init__(device)
+        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.height = self.session.get_inputs()[0].shape[2]
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        return [(1, 1, self.height, 1), (8, 1, self.height, 512), (32, 1, self.height, 4096)]
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shapes[name] = shape
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        inputs = {"pixels": self._read("pixels", np.uint8), "widths": self._read("widths", np.int32)}
+        for name, result in zip(self.NAMES[2:], self.session.run(list(self.NAMES[2:]), inputs), strict=True):
+            self.device.upload(self.addresses[name], result)
+        return stream == self.device.stream
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, onnx: Path | None = None) -> SimpleNamespace:
+    """Puts the stand-ins in the places of TensorRT and CUDA; only `a plan` is an engine that can be loaded."""
+    device = Device()
+    built = SimpleNamespace(engine=OnnxEngine(device, onnx) if onnx else Engine(device))
+
+    def deserialize(plan: bytes) -> Any:
+        return built.engine if plan == b"a plan" else None
+
+    logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
+    runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
+    module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger)
+    monkeypatch.setattr(tensorrt, "_module", lambda name: module)
+    monkeypatch.setattr(tensorrt, "Cuda", lambda: device)
+    return built
+
+
+def write_engine(path: Path, card: str, plan: bytes = b"a plan", **built: str) -> Path:
+    """A file that stands for an engine, with the card beside it."""
+    path.write_bytes(plan)
+    engine = {"runtime": "tensorrt-rtx", "version": VERSION, "precision": "fp32"} | built
+    Path(f"{path}.json").write_text(json.dumps({"card": json.loads(card), "engine": engine}), encoding="utf-8")
+    return path

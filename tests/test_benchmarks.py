@@ -15,12 +15,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from standins import pretend, write_engine
 from torch import nn
 
 from benchmarks import memory, report
 from benchmarks.rows import Benchmark, Findings, Row, differences, make_rows
 from benchmarks.run import benchmark
-from benchmarks.splits import Split
+from benchmarks.splits import Split, SplitScore
 from benchmarks.systems import Size, System, find, size_of
 from benchmarks.timing import SINGLES, Timing, evenly, measure
 from htrcompress.artifact import load_card, load_model, save_model
@@ -43,9 +44,7 @@ def run(tiny_model: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFact
     export.mkdir(parents=True)
     for name in ("model.onnx", "model.fp16.onnx"):
         shutil.copy(tiny_onnx, export / name)
-    (export / "model.engine").write_bytes(b"an engine")
-    document = {"card": json.loads(load_card(tiny_model).to_json()), "engine": {"runtime": "tensorrt-rtx"}}
-    (export / "model.engine.json").write_text(json.dumps(document))
+    write_engine(export / "model.engine", load_card(tiny_model).to_json())
     return folder
 
 
@@ -207,6 +206,21 @@ def test_random_weights_have_no_error_rates(tiny_model: Path) -> None:
     (row,) = make_rows([system], found, tiny_model.parent)
     assert isinstance(row, Row)
     assert (row.status, row.cer, row.splits, row.speedup_over_teacher) == ("random weights", None, None, 1)
+
+
+def test_an_engine_is_measured_where_a_gpu_is(run: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, tiny_onnx)
+    (engine,) = [system for system in find(run, 1) if system.file.suffix == ".engine"]
+    assert engine.recognizer is not None and engine.device == "cuda"
+    pytorch = find(run, 1)[1]
+    timings = {system.file: Timing(4, [2.0], [0.5]) for system in (engine, pytorch)}
+    splits = {engine.file: {"test": SplitScore(0.5, (0.4, 0.6), 0.9, (0.8, 1.0), 0, 0)}}
+    found = Findings({"student": Size(7, 1.5)}, splits, timings, dict.fromkeys(timings, 100.0))
+    row, _ = make_rows([engine, pytorch], found, run)
+    assert (row.status, row.label, row.cer) == ("measured", "TensorRT-RTX (cuda)", 0.5)
+    assert row.speedup_over_pytorch is None  # that was on the CPU
+    monkeypatch.undo()
+    assert find(run, 1)[-1].recognizer is None
 
 
 def test_a_stale_export_is_refused(run: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from htrcompress.export import command
 from htrcompress.export import onnx as exporter
 from htrcompress.export.graph import deployable, sample
 from htrcompress.export.onnx import export_onnx, read_onnx, run
-from htrcompress.export.package import replaced
+from htrcompress.export.package import replaced, write_labels
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.models import architecture
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
@@ -297,8 +297,12 @@ def test_the_triton_repository_names_what_the_graph_takes(model: nn.Module, card
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trt": True, "decode": "plugin"}, "--decode plugin is for ONNX files alone"),
-        ({"int8": True, "decode": "none"}, "--decode none is for ONNX files alone"),
+        ({"trt": True, "decode": "plugin"}, "an engine with --decode plugin needs --plugin"),
+        ({"trt": True, "decode": "plugin", "plugin": Path("no.so")}, r"no plugin library at no\.so: build it"),
+        ({"trt": True, "plugin": Path("no.so")}, "add --decode plugin"),
+        ({"decode": "plugin", "plugin": Path("no.so")}, "--plugin is for engines: add --trt"),
+        ({"int8": True, "decode": "none"}, "--int8 and --decode none do not go together"),
+        ({"trt": True, "profile": "1x9,2x8,3x10"}, "the width of an engine must rise"),
         ({"profile": "1x1,2x2,3x3"}, "--profile is for engines: add --trt"),
         ({"trt": True, "profile": "1,2,3"}, "--profile 1,2,3: give three sizes, lines x pixels"),
         ({"trt": True, "profile": "1x1,8x64,8x4096"}, "ends at 4096 pixels, and small reads up to 800"),
@@ -330,3 +334,51 @@ def test_an_export_replaces_exports_alone(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(HtrError, match=r"holds model\.onnx and no export.*--out"), replaced(tmp_path):
         pass
     assert (tmp_path / "model.onnx").read_text() == "new"
+
+
+def test_exports_that_decode_in_other_ways_stay_beside_each_other(card: Card, tmp_path: Path) -> None:
+    def write(card: Card, *names: str) -> set[str]:
+        with replaced(tmp_path / "out") as folder:
+            write_labels(folder, card)
+            for name in names:
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_text("")
+        return {path.name for path in (tmp_path / "out").iterdir()} - {"card.json", "labels.txt"}
+
+    assert write(card, "model.onnx", "triton/x", "model.fp16.engine") == {"model.onnx", "triton", "model.fp16.engine"}
+    verified = dataclasses.replace(card, metrics={**card.metrics, "verified": {"lines": 3}})
+    (tmp_path / "out/card.json").write_text(verified.to_json(), encoding="utf-8")
+    (tmp_path / "out/verify.json").touch()
+    found = write(card, "model.plugin.onnx", "model.plugin.engine", "libhtr_ctc.so")
+    first = {"model.onnx", "triton", "model.fp16.engine"}
+    assert found == first | {"model.plugin.onnx", "model.plugin.engine", "libhtr_ctc.so"}
+    assert write(card, "model.none.onnx") == found | {"model.none.onnx"}
+    assert write(card, "model.onnx") == (found | {"model.none.onnx"}) - {"triton", "model.fp16.engine"}
+    assert write(dataclasses.replace(card, name="other"), "model.none.onnx") == {"model.none.onnx"}
+
+
+def test_a_folder_that_cannot_be_written_is_told(model: nn.Module, card: Card, tmp_path: Path) -> None:
+    save_model(tmp_path / "student.safetensors", model, card)
+    (tmp_path / "file").touch()
+    with pytest.raises(HtrError, match="cannot write the export folder"):
+        command.export(tmp_path / "student.safetensors", out=tmp_path / "file/out")
+    for missing in ("nowhere", "nowhere.safetensors"):
+        with pytest.raises(HtrError, match=f"no run folder or model file at .*{missing}"):
+            command.export(tmp_path / missing)
+    (tmp_path / "broken.safetensors").write_bytes((tmp_path / "student.safetensors").read_bytes()[:-9])
+    with pytest.raises(HtrError, match=r"broken\.safetensors is damaged"):
+        command.export(tmp_path / "broken.safetensors")
+
+
+def test_characters_are_utf_8_everywhere(card: Card, tmp_path: Path) -> None:
+    characters = ("é", "ß", "€", "字", "\u0335", "\u2028")
+    write_labels(tmp_path, dataclasses.replace(card, charset=characters))
+    assert (tmp_path / "labels.txt").read_bytes().decode().split("\n") == ["<blank>", *characters, ""]
+    assert Card.from_json((tmp_path / "card.json").read_bytes().decode(), "it").charset == characters
+
+
+def test_no_operator_that_runtimes_get_wrong(full: Path, half: Path) -> None:
+    """Recurrence is slow or wrong in TensorRT; shapes that depend on data have no runner in TensorRT-RTX."""
+    wrong = {"LSTM", "GRU", "RNN", "Loop", "Scan", "If", "NonZero", "Compress", "Unique", "CumSum", "ScatterND"}
+    for path in (full, half):
+        assert not wrong & {node.op_type for node in onnx.load(path).graph.node}

@@ -170,11 +170,13 @@ def test_nvcc_compiles_the_kernel_its_launcher_and_the_check(built: Path) -> Non
 
 
 REGISTER = """
-import sys, tensorrt_rtx_libs
+import pathlib, sys, tensorrt_rtx_libs
 import tensorrt_rtx_bindings as trt
+from htrcompress.runtime.tensorrt import load_plugin
 log = trt.Logger(trt.Logger.ERROR)
 registry = trt.get_plugin_registry()
-registry.load_library(sys.argv[1])
+for _ in range(2):
+    load_plugin(trt, pathlib.Path(sys.argv[1]))
 print([(c.name, c.plugin_version, c.plugin_namespace) for c in registry.all_creators])
 creator = registry.get_creator("CtcGreedyDecode", "1", "htrcompress")
 plugin = creator.create_plugin("decode", trt.PluginFieldCollection([]), trt.TensorRTPhase.BUILD)

@@ -138,3 +138,10 @@ def test_targets_that_make_no_sense(
     monkeypatch.setattr("htrcompress.data.synthetic.open_synthetic", lambda: few)
     with pytest.raises(HtrError, match=message):
         prune_model(ROOT / "models/tiny-student.safetensors", out=tmp_path / "run", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["missing.safetensors", "damaged.safetensors"])
+def test_a_model_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "damaged.safetensors").write_bytes((ROOT / "models/tiny-student.safetensors").read_bytes()[:-7])
+    with pytest.raises(HtrError, match=name):
+        prune_model(tmp_path / name, data="synthetic", flops=0.5, out=tmp_path / "run")

@@ -8,41 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from standins import Device, Engine
+from standins import VERSION, pretend, write_engine
 
 from htrcompress.artifact import load_card
 from htrcompress.errors import HtrError
 from htrcompress.runtime import load, tensorrt
-
-VERSION = "1.7.1"
 
 
 @pytest.fixture
 def engine(tiny_model: Path, tmp_path: Path) -> Path:
     """A file that stands for an engine, its card beside it; its labels are 0 to 255."""
     card = replace(load_card(tiny_model), charset=tuple(chr(0x100 + i) for i in range(255)))
-    path = tmp_path / "model.engine"
-    path.write_bytes(b"a plan")
-    document = {"card": json.loads(card.to_json()), "engine": {"runtime": "tensorrt-rtx", "version": VERSION}}
-    Path(f"{path}.json").write_text(json.dumps(document), encoding="utf-8")
-    return path
+    return write_engine(tmp_path / "model.engine", card.to_json())
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """TensorRT and CUDA that are not there."""
-    device = Device()
-    built = SimpleNamespace(engine=Engine(device))
-
-    def deserialize(plan: bytes) -> Any:
-        return built.engine if plan == b"a plan" else None
-
-    logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
-    runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
-    module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: module)
-    monkeypatch.setattr(tensorrt, "_Cuda", lambda: device)
-    return built
+    return pretend(monkeypatch)
 
 
 def test_lines_of_all_widths_are_read(engine: Path, machine: SimpleNamespace) -> None:
@@ -53,7 +36,7 @@ def test_lines_of_all_widths_are_read(engine: Path, machine: SimpleNamespace) ->
     readings = recognizer.read(lines, batch_size=4)
     expected = [recognizer.card.characters().decode(line[0, ::4].tolist()) for line in lines]
     assert [reading.text for reading in readings] == expected
-    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 7 of 800: read fewer at a time"):
+    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 7 of 800: read as many at a time"):
         recognizer.read(lines, batch_size=32)
 
 
@@ -78,4 +61,24 @@ def test_without_cuda_it_is_one_sentence(engine: Path, machine: SimpleNamespace,
     monkeypatch.undo()
     monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace(__version__=VERSION))
     with pytest.raises(HtrError, match=r"cuda-python is not installed|no usable NVIDIA GPU|the GPU cannot be used"):
+        load(engine)
+
+
+def test_a_device_that_engines_do_not_know_is_refused(engine: Path, machine: SimpleNamespace) -> None:
+    assert load(engine, device="tensorrt-rtx").backend.device == load(engine, device="cuda").backend.device == "cuda"
+    for device in ("cpu", "mps", "openvino"):
+        with pytest.raises(HtrError, match=f"use the \\.onnx model on the {device}"):
+            load(engine, device=device)
+
+
+def test_an_engine_without_labels_is_refused(engine: Path, machine: SimpleNamespace) -> None:
+    machine.engine.NAMES = ("pixels", "widths", "logits", "frames")
+    machine.engine.num_io_tensors = 4
+    with pytest.raises(HtrError, match="gives no labels: it was exported with --decode none"):
+        load(engine)
+
+
+def test_an_engine_with_a_plugin_wants_its_library(engine: Path, machine: SimpleNamespace) -> None:
+    write_engine(engine, json.dumps(json.loads(Path(f"{engine}.json").read_text())["card"]), plugin="../libhtr_ctc.so")
+    with pytest.raises(HtrError, match=rf"no plugin library at {engine.parent}/libhtr_ctc\.so"):  # beside it, only
         load(engine)

@@ -13,6 +13,7 @@ from htrcompress.errors import HtrError
 from htrcompress.export import tensorrt
 from htrcompress.export.onnx import export_onnx, read_onnx
 from htrcompress.export.tensorrt import Profile, build_engine, find_runtime
+from htrcompress.models.presets import PRESETS
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: pip install 'htrcompress[rtx]'")
 
@@ -82,10 +83,19 @@ def test_a_profile_rises(batch: tuple[int, int, int], width: tuple[int, int, int
         Profile(batch, width)
 
 
+def test_a_plugin_without_a_gpu_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """TensorRT would abort the process."""
+    export_onnx(*load_model(tiny_model), tmp_path / "model.plugin.onnx", decode="plugin")
+    library = tmp_path / "libhtr_ctc.so"
+    library.touch()
+    with pytest.raises(HtrError, match=r"cuda-python is not installed|no usable NVIDIA GPU"):
+        build_engine(tmp_path / "model.plugin.onnx", tmp_path / "x.engine", profile=PROFILE, plugin=library)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("preset", ["teacher", "student"])
-def test_presets_build(preset: str, half: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_builds_for_three_generations(preset: str, half: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = models.create(preset, 80)
     charset = tuple(map(chr, range(33, 33 + 79)))
@@ -93,4 +103,4 @@ def test_presets_build(preset: str, half: bool, tmp_path: Path) -> None:
     export_onnx(model, card, tmp_path / "model.onnx", half=half)
     profile = Profile((1, 32, 32), (1, 1024, 4096))
     engine = build_engine(tmp_path / "model.onnx", tmp_path / "model.engine", profile=profile, runtime="tensorrt-rtx")
-    assert engine.precision == ("fp16" if half else "fp32")
+    assert engine.precision == ("fp16" if half else "fp32") and engine.capabilities == ("SM86", "SM89", "SM120")

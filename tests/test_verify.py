@@ -1,6 +1,7 @@
 """The proof of exports: what passes, what must fail, and what is told of forms that are not executed."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from standins import OnnxEngine, pretend, write_engine
 
 from htrcompress.artifact import load_card
 from htrcompress.card import Card
@@ -160,3 +162,96 @@ def test_an_export_far_from_its_model_asks_for_it(run: Path, tmp_path: Path) -> 
     shutil.copytree(run / "export/student", tmp_path / "a/b/elsewhere")
     with pytest.raises(HtrError, match="name the file with --model"):
         verify(tmp_path / "a/b/elsewhere")
+
+
+@pytest.fixture
+def with_engine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, OnnxEngine]:
+    """A run with an engine, and the stand-in that computes in the engine's place."""
+    place = shutil.copytree(run, tmp_path / "run") / "export/student"
+    (place / "model.fp16.onnx").unlink()
+    write_engine(place / "model.engine", load_card(run / "student.safetensors").to_json())
+    return place, pretend(monkeypatch, place / "model.onnx").engine
+
+
+def test_an_engine_is_executed_where_a_gpu_is(with_engine: tuple[Path, OnnxEngine]) -> None:
+    result = verify(with_engine[0].parent.parent, lines=3)
+    check = result.checks[-1]
+    assert (check.form, check.arithmetic, check.moved, check.note) == ("model.engine", "FP32", 0, "")
+    assert check.difference == (0, 0, 0) and check.logits is check.batch is None
+    assert result.exit_code == 0 and "model.engine" in to_json(result)
+
+
+def test_an_engine_whose_equal_rows_differ_fails(
+    with_engine: tuple[Path, OnnxEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, engine = with_engine
+    whole = engine.execute_async_v3
+
+    def one_row_wrong(stream: int) -> bool:
+        done, lines = whole(stream), engine.shapes["pixels"][0]
+        if lines > 3:
+            lengths = engine._read_output("lengths", (lines,))
+            lengths[-1] = 0
+            engine.device.upload(engine.addresses["lengths"], lengths)
+        return done
+
+    monkeypatch.setattr(engine, "execute_async_v3", one_row_wrong)
+    [check] = [check for check in verify(place.parent.parent, lines=3).checks if not check.passed]
+    assert check.form == "model.engine" and check.moved and "depend on their batch" in check.note
+
+
+@pytest.mark.parametrize(
+    ("plan", "built", "passed", "message"),
+    [
+        (b"another plan", {}, False, "not executed: TensorRT-RTX cannot load .* on this GPU: build it here"),
+        (
+            b"a plan",
+            {"version": "1.6.0"},
+            True,
+            r"not executed: .* needs TensorRT-RTX 1\.6\.0, and 1\.7\.1 is installed",
+        ),
+    ],
+    ids=["another GPU", "another version"],
+)
+def test_an_engine_that_cannot_run_here_is_told(
+    with_engine: tuple[Path, OnnxEngine], plan: bytes, built: dict[str, str], passed: bool, message: str
+) -> None:
+    place, _ = with_engine
+    card = json.dumps(json.loads((place / "model.engine.json").read_text(encoding="utf-8"))["card"])
+    write_engine(place / "model.engine", card, plan, **built)
+    result = verify(place.parent.parent, lines=2)
+    check = result.checks[-1]
+    assert check.passed is passed and not check.arithmetic and re.search(message, check.note)
+    assert result.exit_code == (0 if passed else 1) and len(result.checks) == 3  # the others were checked
+
+
+def test_an_engine_for_narrower_lines_fails(
+    with_engine: tuple[Path, OnnxEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, engine = with_engine
+    monkeypatch.setattr(engine, "get_tensor_profile_shape", lambda *_: [(1, 1, 32, 1)] * 2 + [(8, 1, 32, 40)])
+    check = verify(place.parent.parent, lines=2).checks[-1]
+    assert not check.passed and "takes up to 8 lines of 40 pixels" in check.note
+
+
+def test_lines_of_another_charset_are_read_and_count(run: Path, tmp_path: Path, write_lines: Any) -> None:
+    lines = write_lines(tmp_path / "lines", {"test": 2})
+    (lines / "test.tsv").write_text("test-0.png\tДом\ntest-1.png\t字\n", encoding="utf-8")
+    result = verify(run, data=str(lines), lines=2)
+    assert result.lines == 2 and result.checks[0].cer >= 1
+    (lines / "test.tsv").write_text("", encoding="utf-8")
+    with pytest.raises(HtrError, match="test"):
+        verify(run, data=str(lines))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(HtrError, match=r"--data .*empty: neither train\.tsv"):
+        verify(run, data=str(tmp_path / "empty"))
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HtrError, match=r"missing holds no export: make one with"):
+        verify(tmp_path / "missing")
+
+
+def test_a_device_that_is_not_there_is_told(run: Path) -> None:
+    with pytest.raises(HtrError, match="no usable tensorrt here"):
+        verify(run, lines=2, device="tensorrt")

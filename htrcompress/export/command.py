@@ -2,11 +2,10 @@
 
 `<run>/export/<role>/` then holds `model.onnx`, `model.fp16.onnx`, `model.int8.cpu.onnx` and `model.int8.trt.onnx`,
 the engines of these with a `.json` each, `card.json`, and `labels.txt`: label by label, one character a line after
-`<blank>`.
+`<blank>`. With `--decode plugin` or `none` the names say so, as in `model.fp16.plugin.onnx`.
 """
 
 import contextlib
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_co
 from htrcompress.errors import HtrError
 from htrcompress.examples import load_examples
 from htrcompress.export.onnx import Decode, export_onnx, read_onnx
+from htrcompress.export.options import read_profile, refuse_contradictions
 from htrcompress.export.package import replaced, write_labels, write_triton
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.export.tensorrt import Choice, Profile, build_engine, find_runtime
@@ -35,8 +35,6 @@ CALIBRATION = 128
 """Training lines that the ranges of INT8 are taken from, spread over the split."""
 LINES = 64
 """Validation lines that activations are measured on."""
-TYPICAL_WIDTH = 1024
-"""Width in pixels that engines are tuned for."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +108,13 @@ def export(
     max_cer_drop: float = 0.2,
     profile: str = "",
     runtime: Choice = "auto",
+    plugin: Path | None = None,
 ) -> ExportResult:
     """Writes the models of a run as ONNX files, and as TensorRT engines, with decoding inside.
 
     Args:
         run: a run folder or a .safetensors file; the newest run if not given.
-        trt: also build engines: FP16 with --fp16, else FP32, and INT8 with --int8.
+        trt: also build an engine of every ONNX file: FP32, FP16 with --fp16, INT8 with --int8.
         fp16: also write an FP16 ONNX file, with the proof that it is one.
         int8: also write INT8 ONNX files, one for ONNX Runtime on the CPU and one for TensorRT.
         logits: add the logits to the outputs.
@@ -128,20 +127,18 @@ def export(
         profile: the smallest, typical and largest input of an engine, lines x pixels: 1x1,32x1024,32x4096, which
             ends at the model's own widest line if not given.
         runtime: which TensorRT builds the engine; `auto` takes the first that is installed.
+        plugin: the library that `export/plugin` builds, for engines with --decode plugin; needs a GPU.
 
     Raises:
         HtrError: a model cannot be read or exported, half precision is not safe, TensorRT is missing, or options
             contradict each other.
     """
-    if decode != "graph" and (trt or int8):
-        raise HtrError(f"--decode {decode} is for ONNX files alone: leave out --trt and --int8 (see export/README.md)")
-    if not trt and (profile or runtime != "auto"):
-        raise HtrError(f"--{'profile' if profile else 'runtime'} is for engines: add --trt, or leave it out")
+    refuse_contradictions(trt, int8, decode, profile, runtime, plugin)
     run = run or runs.newest()
     root = out or (run if run.is_dir() else run.parent) / "export"
     if trt:
         find_runtime(runtime)  # before the first minute is spent
-    forms = _Forms(trt, fp16, int8, logits, decode, data, max_cer_drop / 100, profile, runtime)
+    forms = _Forms(trt, fp16, int8, logits, decode, data, max_cer_drop / 100, profile, runtime, plugin)
     files: list[ExportedFile] = []
     for role, artefact in runs.models(run).items():
         target = out if out and run.is_file() else root / role
@@ -165,6 +162,7 @@ class _Forms:
     limit: float
     profile: str
     runtime: Choice
+    plugin: Path | None
     activations: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -172,7 +170,7 @@ class _Forms:
     def write(self, folder: Path, role: str, artefact: Path) -> list[ExportedFile]:
         """All forms of one model."""
         model, card = load_model(artefact)
-        profile = _profile(self.profile, card) if self.trt else None
+        profile = read_profile(self.profile, card) if self.trt else None
         write_labels(folder, card)
         kind = "" if self.decode == "graph" else f".{self.decode}"
         made = [self._onnx(role, model, card, folder / f"model{kind}.onnx")]
@@ -184,7 +182,7 @@ class _Forms:
             self.notes += [note] if note not in self.notes else []
             made.append(self._onnx(role, model, card, folder / f"model.fp16{kind}.onnx", half=True))
         if profile:
-            made.append(self._engine(role, made[-1].path, profile))
+            made += [self._engine(role, file.path, profile) for file in tuple(made)]
         if self.int8:
             try:
                 made += self._int8(role, made[0].path, folder, card)
@@ -199,16 +197,15 @@ class _Forms:
         share, parts = 0.0, 0
         if half:
             graph, _ = read_onnx(path)
-            if self.decode != "plugin":  # ONNX Runtime cannot run the plugin's node, and the rest is the same
-                share, parts = half_share(graph), len(islands(graph))
-                require_half(share, path.name)
+            share, parts = half_share(graph), len(islands(graph))
+            require_half(share, path.name)
         seconds = time.perf_counter() - started
         size = path.stat().st_size
         return ExportedFile(role, path, "fp16" if half else "fp32", size, round(seconds, 2), share, parts)
 
     def _engine(self, role: str, onnx_path: Path, profile: Profile) -> ExportedFile:
         path = onnx_path.with_suffix(".engine")
-        engine = build_engine(onnx_path, path, profile=profile, runtime=self.runtime)
+        engine = build_engine(onnx_path, path, profile=profile, runtime=self.runtime, plugin=self.plugin)
         share, parts = engine.half_share, len(engine.islands)
         return ExportedFile(role, path, engine.precision, engine.bytes, engine.seconds, share, parts)
 
@@ -225,17 +222,6 @@ class _Forms:
         seconds, parts = round(time.perf_counter() - started, 2), len(done.kept)
         sizes = [(path, path.stat().st_size) for path in done.paths.values()]
         return [ExportedFile(role, path, "int8", size, seconds, 0.0, parts) for path, size in sizes]
-
-
-def _profile(text: str, card: Card) -> Profile:
-    """`1x1,32x1024,32x4096` as a profile."""
-    text = text or f"1x1,32x{min(TYPICAL_WIDTH, card.max_width)},32x{card.max_width}"
-    if not re.fullmatch(r"\d{1,6}x\d{1,6}(,\d{1,6}x\d{1,6}){2}", text):
-        raise HtrError(f"--profile {text}: give three sizes, lines x pixels, such as 1x1,32x1024,32x4096")
-    batch, width = zip(*((int(n) for n in size.split("x")) for size in text.split(",")), strict=True)
-    if width[2] > card.max_width:
-        raise HtrError(f"--profile {text} ends at {width[2]} pixels, and {card.name} reads up to {card.max_width}")
-    return Profile(batch, width)
 
 
 def _lines(card: Card) -> tuple[Iterator[tuple[Tensor, Tensor]], str]:

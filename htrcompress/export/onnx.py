@@ -170,6 +170,8 @@ def _trace(module: nn.Module, height: int, outputs: tuple[str, ...]) -> "ModelPr
 def _tidy(graph: "ModelProto") -> None:
     """Names nodes after their module and axes after what they are, and drops notes that hold source paths."""
     for number, node in enumerate(graph.graph.node):
+        if node.op_type == "Clip" and len(node.input) == 2:
+            node.op_type = "Max"  # the same; of integers, OpenVINO makes zeros of a Clip without a maximum
         notes = {p.key: p.value for p in node.metadata_props}
         scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "['network', '']"))
         module = "network" if scopes[-2].startswith("_") else scopes[-2] or "decode"

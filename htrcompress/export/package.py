@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from htrcompress.card import Card
@@ -15,14 +16,21 @@ from htrcompress.errors import HtrError
 from htrcompress.export.onnx import read_onnx
 from htrcompress.files import write_atomic
 
+LIBRARY = "libhtr_ctc.so"
+"""The plugin, beside the engines that decode with it."""
 FORMS = ("model.onnx", "model.*.onnx", "model.engine", "model.*.engine", "model.engine.json", "model.*.engine.json")
-OWNED = (*FORMS, "verify.json", "card.json", "labels.txt")
-"""What an export writes, and what a later one into the same folder replaces."""
+OWNED = (*FORMS, "verify.json", "card.json", "labels.txt", LIBRARY)
+"""What an export writes, and what a later one into the same folder may replace."""
+KINDS = ("plugin", "none")
+"""What stands in the names of forms that do not decode in standard operators."""
 
 
 @contextlib.contextmanager
 def replaced(target: Path) -> Iterator[Path]:
-    """A folder to write in, whose files move to `target` once all are there; earlier exports in it go then.
+    """A folder to write in, whose files move to `target` once all are there.
+
+    Earlier exports of the same model stay where they decode in another way, so that `--decode plugin` adds to what is
+    there; others go.
 
     Raises:
         HtrError: the folder cannot be written, or holds files of these names that no export wrote.
@@ -38,16 +46,41 @@ def replaced(target: Path) -> Iterator[Path]:
         beside.mkdir(parents=True)
         yield beside
         target.mkdir(exist_ok=True)
-        for pattern in OWNED:
-            for file in target.glob(pattern):
-                file.unlink()
-        shutil.rmtree(target / "triton", ignore_errors=True)
+        for old in _replaced(beside, target):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
         for made in beside.iterdir():
             made.replace(target / made.name)
     except OSError as error:
         raise HtrError(f"cannot write the export folder {target}: {error.strerror}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replaced(made: Path, target: Path) -> list[Path]:
+    """What goes from `target` now that an export is in `made`."""
+    old = [file for pattern in OWNED for file in target.glob(pattern)] + [target / "triton"]
+    model = _model(made)
+    if model is not None and model == _model(target):
+        kinds = {_kind(file) for pattern in FORMS for file in made.glob(pattern)}
+        old = [file for file in old if _kind(file) in kinds or file.name == "verify.json"]
+    return [file for file in old if file.exists()]
+
+
+def _kind(file: Path) -> str:
+    """How a form decodes, by its name; the folder for Triton and the cards go with the graphs that decode."""
+    if file.name == LIBRARY:
+        return "plugin"
+    return next((kind for kind in KINDS if f".{kind}." in file.name), "graph")
+
+
+def _model(folder: Path) -> Card | None:
+    """The model that a folder is an export of, by its card, whatever was verified of it since."""
+    path = folder / "card.json"
+    try:
+        card = Card.from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError, HtrError):
+        return None
+    return replace(card, metrics={name: value for name, value in card.metrics.items() if name != "verified"})
 
 
 def write_labels(folder: Path, card: Card) -> None:

@@ -222,6 +222,8 @@ def _shapes(graph: "ModelProto", names: set[str]) -> dict[str, tuple[int, ...]]:
     shapes = {weight.name: tuple(weight.dims) for weight in graph.graph.initializer}
     exposed = onnx.ModelProto()
     exposed.CopyFrom(graph)
+    for node in [node for node in exposed.graph.node if node.domain]:  # our plugin, which only TensorRT runs
+        exposed.graph.node.remove(node)
     del exposed.graph.output[:]
     types = value_types(graph)
     wanted = sorted(names - shapes.keys())

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from htrcompress.errors import HtrError, missing_extra
 from htrcompress.export.onnx import read_onnx
+from htrcompress.export.package import LIBRARY
 from htrcompress.export.precision import WIDTH, Island, half_share, islands, require_half, tensorrt_shares
 from htrcompress.files import write_atomic
+from htrcompress.runtime.tensorrt import Cuda, load_plugin
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -71,6 +73,7 @@ class Engine:
         half_share: share of its multiplications in half precision.
         integer_share: share of its multiplications in INT8.
         islands: what computes in FP32 inside an FP16 engine.
+        plugin: the library beside the engine that decodes; empty where standard operators do.
         seconds: time to build.
         bytes: size of the file.
     """
@@ -83,6 +86,7 @@ class Engine:
     half_share: float
     integer_share: float
     islands: tuple[Island, ...]
+    plugin: str
     seconds: float
     bytes: int
 
@@ -105,7 +109,9 @@ def find_runtime(name: Choice = "auto") -> Runtime:
     raise missing_extra("tensorrt-rtx-cu13-libs and tensorrt-rtx-cu13-bindings", "rtx")
 
 
-def build_engine(onnx_path: Path, engine_path: Path, *, profile: Profile, runtime: Choice = "auto") -> Engine:
+def build_engine(
+    onnx_path: Path, engine_path: Path, *, profile: Profile, runtime: Choice = "auto", plugin: Path | None = None
+) -> Engine:
     """Builds an engine, strongly typed: every layer computes in the type that the ONNX file gives it.
 
     Args:
@@ -113,13 +119,17 @@ def build_engine(onnx_path: Path, engine_path: Path, *, profile: Profile, runtim
         engine_path: the engine to write; its card goes to the same name with `.json` added.
         profile: the range of inputs that it must take.
         runtime: see `find_runtime`.
+        plugin: the library of `export/plugin`, for a graph that decodes with it; copied beside the engine.
 
     Raises:
-        HtrError: the ONNX file is damaged or foreign, TensorRT is not installed or refuses the graph, or an
-            FP16 graph is not FP16 in TensorRT's reading.
+        HtrError: the ONNX file is damaged or foreign, TensorRT is not installed or refuses the graph, an FP16 graph
+            is not FP16 in TensorRT's reading, or there is a plugin and no GPU.
     """
     graph, card = read_onnx(onnx_path)
     found = find_runtime(runtime)
+    if plugin:
+        Cuda()  # without a GPU, TensorRT aborts the process as soon as it meets a plugin
+        load_plugin(found.module, plugin)
     session = _Session(found.module, str(onnx_path))
     halves = half_share(graph) > 0
     share, integers = tensorrt_shares(found.module, session.parse(_fixed(graph)))
@@ -136,10 +146,13 @@ def build_engine(onnx_path: Path, engine_path: Path, *, profile: Profile, runtim
         half_share=share,
         integer_share=integers,
         islands=islands(graph) if halves else (),
+        plugin=LIBRARY if plugin else "",
         seconds=round(time.perf_counter() - started, 2),
         bytes=len(plan),
     )
     document = {"card": json.loads(card.to_json()), "engine": asdict(engine)}
+    if plugin:
+        write_atomic(engine_path.with_name(LIBRARY), plugin.read_bytes())
     write_atomic(engine_path, plan)
     write_atomic(Path(f"{engine_path}.json"), json.dumps(document, ensure_ascii=False, indent=1).encode())
     return engine

@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.errors import HtrError
-
-try:
-    import onnxruntime
-except ImportError:
-    raise HtrError(
-        "onnxruntime is not installed: run `pip install 'htrcompress[cpu]'`, or on a machine with an NVIDIA GPU "
-        "`pip install 'htrcompress[gpu]'`; never both, since they share one module"
-    ) from None
+from htrcompress.runtime.providers import first_line, open_session
 
 OUTPUTS = {"labels": "tensor(int32)", "lengths": "tensor(int32)", "scores": "tensor(float)"}
-ERRORS_ONLY = 3
 
 
 class OnnxRuntimeBackend:
@@ -31,21 +23,17 @@ class OnnxRuntimeBackend:
     Args:
         path: the model file.
         threads: CPU threads; by default one for each physical core.
-        device: `cpu`, `cuda`, or None for the better one that is there.
+        device: one of `providers.PROVIDERS`; `cuda` where it works, else `cpu` by default.
 
     Raises:
-        HtrError: the file is damaged, was not written by this package, or does not fit its card.
+        HtrError: the device is not there, or the file is damaged, was not written by this package, or does not fit
+            its card.
     """
 
     name = "ONNX Runtime"
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
-        self._session = _open(path, threads, device)
-        self.device = "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
-        if device == "cuda" and self.device == "cpu":
-            raise HtrError(
-                "ONNX Runtime finds no CUDA device here: use the cpu, or install htrcompress[gpu] in place of [cpu]"
-            )
+        self._session, self.device = open_session(path, str(path), device, threads)
         self.card = Card.from_json(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), str(path))
         _check(self._session, self.card, path)
 
@@ -58,21 +46,8 @@ class OnnxRuntimeBackend:
         except Exception as error:  # its exception classes have no common base
             lines, width = pixels.shape[0], pixels.shape[3]
             raise HtrError(
-                f"ONNX Runtime failed on {lines} lines of width {width}; a smaller batch may pass: {_first_line(error)}"
+                f"ONNX Runtime failed on {lines} lines of width {width}; a smaller batch may pass: {first_line(error)}"
             ) from None
-
-
-def _open(path: Path, threads: int | None, device: str | None) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.log_severity_level = ERRORS_ONLY
-    providers = ["CPUExecutionProvider"]
-    if device != "cpu" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, "CUDAExecutionProvider")
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=providers)
-    except Exception as error:  # its exception classes have no common base
-        raise HtrError(f"{path} is damaged or not an ONNX model: {_first_line(error)}") from None
 
 
 def _check(session: Any, card: Card, path: Path) -> None:
@@ -90,7 +65,3 @@ def _check(session: Any, card: Card, path: Path) -> None:
         fits = fits and [len(outputs[name][1]) for name in OUTPUTS] == [2, 1, 1]
     if not fits:
         raise HtrError(f"the graph in {path} does not fit its card: write it again with `python -m htrcompress.export`")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

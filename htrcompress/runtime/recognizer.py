@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ WHITE = 255
 WINDOW = 32
 """Batches that are loaded and sorted by width together: bounds the memory of an endless list."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+Device = Literal["cpu", "cuda", "mps", "openvino", "tensorrt", "tensorrt-rtx"]
+"""Where a network computes. PyTorch has the first three, ONNX Runtime all but `mps`, engines `cuda`."""
 
 Pixels = NDArray[np.uint8]
 Picture = str | os.PathLike[str] | Pixels | Image.Image | Callable[[], Pixels]
@@ -51,7 +54,7 @@ class Backend(Protocol):
 
     Attributes:
         name: of the runtime, for people.
-        device: where it computes, such as `cpu` or `cuda`.
+        device: where it computes, one of `Device`.
         card: the card of the model.
     """
 
@@ -159,32 +162,48 @@ def load(path: str | os.PathLike[str], threads: int | None = None, device: str |
     Args:
         path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU).
         threads: CPU threads for one batch; the runtime's own choice by default.
-        device: `cpu` or `cuda`; by default `cuda` where the runtime has it.
+        device: one of `Device`, and no other is taken quietly; by default `cuda` where it works, else `cpu`.
 
     Raises:
-        HtrError: the file is missing, damaged or of a kind that is not read, or its runtime is not installed.
+        HtrError: the file is missing, damaged or of a kind that is not read, its runtime is not installed, or the
+            device is not there.
     """
     path = Path(path)
     if threads is not None and threads < 1:
         raise HtrError(f"{threads} threads asked for; it must be at least 1")
-    if device not in (None, "cpu", "cuda"):
-        raise HtrError(f"no device is called '{device}': choose cpu or cuda")
+    if device not in (None, *get_args(Device)):
+        raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
     if path.suffix in PICKLES:
         raise HtrError(f"{path} may hold Python code (pickle) and is never read: use a .safetensors or .onnx model")
     if path.suffix not in (".safetensors", ".onnx", ".engine"):
         raise HtrError(f"{path} is not a model: give a .safetensors, .onnx or .engine file")
     if not path.is_file():
         raise HtrError(f"no model at {path}")
-    if path.suffix == ".onnx":
-        from htrcompress.runtime.onnxruntime import OnnxRuntimeBackend
+    return Recognizer(_BACKENDS[path.suffix](path, threads, device))
 
-        return Recognizer(OnnxRuntimeBackend(path, threads, device))
-    if path.suffix == ".engine":
-        from htrcompress.runtime.tensorrt import TensorRtBackend
 
-        if device == "cpu":
-            raise HtrError(f"{path} is a TensorRT engine, which runs on a GPU: use the .onnx model on the cpu")
-        return Recognizer(TensorRtBackend(path))
+def _onnx(path: Path, threads: int | None, device: str | None) -> Backend:
+    from htrcompress.runtime.onnxruntime import OnnxRuntimeBackend
+
+    if device == "mps":
+        raise HtrError(f"{path} has no mps: use the .safetensors model there, or ONNX Runtime on the cpu")
+    return OnnxRuntimeBackend(path, threads, device)
+
+
+def _engine(path: Path, threads: int | None, device: str | None) -> Backend:
+    from htrcompress.runtime.tensorrt import TensorRtBackend
+
+    if device not in (None, "cuda", "tensorrt", "tensorrt-rtx"):
+        raise HtrError(f"{path} is a TensorRT engine, which runs on a GPU: use the .onnx model on the {device}")
+    return TensorRtBackend(path)
+
+
+def _torch(path: Path, threads: int | None, device: str | None) -> Backend:
     from htrcompress.runtime.torch import TorchBackend
 
-    return Recognizer(TorchBackend(path, threads, device))
+    if device not in (None, "cpu", "cuda", "mps"):
+        raise HtrError(f"{path} is run by PyTorch, which has no {device}: export it and name the .onnx file")
+    return TorchBackend(path, threads, device)
+
+
+_BACKENDS = {".onnx": _onnx, ".engine": _engine, ".safetensors": _torch}

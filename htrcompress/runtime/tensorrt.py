@@ -13,34 +13,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.card import Card
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError, Unavailable, missing_extra
 
-DTYPES = {"labels": np.int32, "lengths": np.int32, "scores": np.float32, "logits": np.float32}
+DTYPES = {
+    "labels": np.int32,
+    "lengths": np.int32,
+    "scores": np.float32,
+    "logits": np.float32,
+    "frames": np.int32,
+}
+DECODED = ("labels", "lengths", "scores")
 PAPER = 255
+PLUGIN = "CtcGreedyDecode"
+EXTRA = {"tensorrt-rtx": "rtx-run", "tensorrt": "tensorrt"}
+
+Arrays = dict[str, NDArray[Any]]
 
 
-class TensorRtBackend:
-    """Runs an `.engine` file that `htrcompress.export --trt` built.
+class Engine:
+    """An engine on the GPU: `upload`, `execute` and `download` are its three steps.
 
     Args:
-        path: the engine.
+        path: an `.engine` file, its `.json` beside it.
+
+    Attributes:
+        card: what the model says of itself.
+        name: the TensorRT that runs it, for people.
+        outputs: the names of what it gives.
+        most: the most lines, and the widest in pixels, that it takes at once.
 
     Raises:
-        HtrError: the engine or its card is missing or damaged, its TensorRT is not installed or of another version,
-            or there is no usable GPU.
+        Unavailable: its TensorRT is not installed or of another version, or there is no usable GPU.
+        HtrError: the engine, its card or its plugin is missing or damaged, or of another kind of GPU.
     """
 
-    device = "cuda"
-
     def __init__(self, path: Path):
-        self.card, built = _document(path)
+        self.card, built = read_document(path)
         self.name = "TensorRT-RTX" if built["runtime"] == "tensorrt-rtx" else "TensorRT"
         trt = _module(built["runtime"])
         if trt.__version__ != built["version"]:
-            raise HtrError(
+            raise Unavailable(
                 f"{path} needs {self.name} {built['version']}, and {trt.__version__} is installed: build it anew"
             )
-        self._cuda = _Cuda()
+        self._cuda = Cuda()
+        if built.get("plugin"):
+            load_plugin(trt, path.parent / Path(built["plugin"]).name)
         try:
             plan = path.read_bytes()
         except OSError as error:
@@ -48,40 +65,51 @@ class TensorRtBackend:
         engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan)
         if engine is None:
             raise HtrError(f"{self.name} cannot load {path} on this GPU: build it here with `htrcompress.export --trt`")
-        self._start(engine)
-
-    def _start(self, engine: Any) -> None:
         self._engine, self._context = engine, engine.create_execution_context()
+        names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
+        self.outputs = tuple(name for name in names if name in DTYPES)
         least, _, most = engine.get_tensor_profile_shape("pixels", 0)
-        self._least_width, self._most = least[3], (most[0], most[3])
+        self._least, self.most = (least[0], least[3]), (most[0], most[3])
         self._memory: dict[str, tuple[int, int]] = {}
+        self._results: Arrays = {}
 
-    def run(
-        self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """One batch; shapes as in `recognizer.Backend`."""
+    def upload(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> int:
+        """Takes a batch to the GPU, uint8 (B, 1, H, W) and int32 (B,); the bytes that travel.
+
+        Raises:
+            HtrError: the engine was not built for so many lines, or such wide ones.
+        """
         lines, _, _, width = pixels.shape
-        if lines > self._most[0] or width > self._most[1]:
+        if not self._least[0] <= lines <= self.most[0] or width > self.most[1]:
+            fewest = f"{self._least[0]} to " if self._least[0] > 1 else "up to "
             raise HtrError(
-                f"the engine takes up to {self._most[0]} lines of {self._most[1]} pixels, not {lines} of {width}: read "
-                "fewer at a time, or build it with a larger --profile"
+                f"the engine takes {fewest}{self.most[0]} lines of {self.most[1]} pixels, not {lines} of {width}: read "
+                "as many at a time, or build it with a larger --profile"
             )
-        if width < self._least_width:
-            pixels = np.pad(pixels, ((0, 0),) * 3 + ((0, self._least_width - width),), constant_values=PAPER)
+        if width < self._least[1]:
+            pixels = np.pad(pixels, ((0, 0),) * 3 + ((0, self._least[1] - width),), constant_values=PAPER)
         for name, array in (("pixels", pixels), ("widths", widths)):
             self._context.set_input_shape(name, array.shape)
             self._cuda.upload(self._buffer(name, array.nbytes), np.ascontiguousarray(array))
-        results = {}
-        for name in map(self._engine.get_tensor_name, range(self._engine.num_io_tensors)):
-            if name in DTYPES:
-                results[name] = np.empty(tuple(self._context.get_tensor_shape(name)), DTYPES[name])
-                self._buffer(name, results[name].nbytes)
-            self._context.set_tensor_address(name, self._memory[name][1])
+        self._results = {}
+        for name in self.outputs:
+            self._results[name] = np.empty(tuple(self._context.get_tensor_shape(name)), DTYPES[name])
+            self._buffer(name, self._results[name].nbytes)
+        for name, (_, address) in self._memory.items():
+            self._context.set_tensor_address(name, address)
+        return pixels.nbytes + widths.nbytes
+
+    def execute(self) -> None:
+        """Computes what was uploaded, and waits for it."""
         if not self._context.execute_async_v3(self._cuda.stream):
-            raise HtrError(f"{self.name} failed on {lines} lines of {width} pixels; a smaller batch may pass")
-        for name in ("labels", "lengths", "scores"):
-            self._cuda.download(results[name], self._memory[name][1])
-        return results["labels"], results["lengths"], results["scores"]
+            raise HtrError(f"{self.name} failed on this batch; a smaller one may pass")
+        self._cuda.wait()
+
+    def download(self, names: tuple[str, ...]) -> Arrays:
+        """Some of the results."""
+        for name in names:
+            self._cuda.download(self._results[name], self._memory[name][1])
+        return {name: self._results[name] for name in names}
 
     def _buffer(self, name: str, size: int) -> int:
         """Device memory for a tensor, as large as any batch needed so far."""
@@ -92,14 +120,43 @@ class TensorRtBackend:
         return self._memory[name][1]
 
 
-class _Cuda:
-    """A stream and device memory, through cuda-python."""
+class TensorRtBackend:
+    """Reads lines with an `.engine` file that `htrcompress.export --trt` built.
+
+    Raises:
+        HtrError: see `Engine`; or the engine gives logits and no labels.
+    """
+
+    device = "cuda"
+
+    def __init__(self, path: Path):
+        self._engine = Engine(path)
+        self.card, self.name = self._engine.card, self._engine.name
+        if not set(DECODED) <= set(self._engine.outputs):
+            raise HtrError(f"{path} gives no labels: it was exported with --decode none")
+
+    def run(
+        self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+        """One batch; shapes as in `recognizer.Backend`."""
+        self._engine.upload(pixels, widths)
+        self._engine.execute()
+        found = self._engine.download(DECODED)
+        return found["labels"], found["lengths"], found["scores"]
+
+
+class Cuda:
+    """A stream and device memory, through cuda-python.
+
+    Raises:
+        Unavailable: cuda-python is not installed, or there is no usable GPU.
+    """
 
     def __init__(self) -> None:
         try:
             from cuda.bindings import runtime
         except ImportError:
-            raise missing_extra("cuda-python", "tensorrt") from None
+            raise missing_extra("cuda-python", "rtx-run") from None
         self.api = runtime
         self.stream = int(self._call("cudaStreamCreate"))
 
@@ -107,9 +164,11 @@ class _Cuda:
         try:
             status, *results = getattr(self.api, name)(*arguments)
         except RuntimeError as error:  # no driver
-            raise HtrError(f"there is no usable NVIDIA GPU here: {error}") from None
+            raise Unavailable(f"there is no usable NVIDIA GPU here: {error}") from None
         if status != self.api.cudaError_t.cudaSuccess:
             reason = self.api.cudaGetErrorString(status)[1].decode()
+            if name == "cudaStreamCreate":  # the first call
+                raise Unavailable(f"there is no usable NVIDIA GPU here: {reason}")
             raise HtrError(f"the GPU cannot be used: {name} says {reason}")
         return results[0] if results else None
 
@@ -123,21 +182,45 @@ class _Cuda:
         kind = self.api.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call("cudaMemcpy", memory, array.ctypes.data, array.nbytes, kind)
 
-    def download(self, array: NDArray[Any], memory: int) -> None:
+    def wait(self) -> None:
         self._call("cudaStreamSynchronize", self.stream)
+
+    def download(self, array: NDArray[Any], memory: int) -> None:
         kind = self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpy", array.ctypes.data, memory, array.nbytes, kind)
 
 
-def _document(path: Path) -> tuple[Card, dict[str, str]]:
-    """The card of an engine, and what built it: `runtime`, `version`."""
+def read_document(path: Path) -> tuple[Card, dict[str, Any]]:
+    """The card of an engine, and how it was built: `runtime`, `version`, and where it has one, its `plugin`.
+
+    Raises:
+        HtrError: the `.json` beside the engine is missing or damaged.
+    """
     beside = Path(f"{path}.json")
     try:
         document = json.loads(beside.read_text(encoding="utf-8"))
         card = Card.from_json(json.dumps(document["card"]), str(beside))
-        return card, {name: str(document["engine"][name]) for name in ("runtime", "version")}
+        built = document["engine"]
+        if not all(isinstance(built[name], str) for name in ("runtime", "version")) or built["runtime"] not in EXTRA:
+            raise ValueError
     except (OSError, ValueError, KeyError, TypeError):
         raise HtrError(f"{beside} is missing or damaged, and with it the card: export the model again") from None
+    return card, built
+
+
+def load_plugin(trt: Any, library: Path) -> None:
+    """Makes TensorRT know the decode of `export/plugin`.
+
+    Raises:
+        HtrError: the library is missing, or TensorRT cannot load it.
+    """
+    if not library.is_file():
+        raise HtrError(f"no plugin library at {library}: build it as export/README.md says")
+    registry = trt.get_plugin_registry()
+    if not any(creator.name == PLUGIN for creator in registry.all_creators):
+        registry.load_library(str(library))
+    if not any(creator.name == PLUGIN for creator in registry.all_creators):
+        raise HtrError(f"TensorRT cannot load the plugin {library}: build it with this TensorRT's headers")
 
 
 def _module(runtime: str) -> Any:
@@ -148,6 +231,6 @@ def _module(runtime: str) -> Any:
         importlib.import_module("tensorrt_rtx_libs")  # loads the libraries that the bindings link to
         return importlib.import_module("tensorrt_rtx_bindings")
     except ModuleNotFoundError:
-        raise missing_extra(runtime, "tensorrt" if runtime == "tensorrt" else "rtx") from None
+        raise missing_extra(runtime, EXTRA[runtime]) from None
     except (ImportError, OSError) as error:
-        raise HtrError(f"{runtime} is installed but cannot be loaded: {error}") from None
+        raise Unavailable(f"{runtime} is installed but cannot be loaded: {error}") from None

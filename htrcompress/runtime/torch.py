@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import Unavailable, missing_extra
 
 try:
     import safetensors  # noqa: F401
@@ -18,21 +18,35 @@ from htrcompress.decode import greedy
 from htrcompress.models.blocks import fold
 
 
+def present() -> list[str]:
+    """The devices that PyTorch finds here."""
+    found = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+    return found + ["mps"] * torch.backends.mps.is_available()
+
+
 class TorchBackend:
     """Runs a `.safetensors` model in FP32, its standardised weights computed once.
 
     Args:
         path: the model file.
         threads: CPU threads; PyTorch has one setting for the whole process, which this changes.
-        device: `cpu`, `cuda`, or None for the better one that is there.
+        device: `cpu`, `cuda` or `mps`; `cuda` where it is there, else `cpu` by default.
+
+    Raises:
+        HtrError: the device is not there, or the file cannot be used.
     """
 
     name = "PyTorch"
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
-        if device == "cuda" and not torch.cuda.is_available():
-            raise HtrError("PyTorch finds no CUDA device here: use the cpu")
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or ("cuda" if "cuda" in present() else "cpu")
+        if self.device not in present():
+            raise Unavailable(
+                f"PyTorch finds no {device} here, only {', '.join(present())}: choose one of these, or install a "
+                f"PyTorch for {device} in the place of the one of htrcompress[train]"
+            )
+        if self.device == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # FP32 is FP32; this too is one setting for the whole process
         if threads is not None:
             torch.set_num_threads(threads)
         model, self.card = load_model(path)

@@ -1,0 +1,148 @@
+"""Where ONNX Runtime computes: a session on the device that was asked for, and never quietly on another.
+
+`cpu`, `cuda`, `tensorrt` and `openvino` are providers of one or another build of ONNX Runtime. `tensorrt-rtx` is a
+library of its own, registered with a plain ONNX Runtime, or built in. Where no device is named, CUDA or the CPU is
+taken: the TensorRT providers build engines when they first read, for seconds or minutes.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from htrcompress.card import CARD_KEY, Card
+from htrcompress.errors import HtrError, Unavailable
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
+}
+INSTALL = {
+    "cpu": "pip install 'htrcompress[cpu]'",
+    "cuda": "pip uninstall onnxruntime && pip install 'htrcompress[gpu]'",
+    "openvino": "pip uninstall onnxruntime && pip install 'htrcompress[openvino]'",
+    "tensorrt": "pip uninstall onnxruntime && pip install 'htrcompress[gpu,tensorrt]'",
+    "tensorrt-rtx": "pip install 'htrcompress[rtx-ep]'",
+}
+PREFIXES = {"tensorrt": "trt", "tensorrt-rtx": "nv"}
+"""Of the options of those that build engines."""
+LINES, WIDTH = 32, 1024
+"""The largest batch and the typical width of the engines that they build."""
+ERRORS_ONLY = 3
+
+
+def open_session(
+    model: Path | bytes, where: str, device: str | None = None, threads: int | None = None
+) -> tuple[Any, str]:
+    """An InferenceSession, and the device that it computes on.
+
+    Args:
+        model: an exported ONNX file, or its bytes.
+        where: what to call it in an error.
+        device: one of `PROVIDERS`; `cuda` where it works, else `cpu`, if not given.
+        threads: CPU threads; by default one for each physical core.
+
+    Raises:
+        Unavailable: ONNX Runtime is not installed, or the device is not there.
+        HtrError: the file is damaged.
+    """
+    if device:
+        return _open(model, where, device, threads), device
+    if PROVIDERS["cuda"] in onnxruntime().get_available_providers():
+        with contextlib.suppress(HtrError):  # no driver; what is wrong with the file, the CPU tells
+            return _open(model, where, "cuda", threads), "cuda"
+    return _open(model, where, "cpu", threads), "cpu"
+
+
+def present() -> list[str]:
+    """The devices whose providers are installed and find their driver."""
+    found = [name for name, provider in PROVIDERS.items() if provider in onnxruntime().get_available_providers()]
+    return found + ["tensorrt-rtx"] * ("tensorrt-rtx" not in found and bool(_plugin_devices()))
+
+
+def onnxruntime() -> Any:
+    """The module of that name.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    try:
+        import onnxruntime as module
+    except ImportError:
+        raise Unavailable(
+            "onnxruntime is not installed: run `pip install 'htrcompress[cpu]'`, or on a machine with an NVIDIA GPU "
+            "`pip install 'htrcompress[gpu]'`; never both, since they share one module"
+        ) from None
+    return module
+
+
+def _open(model: Path | bytes, where: str, device: str, threads: int | None) -> Any:
+    ort, provider = onnxruntime(), PROVIDERS[device]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = ERRORS_ONLY
+    chosen: dict[str, Any] = {}
+    if provider in ort.get_available_providers():
+        chosen["providers"] = [(provider, _settings(model, where, device, threads))]
+    elif device == "tensorrt-rtx" and (devices := _plugin_devices()):
+        options.add_provider_for_devices(devices, _settings(model, where, device, threads))
+    else:
+        raise _absent(device)
+    session = _session(model, where, options, **chosen)
+    if session.get_providers()[0] != provider:  # the provider is installed, and its driver or a library is not
+        raise _absent(device)
+    return session
+
+
+def _session(model: Path | bytes, where: str, options: Any, **chosen: Any) -> Any:
+    try:
+        return onnxruntime().InferenceSession(model, options, enable_fallback=0, **chosen)
+    except Exception as error:  # its exception classes have no common base
+        raise HtrError(f"{where} is damaged or not an ONNX model: {first_line(error)}") from None
+
+
+def _settings(model: Path | bytes, where: str, device: str, threads: int | None) -> dict[str, str]:
+    """A provider's options."""
+    if device == "cuda":
+        return {"use_tf32": "0"}  # FP32 is FP32
+    if device == "openvino":
+        return {"device_type": "CPU"} | ({"num_of_threads": str(threads)} if threads else {})
+    if device not in PREFIXES:
+        return {}
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _session(model, where, options, providers=[PROVIDERS["cpu"]])  # for the card alone
+    card = Card.from_json(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), where)
+    sizes = {"min": (1, 1), "opt": (LINES, min(WIDTH, card.max_width)), "max": (LINES, card.max_width)}
+    return {
+        f"{PREFIXES[device]}_profile_{name}_shapes": f"pixels:{lines}x1x{card.height}x{width},widths:{lines}"
+        for name, (lines, width) in sizes.items()
+    }
+
+
+def _plugin_devices() -> list[Any]:
+    """The GPUs of TensorRT-RTX's own library, registered with ONNX Runtime; none where either is missing."""
+    try:
+        import onnxruntime_ep_nv_tensorrt_rtx as plugin
+    except ImportError:
+        return []
+    ort, name = onnxruntime(), PROVIDERS["tensorrt-rtx"]
+    try:
+        if not any(device.ep_name == name for device in ort.get_ep_devices()):
+            ort.register_execution_provider_library(name, plugin.get_library_path())
+        return [device for device in ort.get_ep_devices() if device.ep_name == name]
+    except Exception:  # no driver, or an ONNX Runtime too old for it
+        return []
+
+
+def _absent(device: str) -> Unavailable:
+    there = ", ".join(present())
+    return Unavailable(f"ONNX Runtime finds no usable {device} here, only {there}; for {device}: {INSTALL[device]}")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what ONNX Runtime complains about."""
+    return str(error).strip().split("\n")[0]
