@@ -20,8 +20,9 @@ from htrcompress.runtime.recognizer import stack
 BATCH = 32
 SIZES = range(1, 34)
 """The batches that every form reads besides the lines one by one."""
-TOLERANCE = {"FP32": 0.0002, "FP16": 0.0002, "INT8": 0.002}
-"""Largest rise of the CER, a fraction, at the far end of its paired interval, by arithmetic."""
+TOLERANCE = {"FP32": 0.0002, "FP16": 0.0002, "INT8": 0.005}
+"""Largest rise of the CER, a fraction, at the far end of its paired interval, by arithmetic. INT8 flips doubtful
+characters either way: over some hundred lines, read once, chance alone is 0.2 to 0.3 points (`guard.py`)."""
 
 
 @dataclass(frozen=True)
