@@ -120,9 +120,9 @@ def _prune(
     from htrcompress.losses import DistillObjective
 
     teacher_file = run / "teacher.safetensors"
+    whole, card = load_model(teacher_file if teacher_file.is_file() else model)
     if not teacher_file.is_file() and not machine.rank():
         write_atomic(teacher_file, model.read_bytes())
-    whole, card = load_model(model if not teacher_file.is_file() else teacher_file)
     known = card.characters()
     corpus = open_corpus(data or default_data(card), card.height, train, read, lambda c: common_charset(known, c))
     console.print(corpus.summary())
