@@ -78,7 +78,7 @@ def benchmark(
         lines: how many lines of the first split are timed.
         rounds: timed rounds, in each of which every artefact has its turn.
         out: folder for benchmark.json and benchmark.md; the run folder if not given.
-        device: what runs the ONNX files; PyTorch is on the GPU with the last but openvino, and engines always are.
+        device: what runs the ONNX files; PyTorch is on the CPU for cpu and openvino, else on the GPU with them.
 
     Raises:
         HtrError: an artefact or the data cannot be used, or an option makes no sense.

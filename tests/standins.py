@@ -122,7 +122,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, onnx: Path | None = None) -> Simple
     runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
     module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger)
     monkeypatch.setattr(tensorrt, "_module", lambda name: module)
-    monkeypatch.setattr(tensorrt, "Cuda", lambda: device)
+    monkeypatch.setattr(tensorrt, "Cuda", lambda runtime: device)
     return built
 
 

@@ -128,7 +128,7 @@ def build_engine(
     graph, card = read_onnx(onnx_path)
     found = find_runtime(runtime)
     if plugin:
-        Cuda()  # without a GPU, TensorRT aborts the process as soon as it meets a plugin
+        Cuda(found.name)  # without a GPU, TensorRT aborts the process as soon as it meets a plugin
         load_plugin(found.module, plugin)
     session = _Session(found.module, str(onnx_path))
     halves = half_share(graph) > 0

@@ -55,7 +55,7 @@ class Engine:
             raise Unavailable(
                 f"{path} needs {self.name} {built['version']}, and {trt.__version__} is installed: build it anew"
             )
-        self._cuda = Cuda()
+        self._cuda = Cuda(built["runtime"])
         if built.get("plugin"):
             load_plugin(trt, path.parent / Path(built["plugin"]).name)
         try:
@@ -148,16 +148,19 @@ class TensorRtBackend:
 class Cuda:
     """A stream and device memory, through cuda-python.
 
+    Args:
+        runtime: the TensorRT that they are for, whose extra holds cuda-python.
+
     Raises:
         Unavailable: cuda-python is not installed, or there is no usable GPU.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: str) -> None:
         try:
-            from cuda.bindings import runtime
+            from cuda.bindings import runtime as api
         except ImportError:
-            raise missing_extra("cuda-python", "rtx-run") from None
-        self.api = runtime
+            raise missing_extra("cuda-python", EXTRA[runtime]) from None
+        self.api = api
         self.stream = int(self._call("cudaStreamCreate"))
 
     def _call(self, name: str, *arguments: Any) -> Any:
