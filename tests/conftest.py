@@ -1,7 +1,8 @@
 """Shared by the tests: a tiny model with seeded random weights, its ONNX export, and pictures to read."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,14 @@ from numpy.typing import NDArray
 
 # PyTorch's threads wait by spinning: on cores that others use too, two are a hundred times slower than one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A command under test may set PyTorch's threads, and bits depend on their number: back to one after each test."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

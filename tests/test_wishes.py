@@ -29,7 +29,7 @@ WISHES = {
     "equal rows of a batch read alike in an engine": ["test_verify::test_an_engine_whose_equal_rows_differ_fails"],
     "INT8 that reads, or no file": ["test_int8::test_the_guard_ships_nothing_past_its_limit"],
     "a student that is an ordinary file": [
-        "test_train::test_distillation_leaves_teacher_student_and_control",
+        "test_distill::test_distillation_leaves_teacher_student_and_control",
         "test_prune::test_the_command_leaves_an_ordinary_model",
     ],
     "a charset that travels with the model, in UTF-8": [

@@ -184,7 +184,7 @@ def largest_activation(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]
 
 
 class _Largest(TorchDispatchMode):
-    """Watches every operator's FP64 results."""
+    """Watches every operator's FP64 results, up to the first that passes the limit: what follows only inherits it."""
 
     def __init__(self, modules: ModuleTracker):
         super().__init__()
@@ -199,7 +199,7 @@ class _Largest(TorchDispatchMode):
                 low, high = tensor.aminmax()
                 value = max(-float(low), float(high))
                 value = math.inf if math.isnan(value) else value
-                if value > self.value or not self.module:
+                if self.value <= LARGEST_ALLOWED and (value > self.value or not self.module):
                     self.value, self.module = value, max(self.modules.parents - {"Global"}, key=len)
         return result
 
