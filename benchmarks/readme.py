@@ -20,6 +20,9 @@ TITLES = {
     "speed": "Speed on real lines, full sizes with random weights",
     "hooker_en": "Real handwriting: hooker_en, `student-s` alone, 1 h 56 min of one core",
     "copiste_fr": "Real handwriting: copiste_fr, `student-s` alone, beside other work on one core",
+    "distillation": "Distilled, and trained alone",
+    "language": "With a language model's help, and without",
+    "decode": "What the decode in the graph costs",
     "finetune": "A few lines of a new hand",
     "training": "Training on two cores, and what makes it fast",
 }
@@ -33,11 +36,20 @@ def figures() -> str:
         path = RESULTS / f"{name}.json"
         if path.is_file():
             result = json.loads(path.read_text(encoding="utf-8"))
-            make = _curve if "points" in result else _table if isinstance(result["rows"], list) else _training
-            parts += [f"### {title}", "", *make(result), ""]
+            parts += [f"### {title}", "", *_written(result), ""]
     for path in _cards():
         parts += _rtx(json.loads(path.read_text(encoding="utf-8")))
     return "\n".join([*parts, END])
+
+
+def _written(result: dict[str, Any]) -> list[str]:
+    if "points" in result:
+        return _curve(result)
+    if "share" in result:
+        return _decode(result)
+    if "rows" not in result:
+        return _seeds(result)
+    return _table(result) if isinstance(result["rows"], list) else _training(result)
 
 
 def updated(readme: str) -> str:
@@ -120,6 +132,38 @@ def _interval(point: dict[str, Any] | None) -> str:
         return ""
     low, high = point["interval"]
     return f"{100 * point['cer']:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _decode(result: dict[str, Any]) -> list[str]:
+    share, low, high = (100 * value for value in result["share"])
+    with_it, without = (result["bytes"][kind] for kind in ("graph", "none"))
+    return [
+        f"{share:+.2f} % of {result['model']}'s time (95 %: {low:+.2f} to {high:+.2f}) at batch {result['batch']}: "
+        f"a line's outputs are {with_it:,.0f} bytes with it and {without:,.0f} without (these are the logits).",
+        "",
+        f"`{result['command']}`, {result['machine']}, {result['threads']} threads, {result['lines']} lines a round.",
+        "",
+    ]
+
+
+def _seeds(result: dict[str, Any]) -> list[str]:
+    """Arms over several seeds: a row an arm."""
+    splits, training = result["splits"], result["training"]
+    base = next(iter(training))
+    heads = ["arm", "preset", "seeds", "steps", "minutes", *(f"CER % {name}, to {base} (95 %)" for name in splits)]
+    rows = [heads, ["---"] * 2 + ["---:"] * 3 + ["---"] * len(splits)]
+    for arm, runs in training.items():
+        minutes = statistics.median(run["seconds"] or 0 for run in runs) / 60
+        row = [arm, runs[0]["preset"] or "", str(len(runs)), str(runs[0]["steps"] or ""), f"{minutes:.0f}"]
+        for split in splits.values():
+            found = split["arms"][arm]
+            rates = ", ".join(f"{100 * rate:.2f}" for rate in found["cer"])
+            points = [f"{100 * value:+.2f}" for value in found["difference"] or ()]
+            row.append(rates + (" → {} ({} to {})".format(*points) if points else ""))
+        rows.append(row)
+    hashes = ", ".join(f"{name} {split['hash']} ({split['lines']} lines)" for name, split in splits.items())
+    note = f"`{result['command']}`, {result['machine']}. Splits of {result['data']}: {hashes}."
+    return [*("| " + " | ".join(row) + " |" for row in rows), "", note, ""]
 
 
 def _training(result: dict[str, Any]) -> list[str]:

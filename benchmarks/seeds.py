@@ -1,18 +1,22 @@
-"""Whether distillation gains anything: `python benchmarks/seeds.py runs/a runs/b runs/c`.
+"""Whether a way of training gains anything, over several seeds.
 
-Every run holds a teacher, a student distilled from it and the control, the same student trained alone for the same
-steps from the same start; the runs differ in their seed. The difference is taken line by line, averaged over the
-seeds, and its interval is a bootstrap over lines.
+    python benchmarks/seeds.py control=runs/{0,1,2}/control.safetensors student=runs/{0,1,2}/student.safetensors
+
+(a shell makes six arguments of these). Each file is named after its arm; the first arm is what the others are compared
+with, file by file of the same seed. The difference is taken line by line and averaged over the seeds, and its interval
+is a bootstrap over lines.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.splits import Split
-from htrcompress import machine, metrics, runs
+from htrcompress import machine, metrics
 from htrcompress.artifact import load_card
+from htrcompress.card import Card
 from htrcompress.cli import run_command, to_json
 from htrcompress.data.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
@@ -24,73 +28,70 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """Student against control.
+    """Arms against the first of them.
 
     Attributes:
         command: how this was measured.
         data: the dataset.
-        splits: split to its hash and lines, the CERs a seed (`teacher`, `student`, `control`), and `difference`:
-            mean over the seeds of student minus control with its 95 % interval; fractions.
-        training: what was trained: seeds, steps, seconds and parameters of student and control.
+        splits: split to its hash, its lines and `arms`: arm to the CER of each file, as a fraction, and its
+            `difference` to the first arm: the mean over the seeds with its 95 % interval; None for the first.
+        training: arm to the preset, seed, steps and seconds of each file.
         machine: the processor.
     """
 
     command: str
     data: str
     splits: dict[str, Any]
-    training: list[dict[str, Any]]
+    training: dict[str, list[dict[str, Any]]]
     machine: str
 
     def __rich__(self) -> Any:
         from rich.table import Table
 
-        table = Table("split", "seed", "teacher CER %", "student CER %", "control CER %", title=self.data)
+        base = next(iter(self.training))
+        table = Table("split", "arm", "CER % a seed", f"to {base}, points (95 %)", title=self.data)
         for split, row in self.splits.items():
-            for place, run in enumerate(self.training):
-                rates = (f"{100 * row[role][place]:.2f}" for role in runs.ROLES)
-                table.add_row(split, str(run["seed"]), *rates)
-            mean, low, high = (100 * value for value in row["difference"])
-            table.add_row(split, "all", "", f"{mean:+.2f} to control", f"95 %: {low:+.2f} to {high:+.2f}")
+            for arm, found in row["arms"].items():
+                rates = "  ".join(f"{100 * rate:.2f}" for rate in found["cer"])
+                mean, low, high = (100 * value for value in found["difference"] or (0, 0, 0))
+                table.add_row(split, arm, rates, "" if arm == base else f"{mean:+.2f} ({low:+.2f} to {high:+.2f})")
         return table
 
 
-def compare_seeds(folders: list[Path], data: str | None = None, out: Path | None = None) -> SeedsResult:
-    """Reads the test splits with the student and the control of every run and compares them line by line.
+def compare_seeds(files: list[str], data: str | None = None, out: Path | None = None) -> SeedsResult:
+    """Reads the test splits with every file, and compares arms with the first arm line by line.
 
     Args:
-        folders: run folders of `distill` that differ in their seed alone.
-        data: the dataset; what the first student was trained on if not given.
+        files: ARM=FILE, such as control=runs/0/control.safetensors; each arm has the seeds of the first, or one file
+            that is compared with all of these.
+        data: the dataset; what the first model was trained on if not given.
         out: a JSON file for the result.
 
     Raises:
-        HtrError: a run lacks a model, or two have the same seed.
+        HtrError: an argument is not ARM=FILE, a file cannot be read, or the arms' seeds differ.
     """
-    for folder in folders:
-        lacking = [role for role in runs.ROLES if role not in runs.models(folder)]
-        if lacking:
-            raise HtrError(f"{folder} holds no {' and no '.join(lacking)}: name runs of distill, with their control")
-    cards = [load_card(runs.models(folder)["student"]) for folder in folders]
-    training = [
-        {
-            "seed": card.training.get("seed"),
-            "preset": card.training.get("preset"),
-            "steps": card.training.get("of"),
-            "seconds": card.training.get("seconds"),
-        }
-        for card in cards
-    ]
-    if len({row["seed"] for row in training}) < len(folders) or len({row["steps"] for row in training}) > 1:
-        raise HtrError("the runs must differ in their seed, and have the same steps")
-    dataset = open_dataset(data or default_data(cards[0]), read_config(cards[0]))
+    arms: dict[str, list[Path]] = {}
+    for word in files:
+        arm, equals, file = word.partition("=")
+        if not (arm and equals and file):
+            raise HtrError(f"{word} must be ARM=FILE, such as control=runs/0/control.safetensors")
+        arms.setdefault(arm, []).append(Path(file))
+    if len(arms) < 2:
+        raise HtrError("name the files of two arms or more, such as control=a.safetensors student=b.safetensors")
+    cards = {arm: [load_card(file) for file in some] for arm, some in arms.items()}
+    training = {arm: [_told(card) for card in some] for arm, some in cards.items()}
+    base, *others = arms
+    _check_seeds(training)
+    first = cards[base][0]
+    dataset = open_dataset(data or default_data(first), read_config(first))
     splits = {}
     for split in (Split(dataset, name) for name in dataset.splits if name.startswith("test")):
-        scores = {role: [_score(folder, role, split) for folder in folders] for role in runs.ROLES}
-        splits[split.name] = {
-            "hash": split.hash,
-            "lines": len(split.lines),
-            **{role: [score.cer for score in several] for role, several in scores.items()},
-            "difference": metrics.mean_difference(scores["student"], scores["control"]),
-        }
+        scores = {arm: [split.compare(split.read(load(file), BATCH)) for file in some] for arm, some in arms.items()}
+        found: dict[str, dict[str, Any]]
+        found = {arm: {"cer": [score.cer for score in some], "difference": None} for arm, some in scores.items()}
+        for arm in others:
+            found[arm]["difference"] = metrics.mean_difference(_each(scores[arm], len(arms[base])), scores[base])
+        splits[split.name] = {"hash": split.hash, "lines": len(split.lines), "arms": found}
     command = " ".join(["python", "benchmarks/seeds.py", *sys.argv[1:]])
     result = SeedsResult(command, dataset.name, splits, training, machine.processor())
     if out:
@@ -98,10 +99,27 @@ def compare_seeds(folders: list[Path], data: str | None = None, out: Path | None
     return result
 
 
-def _score(folder: Path, role: str, split: Split) -> metrics.Score:
-    return split.compare(split.read(load(runs.models(folder)[role]), BATCH))
+def _told(card: Card) -> dict[str, Any]:
+    keys = {"preset": "preset", "seed": "seed", "steps": "of", "seconds": "seconds"}
+    return {name: card.training.get(key) for name, key in keys.items()}
+
+
+def _check_seeds(training: dict[str, list[dict[str, Any]]]) -> None:
+    seeds = {arm: [row["seed"] for row in rows] for arm, rows in training.items()}
+    base, *others = seeds
+    if len(set(seeds[base])) < len(seeds[base]):
+        raise HtrError(f"two files of {base} have the same seed: train with another --train.seed")
+    for arm in others:
+        if len(seeds[arm]) > 1 and seeds[arm] != seeds[base]:
+            raise HtrError(
+                f"{arm} has the seeds {seeds[arm]} and {base} {seeds[base]}: name files of the same seeds, in order"
+            )
+
+
+def _each(scores: Sequence[metrics.Score], count: int) -> Sequence[metrics.Score]:
+    return scores if len(scores) == count else [scores[0]] * count
 
 
 if __name__ == "__main__":
     machine.tune_allocator()
-    run_command(compare_seeds, positional="folders")
+    run_command(compare_seeds, positional="files")

@@ -1,4 +1,4 @@
-"""What is measured of trained models: students against controls, fine-tuning curves, files that ship."""
+"""What is measured of trained models: arms over several seeds, the decode, fine-tuning curves, files that ship."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import finetune
+from benchmarks.decode import measure_decode
 from benchmarks.finetune import fine_tune
 from benchmarks.publish import publish
 from benchmarks.seeds import compare_seeds
@@ -47,23 +48,39 @@ def test_the_mean_over_seeds_is_paired_by_line() -> None:
         mean_difference([better], [score(["a"], ["a"])])
 
 
-def test_students_are_compared_with_controls_over_seeds(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+def test_arms_are_compared_over_seeds(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     model, card = load_model(tiny_model)
     for seed in (0, 1):
-        for role in ("teacher", "student", "control"):
-            (tmp_path / f"{seed}").mkdir(exist_ok=True)
-            training = {"seed": seed, "of": 5, "preset": "tiny-student", "seconds": 1.0}
-            save_model(tmp_path / f"{seed}/{role}.safetensors", model, replace(card, training=training))
-    result = compare_seeds([tmp_path / "0", tmp_path / "1"], str(data), tmp_path / "seeds.json")
+        training = {"seed": seed, "of": 5, "preset": "tiny-student", "seconds": 1.0}
+        save_model(tmp_path / f"{seed}.safetensors", model, replace(card, training=training))
+    zero, one = (str(tmp_path / f"{seed}.safetensors") for seed in (0, 1))
+    files = [f"control={zero}", f"control={one}", f"student={zero}", f"student={one}", f"teacher={one}"]
+    result = compare_seeds(files, str(data), tmp_path / "seeds.json")
     assert list(result.splits) == ["test", "test_more"]
-    assert tuple(result.splits["test"]["difference"]) == (0.0, 0.0, 0.0)  # the files are the same
-    assert len(result.splits["test"]["student"]) == 2
+    arms = result.splits["test"]["arms"]
+    assert {arm: len(found["cer"]) for arm, found in arms.items()} == {"control": 2, "student": 2, "teacher": 1}
+    assert arms["control"]["difference"] is None
+    assert arms["student"]["difference"] == arms["teacher"]["difference"] == (0.0, 0.0, 0.0)  # the weights are the same
     assert json.loads((tmp_path / "seeds.json").read_text())["splits"]["test"]["lines"] == 8
-    with pytest.raises(HtrError, match="differ in their seed"):
-        compare_seeds([tmp_path / "0", tmp_path / "0"], str(data))
-    (tmp_path / "1/control.safetensors").unlink()
-    with pytest.raises(HtrError, match="holds no control"):
-        compare_seeds([tmp_path / "0", tmp_path / "1"], str(data))
+    for wrong, message in (
+        ([f"control={zero}", f"control={zero}", f"student={one}"], "the same seed"),
+        ([f"control={zero}", f"control={one}", f"student={one}", f"student={zero}"], "in order"),
+        ([f"control={zero}", f"control={one}"], "two arms"),
+        ([zero, one], "must be ARM=FILE"),
+    ):
+        with pytest.raises(HtrError, match=message):
+            compare_seeds(wrong, str(data))
+
+
+def test_the_cost_of_the_decode(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    result = measure_decode(tiny_model, str(data), batch=3, threads=1, lines=7, rounds=2, out=tmp_path / "decode.json")
+    frames, classes = 40, 27  # widths 80, 90, ..., 150 scaled by nothing; a batch is as wide as its widest line
+    assert 0 < result.bytes["graph"] <= 4 * frames + 8
+    assert 4 * classes * 20 < result.bytes["none"] <= 4 * classes * frames + 4
+    assert result.share[1] <= result.share[0] <= result.share[2] < 1
+    assert json.loads((tmp_path / "decode.json").read_text())["lines"] == 7
+    with pytest.raises(HtrError, match="--rounds is 0"):
+        measure_decode(tiny_model, str(data), rounds=0)
 
 
 def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""What the decode in the graph costs, and what it saves: `python benchmarks/decode.py MODEL --data DIR`.
+
+The same network is exported with the greedy decode inside and without it, and both read the same batches in turn; the
+share is what the decode adds to the time, the median over the rounds. The bytes are those of the outputs, which a GPU
+would send to the host: logits without the decode, labels with it.
+"""
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.splits import Split
+from benchmarks.timing import Spread
+from htrcompress import machine, runs
+from htrcompress.cli import console, run_command, to_json
+from htrcompress.data.open import default_data, open_dataset, read_config
+from htrcompress.errors import HtrError
+from htrcompress.files import write_atomic
+from htrcompress.runtime.recognizer import stack
+
+WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class DecodeResult:
+    """Cost of the decode.
+
+    Attributes:
+        command: how this was measured.
+        model: name of the model.
+        data: dataset, split and its hash.
+        lines: lines that were read in each round.
+        batch: lines in a batch.
+        threads: CPU threads.
+        milliseconds: of a round of `graph` and of `none`.
+        share: what the decode adds, as a share of the whole: the median over the rounds, and the 95 % interval of
+            that median, by bootstrap over rounds.
+        bytes: `graph` and `none` to the bytes of the outputs of a line.
+        machine: the processor.
+    """
+
+    command: str
+    model: str
+    data: dict[str, str]
+    lines: int
+    batch: int
+    threads: int
+    milliseconds: dict[str, Spread]
+    share: tuple[float, float, float]
+    bytes: dict[str, float]
+    machine: str
+
+    def __rich__(self) -> str:
+        share, low, high = (100 * value for value in self.share)
+        return (
+            f"decode: {share:+.2f} % of the time ({low:+.2f} to {high:+.2f}) at batch {self.batch}; "
+            f"outputs a line: {self.bytes['graph']:,.0f} bytes with it, {self.bytes['none']:,.0f} without"
+        )
+
+
+def measure_decode(
+    model: Path | None = None,
+    data: str | None = None,
+    split: str = "test",
+    batch: int = 32,
+    threads: int = 2,
+    lines: int = 128,
+    rounds: int = 40,
+    out: Path | None = None,
+) -> DecodeResult:
+    """Times the exported graph with the decode inside and without it, on the CPU.
+
+    Args:
+        model: a .safetensors file, or a run folder; the student of the newest run if not given.
+        data: a dataset's folder, or `synthetic`; what the model was trained on if not given.
+        split: the split to read.
+        batch: lines in a batch, of like widths.
+        threads: CPU threads.
+        lines: lines in a round, spread over the split.
+        rounds: timed rounds, in each of which both graphs have their turn.
+        out: a JSON file for the result.
+
+    Raises:
+        HtrError: the model or the data cannot be used, or a number is below 1.
+    """
+    from htrcompress.artifact import load_model
+    from htrcompress.export.onnx import export_onnx
+    from htrcompress.runtime.providers import open_session
+
+    for name, value in {"batch": batch, "threads": threads, "lines": lines, "rounds": rounds}.items():
+        if value < 1:
+            raise HtrError(f"--{name} is {value}; it must be at least 1")
+    network, card = load_model(runs.model(model))
+    dataset = open_dataset(data or default_data(card), read_config(card))
+    chosen = Split(dataset, split)
+    scaled = sorted((i for i in chosen.scaled(card) if i is not None), key=lambda image: image.shape[1])
+    places = np.linspace(0, len(scaled) - 1, min(lines, len(scaled))).astype(int)
+    batches = [stack([scaled[i] for i in places[at : at + batch]]) for at in range(0, len(places), batch)]
+    seconds: dict[str, list[float]] = {}
+    sizes: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch, console.status(f"timing {rounds} rounds"):
+        sessions = {}
+        for kind in ("graph", "none"):
+            path = Path(scratch) / f"{kind}.onnx"
+            export_onnx(network, card, path, decode=kind)
+            sessions[kind], _ = open_session(path, str(path), "cpu", threads)
+        for _ in range(WARM_UP + rounds):
+            for kind, session in sessions.items():
+                took, size = _round(session, batches)
+                seconds.setdefault(kind, []).append(took)
+                sizes[kind] = size / len(places)
+    times = {kind: 1000 * np.array(some[WARM_UP:]) for kind, some in seconds.items()}
+    result = DecodeResult(
+        command=" ".join(["python", "benchmarks/decode.py", *sys.argv[1:]]),
+        model=card.name,
+        data={"name": dataset.name, "split": split, "hash": chosen.hash},
+        lines=len(places),
+        batch=batch,
+        threads=threads,
+        milliseconds={kind: Spread(float(np.median(t)), float(t.min()), float(t.max())) for kind, t in times.items()},
+        share=_median(1 - times["none"] / times["graph"]),
+        bytes=sizes,
+        machine=machine.processor(),
+    )
+    if out:
+        write_atomic(out, (to_json(result) + "\n").encode())
+    return result
+
+
+def _round(session: Any, batches: list[Any]) -> tuple[float, int]:
+    """Seconds that all batches take, and the bytes that come back."""
+    start, size = time.perf_counter(), 0
+    for pixels, widths in batches:
+        size += sum(array.nbytes for array in session.run(None, {"pixels": pixels, "widths": widths}))
+    return time.perf_counter() - start, size
+
+
+def _median(values: Any) -> tuple[float, float, float]:
+    draws = np.random.default_rng(0).choice(values, (1000, len(values)))
+    low, high = np.percentile(np.median(draws, axis=1), (2.5, 97.5))
+    return float(np.median(values)), float(low), float(high)
+
+
+if __name__ == "__main__":
+    machine.tune_allocator()
+    run_command(measure_decode, positional="model")
