@@ -10,7 +10,7 @@ from benchmarks.timing import Latency, Spread, Timing
 from htrcompress.metrics import Score, paired_interval
 
 MEASURED, NOT_EXECUTED, RANDOM = "measured", "built, not executed", "random weights"
-PAIRS = (("student", "control"), ("student", "teacher"))
+PAIRS = (("student", "control"), ("student", "teacher"), ("pruned", "teacher"))
 """The models whose error rates are compared line by line."""
 
 

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,20 +102,17 @@ def test_mistakes_end_with_status_2(images: Path, arguments: list[object]) -> No
     assert ran.stdout == ""
 
 
-def test_it_starts_fast_and_small(images: Path, tiny_onnx: Path) -> None:
-    """A line of text within a second of processor time from the start, and within 300 MB."""
+def test_it_starts_small(images: Path, tiny_onnx: Path) -> None:
+    """A line of text within 300 MB, and without the modules that take seconds to import."""
     code = """if True:
         import sys, htrcompress.transcribe as t
         t.transcribe([t.Path(sys.argv[1])], t.Path(sys.argv[2]))
+        assert not {"torch", "accelerate", "transformers", "onnx"} & set(sys.modules)
         print(open("/proc/self/status").read(), file=sys.stderr)"""
     if not Path("/proc/self/status").exists():
         pytest.skip("peak memory is read from /proc")
-    before, start = os.times(), time.perf_counter()
     command = [sys.executable, "-c", code, str(images / "b.png"), str(tiny_onnx)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert min(spent, time.perf_counter() - start) < 1
     peak = re.search(r"VmHWM:\s+(\d+)", ran.stderr)
     assert peak
     assert int(peak[1]) < 300_000
