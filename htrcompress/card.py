@@ -1,6 +1,8 @@
 """The card that travels inside every model file: all that is needed to use it, and where it comes from."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_origin
 
@@ -9,6 +11,8 @@ from htrcompress.errors import HtrError
 
 CARD_KEY = "htrcompress"
 """Where the card stands in a model file's metadata, safetensors and ONNX alike."""
+DIGEST_KEY = "htrcompress.reads"
+"""Where an exported graph says which card it was made for."""
 FORMAT = 1
 """Version of the card's layout."""
 LARGEST = 1 << 20
@@ -79,6 +83,27 @@ class Card:
         except HtrError as error:
             raise HtrError(f"the card of {where} is damaged: {error}") from None
         return card
+
+    @classmethod
+    def of_graph(cls, metadata: Mapping[str, str], where: str) -> "Card":
+        """The card in a graph's metadata.
+
+        Raises:
+            HtrError: see `from_json`; or it is not the card that the graph was exported with.
+        """
+        card = cls.from_json(metadata.get(CARD_KEY), where)
+        if metadata.get(DIGEST_KEY) != card.digest():
+            raise HtrError(f"the card of {where} is not the one that its graph was exported with: export it again")
+        return card
+
+    def to_metadata(self) -> dict[str, str]:
+        """What `of_graph` reads."""
+        return {CARD_KEY: self.to_json(), DIGEST_KEY: self.digest()}
+
+    def digest(self) -> str:
+        """Identity of what a reader relies on: the network, its characters and the sizes of lines."""
+        entries = (self.architecture, self.charset, self.height, self.stride, self.max_width)
+        return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
     def characters(self) -> Charset:
         """The charset as an object."""

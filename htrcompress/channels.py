@@ -162,8 +162,7 @@ def choose(
         cost: of a network of given sizes.
         target: the cost to reach.
     """
-    found = groups(config)
-    floors = {name: max(group.step, round(FLOOR * group.units)) for name, group in groups(whole).items()}
+    found, floors = groups(config), _floors(whole)
     sorted_scores = {name: values.sort().values for name, values in scores.items()}
     counts = {name: group.units for name, group in found.items()}
     now = cost(config)
@@ -183,6 +182,20 @@ def choose(
         counts[best[1]] -= found[best[1]].step
         now = cost(sized(config, counts))
     return sized(config, counts)
+
+
+def least(whole: GatedConfig) -> GatedConfig:
+    """The smallest sizes that `choose` comes to."""
+    floors = _floors(whole)
+    counts = {
+        name: group.units - (group.units - floors[name]) // group.step * group.step
+        for name, group in groups(whole).items()
+    }
+    return sized(whole, counts)
+
+
+def _floors(whole: GatedConfig) -> dict[str, int]:
+    return {name: max(group.step, round(FLOOR * group.units)) for name, group in groups(whole).items()}
 
 
 def sized(config: GatedConfig, counts: dict[str, int]) -> GatedConfig:

@@ -14,6 +14,10 @@ class Unavailable(HtrError):
     """What this machine lacks and another may have: an optional package, a device, a version of a runtime."""
 
 
+class Refused(HtrError):
+    """A form of a model that would not read as the model does, and is not written; its other forms may be."""
+
+
 def missing_extra(module: str, extra: str) -> Unavailable:
     """The error for an optional dependency that is not installed."""
     return Unavailable(f"{module} is not installed: run `pip install 'htrcompress[{extra}]'`")

@@ -4,7 +4,7 @@ Channels are removed where they matter least for what they cost (`channels.py`),
 network learns from the one it came from, as `distill` does it. The result is an ordinary model file with its own sizes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,8 +93,34 @@ def prune_model(
     options |= {"train": train, "augment": augment, "distill": distill, "read": read}
     if resume is None:
         options["model"] = runs.model(model)  # of the run that is the newest now
+        _refuse(options["model"], flops, params)
     run, options = runs.start("prune", prune_model, out, resume, options)
     return _prune(run, **options)
+
+
+def _refuse(model: Path, flops: float | None, params: float | None) -> None:
+    """Raises HtrError where the model cannot shrink so far, before a run is started."""
+    from htrcompress import channels
+    from htrcompress.artifact import load_model
+    from htrcompress.models.gated import GatedRecognizer
+
+    network, card = load_model(model)
+    if not isinstance(network, GatedRecognizer):
+        raise HtrError(f"{model} is recurrent, and channels are pruned from convolutional models alone: distil it")
+    cost, share = _cost(flops, card.characters().classes), flops or params or 0.0
+    left = cost(channels.least(network.config)) / cost(network.config)
+    if left > share:
+        raise HtrError(
+            f"{model} cannot shrink to {share:.1%}: at least {channels.FLOOR:.0%} of every layer stays, which leaves "
+            f"{left:.1%}; ask for more, or train a smaller --model"
+        )
+
+
+def _cost(flops: float | None, classes: int) -> Callable[[Any], int]:
+    """What is to shrink, for a network of given sizes."""
+    from htrcompress import channels
+
+    return channels.multiplications if flops is not None else lambda config: channels.parameters(config, classes)
 
 
 def _prune(
@@ -118,12 +144,10 @@ def _prune(
     from htrcompress.data.open import default_data
     from htrcompress.loop import Trainer, validate
     from htrcompress.losses import Distillation, Objective
-    from htrcompress.models.gated import GatedRecognizer
+    from htrcompress.optimisation import precision
 
     teacher_file = run / "teacher.safetensors"
     whole, card = load_model(teacher_file if teacher_file.is_file() else model)
-    if not isinstance(whole, GatedRecognizer):
-        raise HtrError(f"{model} is recurrent, and channels are pruned from convolutional models alone: distil it")
     if not teacher_file.is_file() and not machine.rank():
         write_atomic(teacher_file, model.read_bytes())
     known = card.characters()
@@ -131,11 +155,12 @@ def _prune(
     console.print(corpus.summary())
     set_charset(whole, known, corpus.charset, learn=False)
     torch.manual_seed(train.seed)
-    teacher = channels.plain(whole)
+    teacher = channels.plain(whole)  # type: ignore[arg-type]  # see _refuse
     small = _smaller(teacher, corpus, flops, params, train.seed)
 
     sizes = [(network.config, corpus.charset.classes) for network in (teacher, small)]
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    several = machine.together() and not torch.cuda.is_available()
+    accelerator = Accelerator(mixed_precision=precision(train.precision), cpu=several)
     before, cut = (validate(n, corpus.valid, corpus.charset, accelerator).cer for n in (teacher.eval(), small.eval()))
     console.print(f"valid CER {100 * before:.2f} % before and {100 * cut:.2f} % right after pruning")
     training = {"pruned": {"name": card.name, "training": card.training}, "seed": train.seed, "distill": vars(distill)}
@@ -154,13 +179,7 @@ def _smaller(teacher: Any, corpus: "Corpus", flops: float | None, params: float 
 
     from htrcompress import channels
 
-    classes = corpus.charset.classes
-
-    def cost(config: Any) -> int:
-        return channels.multiplications(config) if flops is not None else channels.parameters(config, classes)
-
-    share = flops if flops is not None else params
-    assert share is not None
+    cost, share = _cost(flops, corpus.charset.classes), flops or params or 0.0
     first, network = cost(teacher.config), teacher
     for number in range(1, ROUNDS + 1):
         torch.manual_seed(seed)
@@ -168,11 +187,6 @@ def _smaller(teacher: Any, corpus: "Corpus", flops: float | None, params: float 
         target = first * (1 - (1 - share) * number / ROUNDS)
         config = channels.choose(teacher.config, network.config, scores, cost, target)
         network = channels.shrink(network, scores, config)
-    if cost(network.config) > 1.02 * first * share:
-        raise HtrError(
-            f"the model cannot shrink to {share:.0%}: at least {channels.FLOOR:.0%} of every layer stays, which leaves "
-            f"{cost(network.config) / first:.0%}; ask for more, or train a smaller --model"
-        )
     return network
 
 

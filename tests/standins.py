@@ -1,6 +1,7 @@
 """Stand-ins for TensorRT and CUDA where there is no GPU: they keep shapes, addresses and copies honest, and compute
 nothing but a label that is read off the pixels, or what ONNX Runtime computes in the engine's place."""
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,6 +130,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, onnx: Path | None = None) -> Simple
 def write_engine(path: Path, card: str, plan: bytes = b"a plan", **built: str) -> Path:
     """A file that stands for an engine, with the card beside it."""
     path.write_bytes(plan)
-    engine = {"runtime": "tensorrt-rtx", "version": VERSION, "precision": "fp32"} | built
+    digest = hashlib.sha256(plan).hexdigest()
+    engine = {"runtime": "tensorrt-rtx", "version": VERSION, "precision": "fp32", "sha256": digest} | built
     Path(f"{path}.json").write_text(json.dumps({"card": json.loads(card), "engine": engine}), encoding="utf-8")
     return path

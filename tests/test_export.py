@@ -15,11 +15,10 @@ from torch import nn
 from htrcompress.artifact import save_model
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
-from htrcompress.export import command
+from htrcompress.export import command, writer
 from htrcompress.export import onnx as exporter
 from htrcompress.export.graph import deployable, sample
 from htrcompress.export.onnx import export_onnx, read_onnx, run
-from htrcompress.export.package import replaced, write_labels
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.models import architecture
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
@@ -235,27 +234,35 @@ def test_the_command_fills_a_folder_or_leaves_none(
         shutil.copy(files[half], path)
 
     files = {False: full, True: half}
-    monkeypatch.setattr(command, "export_onnx", copied)
-    monkeypatch.setattr(command, "_lines", lambda card: (iter([sample(HEIGHT, 2, 90)]), "measured on noise"))
+    monkeypatch.setattr(writer, "export_onnx", copied)
+    monkeypatch.setattr(writer, "_batches", lambda lines, card: iter([sample(HEIGHT, 2, 90)]))
     files[True] = full  # an FP16 export that is not FP16
     with pytest.raises(HtrError, match=r"model\.fp16\.onnx is not FP16"):
         command.export(tmp_path, fp16=True)
-    assert not list((tmp_path / "export").iterdir())
+    assert not (tmp_path / "export/student").exists()
 
     files[True] = half
     result = command.export(tmp_path, fp16=True)
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["card.json", "labels.txt", "model.fp16.onnx", "model.onnx", "triton"]
+    assert names == ["card.json", "labels.txt", "model.fp16.onnx", "model.onnx", "model_repository"]
     assert [file.precision for file in result.files] == ["fp32", "fp16"]
     assert result.files[1].half_share >= 0.99 and result.activations["student"] > 0
     assert (folder / "labels.txt").read_text().split("\n") == ["<blank>", *CHARSET, ""]
     assert Card.from_json((folder / "card.json").read_text(), "card.json") == card
 
     (folder / "mine.txt").touch()
-    command.export(tmp_path / "student.safetensors")  # the same folder, now without FP16
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == ["card.json", "labels.txt", "mine.txt", "model.onnx", "triton"]
+    command.export(tmp_path / "student.safetensors")  # the same folder: what else is there of the model stays
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "mine.txt"])
     assert [path.name for path in folder.parent.iterdir()] == ["student"]
+
+    large = copy.deepcopy(model)
+    with torch.no_grad():  # a form that is refused goes from an earlier export too, and the others are written
+        large.sequence[0].pointwise.weight *= 1e6  # type: ignore[index,union-attr,operator]
+    save_model(tmp_path / "student.safetensors", large, card)
+    result = command.export(tmp_path, fp16=True)
+    assert result.exit_code == 1 and "half precision is not safe" in result.refused[0]
+    assert [file.precision for file in result.files] == ["fp32"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted({*names, "mine.txt"} - {"model.fp16.onnx"})
 
 
 @pytest.mark.parametrize("decode", ["plugin", "none"])
@@ -284,7 +291,7 @@ def test_a_graph_without_our_decode(model: nn.Module, card: Card, full: Path, tm
 def test_the_triton_repository_names_what_the_graph_takes(model: nn.Module, card: Card, tmp_path: Path) -> None:
     save_model(tmp_path / "student.safetensors", model, card)
     command.export(tmp_path)
-    repository = tmp_path / "export/student/triton/student"
+    repository = tmp_path / "export/student/model_repository/student"
     config = (repository / "config.pbtxt").read_text(encoding="utf-8")
     assert 'input { name: "pixels" data_type: TYPE_UINT8 dims: [ -1, 1, 16, -1 ] }' in config
     assert 'input { name: "widths" data_type: TYPE_INT32 dims: [ -1 ] }' in config
@@ -302,11 +309,17 @@ def test_the_triton_repository_names_what_the_graph_takes(model: nn.Module, card
         ({"trt": True, "plugin": Path("no.so")}, "add --decode plugin"),
         ({"decode": "plugin", "plugin": Path("no.so")}, "--plugin is for engines: add --trt"),
         ({"int8": True, "decode": "none"}, "--int8 and --decode none do not go together"),
-        ({"trt": True, "profile": "1x9,2x8,3x10"}, "the width of an engine must rise"),
+        ({"trt": True, "profile": "1x9,2x8,3x10"}, "--profile 1x9,2x8,3x10 must rise"),
         ({"profile": "1x1,2x2,3x3"}, "--profile is for engines: add --trt"),
         ({"trt": True, "profile": "1,2,3"}, "--profile 1,2,3: give three sizes, lines x pixels"),
         ({"trt": True, "profile": "1x1,8x64,8x4096"}, "ends at 4096 pixels, and small reads up to 800"),
-        ({"trt": True, "profile": "4x1,2x64,8x80"}, "the batch of an engine must rise"),
+        ({"trt": True, "profile": "4x1,2x64,8x80"}, "--profile 4x1,2x64,8x80 starts at 4 lines: start at 1"),
+        ({"onnx": False}, "--no-onnx leaves nothing to write: add --trt"),
+        ({"data": "synthetic"}, "--data is for the proofs of --fp16 and --int8"),
+        ({"fp16": True, "max_cer_drop": 0.3}, "--max-cer-drop is for --int8"),
+        ({"int8": True, "max_cer_drop": -1.0}, "--max-cer-drop is in points, 0 to 100, and is -1"),
+        ({"int8": True, "data": "no/where"}, "no/where"),
+        ({"fp16": True, "data": "no/where"}, "no/where"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -318,63 +331,19 @@ def test_options_that_do_not_fit_are_refused(
     assert not list((tmp_path / "export").glob("*"))
 
 
-def test_an_export_replaces_exports_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model_of_mine.onnx").write_text("kept")
-    monkeypatch.chdir(tmp_path)
-    for content in ("old", "new"):
-        with replaced(Path(".")) as folder:  # the folder one stands in has no name
-            (folder / "card.json").write_text(content)
-            (folder / "model.onnx").write_text(content)
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        "card.json": "new",
-        "model.onnx": "new",
-        "model_of_mine.onnx": "kept",
-    }
-    (tmp_path / "card.json").unlink()
-    with pytest.raises(HtrError, match=r"holds model\.onnx and no export.*--out"), replaced(tmp_path):
-        pass
-    assert (tmp_path / "model.onnx").read_text() == "new"
-
-
-def test_exports_that_decode_in_other_ways_stay_beside_each_other(card: Card, tmp_path: Path) -> None:
-    def write(card: Card, *names: str) -> set[str]:
-        with replaced(tmp_path / "out") as folder:
-            write_labels(folder, card)
-            for name in names:
-                (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_text("")
-        return {path.name for path in (tmp_path / "out").iterdir()} - {"card.json", "labels.txt"}
-
-    assert write(card, "model.onnx", "triton/x", "model.fp16.engine") == {"model.onnx", "triton", "model.fp16.engine"}
-    verified = dataclasses.replace(card, metrics={**card.metrics, "verified": {"lines": 3}})
-    (tmp_path / "out/card.json").write_text(verified.to_json(), encoding="utf-8")
-    (tmp_path / "out/verify.json").touch()
-    found = write(card, "model.plugin.onnx", "model.plugin.engine", "libhtr_ctc.so")
-    first = {"model.onnx", "triton", "model.fp16.engine"}
-    assert found == first | {"model.plugin.onnx", "model.plugin.engine", "libhtr_ctc.so"}
-    assert write(card, "model.none.onnx") == found | {"model.none.onnx"}
-    assert write(card, "model.onnx") == (found | {"model.none.onnx"}) - {"triton", "model.fp16.engine"}
-    assert write(dataclasses.replace(card, name="other"), "model.none.onnx") == {"model.none.onnx"}
-
-
 def test_a_folder_that_cannot_be_written_is_told(model: nn.Module, card: Card, tmp_path: Path) -> None:
     save_model(tmp_path / "student.safetensors", model, card)
     (tmp_path / "file").touch()
     with pytest.raises(HtrError, match="cannot write the export folder"):
         command.export(tmp_path / "student.safetensors", out=tmp_path / "file/out")
+    with pytest.raises(HtrError, match="is a file, and an export is a folder"):
+        command.export(tmp_path / "student.safetensors", out=tmp_path / "file")
     for missing in ("nowhere", "nowhere.safetensors"):
         with pytest.raises(HtrError, match=f"no run folder or model file at .*{missing}"):
             command.export(tmp_path / missing)
     (tmp_path / "broken.safetensors").write_bytes((tmp_path / "student.safetensors").read_bytes()[:-9])
     with pytest.raises(HtrError, match=r"broken\.safetensors is damaged"):
         command.export(tmp_path / "broken.safetensors")
-
-
-def test_characters_are_utf_8_everywhere(card: Card, tmp_path: Path) -> None:
-    characters = ("é", "ß", "€", "字", "\u0335", "\u2028")
-    write_labels(tmp_path, dataclasses.replace(card, charset=characters))
-    assert (tmp_path / "labels.txt").read_bytes().decode().split("\n") == ["<blank>", *characters, ""]
-    assert Card.from_json((tmp_path / "card.json").read_bytes().decode(), "it").charset == characters
 
 
 def test_no_operator_that_runtimes_get_wrong(full: Path, half: Path) -> None:

@@ -98,7 +98,7 @@ def test_the_command_leaves_an_ordinary_model(
 ) -> None:
     lines = write_lines(tmp_path / "lines", {"train": 24, "valid": 6, "test": 4})
     model = ROOT / "models/tiny-student.safetensors"
-    short = TrainConfig(steps=4, batch=8, valid_every=2, warmup=1, precision="fp32")
+    short = TrainConfig(steps=4, batch=8, valid_every=2, warmup=1)  # in BF16 where that is the default
     everywhere = DistillConfig(frames="all")
     result = prune_model(model, str(lines), flops=0.5, out=tmp_path / "run", train=short, distill=everywhere)
     assert 0.4 < result.flops[1] / result.flops[0] <= 0.51 and result.parameters[1] < result.parameters[0]
@@ -118,7 +118,7 @@ def test_a_recurrent_model_is_not_pruned(tmp_path: Path) -> None:
     save_model(tmp_path / "rnn.safetensors", model, card)
     with pytest.raises(HtrError, match="is recurrent, and channels are pruned from convolutional models alone"):
         prune_model(tmp_path / "rnn.safetensors", "synthetic", flops=0.5, out=tmp_path / "run")
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_recurrent_model_is_not_pruned(tmp_path: Path) -> None:
         ({"flops": 0.5, "params": 0.5}, "--flops or --params, one of the two"),
         ({"flops": 1.5}, "--flops must lie between 0 and 1, and is 1.5"),
         ({"params": 0.0}, "--params must lie between 0 and 1"),
-        ({"flops": 0.01, "data": "synthetic"}, "cannot shrink to 1%: at least 25% of every layer stays"),
+        ({"flops": 0.01, "data": "synthetic"}, "cannot shrink to 1.0%: at least 25% of every layer stays"),
     ],
 )
 def test_targets_that_make_no_sense(
@@ -138,6 +138,7 @@ def test_targets_that_make_no_sense(
     monkeypatch.setattr("htrcompress.data.synthetic.open_synthetic", lambda: few)
     with pytest.raises(HtrError, match=message):
         prune_model(ROOT / "models/tiny-student.safetensors", out=tmp_path / "run", **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["missing.safetensors", "damaged.safetensors"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 import htrcompress
 from htrcompress import HtrError, Reading, Recognizer
-from htrcompress.card import CARD_KEY
+from htrcompress.card import CARD_KEY, Card
 from htrcompress.runtime.recognizer import WINDOW, stack
 
 Picture = Callable[..., NDArray[np.uint8]]
@@ -151,10 +151,15 @@ def edited(tiny_onnx: Path, path: Path, edit: Callable[[onnx.ModelProto], object
     return path
 
 
-def with_card(**entries: object) -> Callable[[onnx.ModelProto], None]:
+def with_card(exported: bool = False, **entries: object) -> Callable[[onnx.ModelProto], None]:
+    """Another card; `exported` as if the graph had been exported with it."""
+
     def edit(model: onnx.ModelProto) -> None:
-        (entry,) = (entry for entry in model.metadata_props if entry.key == CARD_KEY)
-        entry.value = json.dumps(json.loads(entry.value) | entries)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        card = json.dumps(json.loads(metadata[CARD_KEY]) | entries)
+        metadata = Card.from_json(card, "a card").to_metadata() if exported else metadata | {CARD_KEY: card}
+        for entry in model.metadata_props:
+            entry.value = metadata[entry.key]
 
     return edit
 
@@ -162,12 +167,17 @@ def with_card(**entries: object) -> Callable[[onnx.ModelProto], None]:
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
-        (lambda model: model.metadata_props.pop(), "carries no htrcompress card"),
-        (with_card(height=48), "does not fit its card"),
+        (lambda model: model.ClearField("metadata_props"), "carries no htrcompress card"),
+        (with_card(height=48), "not the one that its graph was exported with"),
+        (with_card(stride=8), "not the one that its graph was exported with"),
+        (with_card(max_width=100_000), "not the one that its graph was exported with"),
+        (with_card(charset=["a", "b"]), "not the one that its graph was exported with"),
+        (lambda model: model.metadata_props.pop(), "not the one that its graph was exported with"),
+        (with_card(exported=True, height=48), "does not fit its card"),
         (lambda model: model.graph.output.pop(0), "does not fit its card"),
         (lambda model: model.graph.input[0].type.tensor_type.shape.dim[0].__setattr__("dim_value", 1), "does not fit"),
     ],
-    ids=["no card", "another height", "no labels", "fixed batch"],
+    ids=["no card", "height", "stride", "width", "charset", "no digest", "another height", "no labels", "fixed batch"],
 )
 def test_graphs_that_are_not_ours_are_refused(
     tiny_onnx: Path, tmp_path: Path, edit: Callable[[onnx.ModelProto], object], says: str
@@ -177,7 +187,7 @@ def test_graphs_that_are_not_ours_are_refused(
 
 
 def test_a_charset_that_is_too_small_is_noticed(tiny_onnx: Path, tmp_path: Path, picture: Picture) -> None:
-    recognizer = htrcompress.load(edited(tiny_onnx, tmp_path / "a.onnx", with_card(charset=["a"])))
+    recognizer = htrcompress.load(edited(tiny_onnx, tmp_path / "a.onnx", with_card(exported=True, charset=["a"])))
     with pytest.raises(HtrError, match="outside a charset of 1"):
         recognizer.read([picture(300)])
 

@@ -33,28 +33,39 @@ def test_lines_of_all_widths_are_read(engine: Path, machine: SimpleNamespace) ->
     assert recognizer.backend.device == "cuda" and recognizer.backend.name == "TensorRT-RTX"
     rng = np.random.default_rng(0)
     lines = [rng.integers(0, 256, (32, width), dtype=np.uint8) for width in (300, 5, 61, 800, 16, 1, 62)]
-    readings = recognizer.read(lines, batch_size=4)
+    readings = recognizer.read(lines)  # four at a time, which is all that the engine takes
     expected = [recognizer.card.characters().decode(line[0, ::4].tolist()) for line in lines]
     assert [reading.text for reading in readings] == expected
-    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 7 of 800: read as many at a time"):
-        recognizer.read(lines, batch_size=32)
+    wide = np.zeros((32, 801), np.uint8)
+    errors = [isinstance(found, HtrError) for found in recognizer.read_each([lines[0], wide, lines[1]])]
+    assert errors == [False, True, False]
+    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 5 of 16: read as many at a time"):
+        recognizer.read_batch(np.zeros((5, 1, 32, 16), np.uint8), np.full(5, 16, np.int32))
 
 
 def test_what_cannot_run_is_told(engine: Path, machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HtrError, match=r"runs on a GPU: use the \.onnx model"):
         load(engine, device="cpu")
-    engine.write_bytes(b"another plan")
-    with pytest.raises(HtrError, match=r"cannot load .*on this GPU"):
-        load(engine)
     beside = Path(f"{engine}.json")
     document = json.loads(beside.read_text(encoding="utf-8"))
+    engine.write_bytes(b"a plan"[:-1])
+    with pytest.raises(HtrError, match=r"is damaged, or not the engine that the \.json beside it tells of"):
+        load(engine)
+    write_engine(engine, json.dumps(document["card"]), b"another plan")
+    with pytest.raises(HtrError, match=r"cannot load .*on this GPU"):
+        load(engine)
+    write_engine(engine, json.dumps(document["card"] | {"height": 48}))
+    with pytest.raises(HtrError, match=r"reads lines of height 32, and its card says 48"):
+        load(engine)
     document["engine"]["version"] = "1.6.0"
     beside.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(HtrError, match=r"needs TensorRT-RTX 1\.6\.0, and 1\.7\.1 is installed"):
         load(engine)
-    beside.write_text("{}", encoding="utf-8")
-    with pytest.raises(HtrError, match="missing or damaged"):
-        load(engine)
+    wrong = {**document, "engine": {**document["engine"], "plugin": 5}}
+    for damaged in ("{}", "[" * 100_000, "[]", json.dumps(wrong)):
+        beside.write_text(damaged, encoding="utf-8")
+        with pytest.raises(HtrError, match="missing or damaged"):
+            load(engine)
 
 
 def test_without_cuda_it_is_one_sentence(engine: Path, machine: SimpleNamespace, monkeypatch: Any) -> None:

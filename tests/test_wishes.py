@@ -34,7 +34,7 @@ WISHES = {
     ],
     "a charset that travels with the model, in UTF-8": [
         "test_export::test_the_card_travels_and_nothing_of_this_machine_does",
-        "test_export::test_characters_are_utf_8_everywhere",
+        "test_package::test_characters_are_utf_8_everywhere",
         "test_runtime::test_a_charset_that_is_too_small_is_noticed",
     ],
     "decoding inside the graph, in operators that every runtime has": [

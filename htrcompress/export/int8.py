@@ -9,6 +9,8 @@ parser refuses integer ones). Masks, softmax, squeeze-and-excitation, positions 
 On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrcompress.export.verify` tells.
 """
 
+import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from htrcompress import metrics
-from htrcompress.card import CARD_KEY, Card
+from htrcompress.card import Card
 from htrcompress.cli import console
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError, Refused, missing_extra
 from htrcompress.examples import Examples
 from htrcompress.export.guard import batches, logits, scores, versions
-from htrcompress.export.onnx import check, read_onnx, session
+from htrcompress.export.onnx import check, read_onnx, session, stamp
 from htrcompress.export.precision import integer_share
 from htrcompress.files import write_atomic
 
@@ -71,8 +73,8 @@ def quantise(onnx_path: Path, folder: Path, calibration: Examples, valid: Exampl
         limit: the largest rise of the CER, a fraction.
 
     Raises:
-        HtrError: onnxruntime is missing or too old, or no mixture of layers stays within the limit with 90 % of the
-            convolutions in INT8; nothing is written then.
+        Refused: no mixture of layers stays within the limit with 90 % of the convolutions in INT8; nothing is written.
+        HtrError: onnxruntime is missing or too old.
     """
     graph, card = read_onnx(onnx_path)
     lines = versions(valid, card.stride)
@@ -95,7 +97,7 @@ def quantise(onnx_path: Path, folder: Path, calibration: Examples, valid: Exampl
                 return Quantised(paths, len(quantiser.layers) - len(kept), kept, share, cer, rise)
             worst = max(rise, key=lambda target: rise[target])
             console.print(f"INT8 with {len(kept)} layers in FP32: CER up to {100 * rise[worst]:+.2f} points ({worst})")
-    raise HtrError(
+    raise Refused(
         f"INT8 of {onnx_path.name} is not written: no mixture with {REQUIRED_SHARE:.0%} of the convolutions in INT8 "
         f"stays within {100 * limit:g} points of CER; allow more with --max-cer-drop"
     )
@@ -135,25 +137,26 @@ class _Quantiser:
         """The graph for `cpu` or `trt`, with all layers in INT8 but the kept ones."""
         import onnx
 
-        q = _quantization()
+        q = quantization()
         symmetric = target == "trt"
+        extra = {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric}
         out = self.scratch / "made.onnx"
-        q.quantize_static(
-            self.path,
-            out,
-            _Reader(self.calibration),
-            quant_format=q.QuantFormat.QDQ,
-            activation_type=q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8,
-            weight_type=q.QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-            nodes_to_quantize=[layer for layer in self.layers if layer not in kept],
-            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric},
-            calibration_cache_path=self.scratch / "calibration.json",
-        )
+        with _quiet():
+            q.quantize_static(
+                self.path,
+                out,
+                _Reader(self.calibration),
+                quant_format=q.QuantFormat.QDQ,
+                activation_type=q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8,
+                weight_type=q.QuantType.QInt8,
+                per_channel=True,
+                op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+                nodes_to_quantize=[layer for layer in self.layers if layer not in kept],
+                extra_options=extra,
+                calibration_cache_path=self.scratch / "calibration.json",
+            )
         graph = onnx.load(out)
-        del graph.metadata_props[:]
-        graph.metadata_props.add(key=CARD_KEY, value=self.card.to_json())
+        stamp(graph, self.card)
         check(graph, FILES[target])
         return graph
 
@@ -170,6 +173,18 @@ class _Reader:
         return None if batch is None else {"pixels": batch[1], "widths": batch[2]}
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice, at every call, to simplify a graph that is simple."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
 def _optimised(graph: "ModelProto", scratch: Path) -> "ModelProto":
     """The graph as ONNX Runtime runs it on this machine."""
     import onnx
@@ -179,13 +194,17 @@ def _optimised(graph: "ModelProto", scratch: Path) -> "ModelProto":
     return onnx.load(path)
 
 
-def _quantization() -> Any:
-    """ONNX Runtime's quantisation tools."""
+def quantization() -> Any:
+    """ONNX Runtime's quantisation tools.
+
+    Raises:
+        HtrError: it is not installed, or too old.
+    """
     try:
         import onnxruntime
-        from onnxruntime import quantization
+        from onnxruntime import quantization as tools
     except ImportError as error:
         raise missing_extra(error.name or "onnxruntime", "cpu") from None
     if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) < (1, 31):
         raise HtrError(f"INT8 needs onnxruntime 1.31 or later, and this is {onnxruntime.__version__}: upgrade it")
-    return quantization
+    return tools

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from htrcompress import ctc
-from htrcompress.card import CARD_KEY, Card
+from htrcompress.card import Card
 from htrcompress.errors import HtrError, missing_extra
 from htrcompress.export.graph import OUTPUTS, RAW_OUTPUTS, Deployable, Undecoded, deployable, sample
 from htrcompress.files import write_atomic
@@ -60,7 +60,7 @@ def export_onnx(
     else:
         graph = _trace(Undecoded(module.network), card.height, RAW_OUTPUTS)
     _tidy(graph)
-    graph.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    stamp(graph, card)
     check(graph, str(path))
     _compare(graph, module, card, half, path)
     if decode == "graph" and not logits:
@@ -86,9 +86,16 @@ def read_onnx(path: Path) -> "tuple[ModelProto, Card]":
         graph = onnx.load_model_from_string(path.read_bytes())
     except (DecodeError, OSError) as error:
         raise HtrError(f"{path} is damaged or not an ONNX file: {error}") from None
-    card = Card.from_json({p.key: p.value for p in graph.metadata_props}.get(CARD_KEY), str(path))
+    card = Card.of_graph({p.key: p.value for p in graph.metadata_props}, str(path))
     check(graph, str(path))
     return graph, card
+
+
+def stamp(graph: "ModelProto", card: Card) -> None:
+    """Puts the card into a graph's metadata, in the place of what is there."""
+    del graph.metadata_props[:]
+    for key, value in card.to_metadata().items():
+        graph.metadata_props.add(key=key, value=value)
 
 
 def check(graph: "ModelProto", where: str) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.module_tracker import ModuleTracker
 
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, Refused
 from htrcompress.export.graph import deployable
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def largest_activation(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]
         batches: pixels uint8 (B, 1, H, W) and widths (B,) of real lines.
 
     Raises:
-        HtrError: a value passes 30,000 or is not finite, or there are no batches.
+        Refused: a value passes 30,000 or is not finite.
+        HtrError: there are no batches.
     """
     network = deployable(model, torch.float64).network
     with torch.no_grad(), ModuleTracker() as modules, _Largest(modules) as largest:
@@ -176,7 +177,7 @@ def largest_activation(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]
     if not largest.module:
         raise HtrError("there are no lines to measure activations on")
     if not largest.value <= LARGEST_ALLOWED:
-        raise HtrError(
+        raise Refused(
             f"half precision is not safe: an activation in {largest.module} reaches {largest.value:.3g}, "
             f"above the limit of {LARGEST_ALLOWED:,.0f}; export without --fp16"
         )

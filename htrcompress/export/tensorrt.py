@@ -5,6 +5,7 @@ builds for the GPU that is there. Beside `model.engine` stands `model.engine.jso
 how the engine was made. This is the one place in `export/` that knows which of the two is installed.
 """
 
+import hashlib
 import importlib
 import json
 import time
@@ -76,6 +77,7 @@ class Engine:
         plugin: the library beside the engine that decodes; empty where standard operators do.
         seconds: time to build.
         bytes: size of the file.
+        sha256: of the file.
     """
 
     runtime: str
@@ -89,6 +91,7 @@ class Engine:
     plugin: str
     seconds: float
     bytes: int
+    sha256: str
 
 
 def find_runtime(name: Choice = "auto") -> Runtime:
@@ -149,6 +152,7 @@ def build_engine(
         plugin=LIBRARY if plugin else "",
         seconds=round(time.perf_counter() - started, 2),
         bytes=len(plan),
+        sha256=hashlib.sha256(plan).hexdigest(),
     )
     document = {"card": json.loads(card.to_json()), "engine": asdict(engine)}
     if plugin:

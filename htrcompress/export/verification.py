@@ -25,12 +25,12 @@ from htrcompress.data.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.checks import Check, Pictures, Reader
 from htrcompress.export.forms import EngineForm, Form, OnnxForm, TorchForm
+from htrcompress.export.package import check_package
 from htrcompress.files import write_atomic
-from htrcompress.runtime.tensorrt import read_document
+from htrcompress.runtime.tensorrt import read_document, read_plan
 
 PLUGIN = ".plugin."
-ELSEWHERE = (".trt.", PLUGIN)
-"""ONNX files for TensorRT, which ONNX Runtime is not asked to run."""
+"""In the names of ONNX files that only TensorRT can run."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def verify(
         split: the split to read.
         model: the .safetensors file that a single folder was exported from, where it does not lie in the run.
         lines: how many lines of the split to read, spread over it; all if not given.
-        max_cer_rise: in points, at the far end of the interval; 0.02 if not given, and 0.2 for INT8.
+        max_cer_rise: in points, at the far end of the interval; 0.02 if not given, and 0.5 for INT8, which is chance.
         device: what computes the ONNX files; PyTorch, the reference, is on the CPU, and engines are on the GPU.
 
     Raises:
@@ -127,7 +127,9 @@ def _folders(folder: Path | None, model: Path | None) -> dict[Path, Path]:
     if model:
         raise HtrError("--model belongs to one model's export folder: name that folder")
     root = folder / "export" if (folder / "export").is_dir() else folder
-    found = {path.parent: root.parent / f"{path.parent.name}.safetensors" for path in sorted(root.glob("*/card.json"))}
+    found = {
+        path.parent: root.parent / f"{path.parent.name}.safetensors" for path in sorted(root.glob("[!.]*/card.json"))
+    }
     if not found:
         raise HtrError(f"{folder} holds no export: make one with `python -m htrcompress.export {folder}`")
     return found
@@ -137,11 +139,12 @@ def _check(
     place: Path, network: nn.Module, pictures: Pictures, card: Card, limit: float | None, device: str
 ) -> Iterator[Check]:
     """Every form in a folder against PyTorch, PyTorch itself first."""
+    check_package(place, card)
     exported = sorted(place.glob("*.onnx"), key=lambda path: (len(path.name), path.name))
     forms: list[Form] = [TorchForm(network)]
     if any(".fp16." in path.name for path in place.iterdir()):
         forms.append(TorchForm(network, torch.float16))
-    forms += [OnnxForm(path, card, device) for path in exported if not any(part in path.name for part in ELSEWHERE)]
+    forms += [OnnxForm(path, card, device) for path in exported if PLUGIN not in path.name]
     reference: Reader | None = None
     for form in forms:
         with console.status(f"{place.name}: {form.name}"):
@@ -163,6 +166,7 @@ def _engine(place: Path, path: Path, reference: Reader, limit: float | None) -> 
     own, built = read_document(path)
     if own != reference.card:
         raise HtrError(f"{path} is not of the model beside it: export it again")
+    read_plan(path, built)
     try:
         reader = Reader(EngineForm(path), reference.card, reference.pictures)
         reader.read()

@@ -4,13 +4,14 @@ The file is checked against the card that it carries before the first line is re
 one is refused in one sentence.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.card import CARD_KEY, Card
+from htrcompress.card import Card
 from htrcompress.errors import HtrError
 from htrcompress.runtime.providers import first_line, open_session
 
@@ -31,10 +32,11 @@ class OnnxRuntimeBackend:
     """
 
     name = "ONNX Runtime"
+    most = (math.inf, math.inf)
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
         self._session, self.device = open_session(path, str(path), device, threads)
-        self.card = Card.from_json(self._session.get_modelmeta().custom_metadata_map.get(CARD_KEY), str(path))
+        self.card = Card.of_graph(self._session.get_modelmeta().custom_metadata_map, str(path))
         _check(self._session, self.card, path)
 
     def run(
@@ -54,6 +56,8 @@ def _check(session: Any, card: Card, path: Path) -> None:
     """Refuses a graph that does not take and give what the card promises."""
     inputs = {value.name: (value.type, value.shape) for value in session.get_inputs()}
     outputs = {value.name: (value.type, value.shape) for value in session.get_outputs()}
+    if set(outputs) == {"logits", "frames"}:
+        raise HtrError(f"{path} gives no labels: it was exported with --decode none")
     fits = set(inputs) == {"pixels", "widths"} and set(outputs) - {"logits"} == set(OUTPUTS)
     if fits:
         (pixel_type, shape), (width_type, width_shape) = inputs["pixels"], inputs["widths"]

@@ -9,7 +9,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from htrcompress.card import CARD_KEY, Card
+from htrcompress.card import Card
 from htrcompress.errors import HtrError, Unavailable
 
 PROVIDERS = {
@@ -115,7 +115,7 @@ def _settings(model: Path | bytes, where: str, device: str, threads: int | None)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = _session(model, where, options, providers=[PROVIDERS["cpu"]])  # for the card alone
-    card = Card.from_json(session.get_modelmeta().custom_metadata_map.get(CARD_KEY), where)
+    card = Card.of_graph(session.get_modelmeta().custom_metadata_map, where)
     sizes = {"min": (1, 1), "opt": (LINES, min(WIDTH, card.max_width)), "max": (LINES, card.max_width)}
     return {
         f"{PREFIXES[device]}_profile_{name}_shapes": f"pixels:{lines}x1x{card.height}x{width},widths:{lines}"

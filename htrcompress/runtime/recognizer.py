@@ -24,6 +24,7 @@ from htrcompress.errors import HtrError
 from htrcompress.image import load_grey, normalise, to_grey
 
 WHITE = 255
+MOST_THREADS = 256
 WINDOW = 32
 """Batches that are loaded and sorted by width together: bounds the memory of an endless list."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
@@ -56,11 +57,13 @@ class Backend(Protocol):
         name: of the runtime, for people.
         device: where it computes, one of `Device`.
         card: the card of the model.
+        most: the most lines, and the widest in pixels, that it takes at once; infinity for no limit.
     """
 
     name: str
     device: str
     card: Card
+    most: tuple[float, float]
 
     def run(
         self, pixels: Pixels, widths: NDArray[np.int32]
@@ -80,6 +83,7 @@ class Recognizer:
         self.backend = backend
         self.card = backend.card
         self._charset = self.card.characters()
+        self._widest = int(min(backend.most[1], self.card.max_width))
 
     def read(self, images: Iterable[Picture], batch_size: int = 32) -> list[Reading]:
         """Reads lines, in the order given; a line reads the same whatever stands beside it.
@@ -87,7 +91,7 @@ class Recognizer:
         Args:
             images: any number of paths, uint8 arrays (h, w), (h, w, 3) or (h, w, 4), or PIL images; dark
                 ink on light paper, of any height.
-            batch_size: lines that the network sees at once.
+            batch_size: lines that the network sees at once; fewer where an engine takes no more.
 
         Raises:
             HtrError: an image cannot be read, or is too wide for the model; it is named.
@@ -114,8 +118,9 @@ class Recognizer:
         results = cast(list[Reading | HtrError], list(lines))  # every array is replaced by its reading below
         readable = [i for i, line in enumerate(lines) if isinstance(line, np.ndarray)]
         readable.sort(key=lambda i: cast(Pixels, lines[i]).shape[1])
-        for start in range(0, len(readable), batch_size):
-            chosen = readable[start : start + batch_size]
+        size = int(min(batch_size, self.backend.most[0]))
+        for start in range(0, len(readable), size):
+            chosen = readable[start : start + size]
             pixels, widths = stack([cast(Pixels, lines[i]) for i in chosen])
             for i, reading in zip(chosen, self.read_batch(pixels, widths), strict=True):
                 results[i] = reading
@@ -142,7 +147,7 @@ class Recognizer:
                 grey = load_grey(Path(picture))
             else:
                 grey = to_grey(picture() if callable(picture) else picture, name)
-            return normalise(grey, self.card.height, self.card.max_width, name)
+            return normalise(grey, self.card.height, self._widest, name)
         except HtrError as error:
             return error
 
@@ -169,8 +174,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None, device: str |
             device is not there.
     """
     path = Path(path)
-    if threads is not None and threads < 1:
-        raise HtrError(f"{threads} threads asked for; it must be at least 1")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise HtrError(f"{threads} threads asked for; it must be 1 to {MOST_THREADS}")
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
     if path.suffix in PICKLES:

@@ -4,6 +4,7 @@
 which version: an engine runs on that version only. An engine is code: load only those that you trust.
 """
 
+import hashlib
 import importlib
 import json
 from pathlib import Path
@@ -50,6 +51,7 @@ class Engine:
     def __init__(self, path: Path):
         self.card, built = read_document(path)
         self.name = "TensorRT-RTX" if built["runtime"] == "tensorrt-rtx" else "TensorRT"
+        plan = read_plan(path, built)
         trt = _module(built["runtime"])
         if trt.__version__ != built["version"]:
             raise Unavailable(
@@ -58,10 +60,6 @@ class Engine:
         self._cuda = Cuda(built["runtime"])
         if built.get("plugin"):
             load_plugin(trt, path.parent / Path(built["plugin"]).name)
-        try:
-            plan = path.read_bytes()
-        except OSError as error:
-            raise HtrError(f"cannot read {path}: {error.strerror}") from None
         engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan)
         if engine is None:
             raise HtrError(f"{self.name} cannot load {path} on this GPU: build it here with `htrcompress.export --trt`")
@@ -69,6 +67,10 @@ class Engine:
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
         self.outputs = tuple(name for name in names if name in DTYPES)
         least, _, most = engine.get_tensor_profile_shape("pixels", 0)
+        if most[2] != self.card.height:
+            raise HtrError(
+                f"{path} reads lines of height {most[2]}, and its card says {self.card.height}: export it again"
+            )
         self._least, self.most = (least[0], least[3]), (most[0], most[3])
         self._memory: dict[str, tuple[int, int]] = {}
         self._results: Arrays = {}
@@ -89,7 +91,8 @@ class Engine:
         if width < self._least[1]:
             pixels = np.pad(pixels, ((0, 0),) * 3 + ((0, self._least[1] - width),), constant_values=PAPER)
         for name, array in (("pixels", pixels), ("widths", widths)):
-            self._context.set_input_shape(name, array.shape)
+            if not self._context.set_input_shape(name, array.shape):
+                raise HtrError(f"the engine refuses {name} of shape {array.shape}: build it with a larger --profile")
             self._cuda.upload(self._buffer(name, array.nbytes), np.ascontiguousarray(array))
         self._results = {}
         for name in self.outputs:
@@ -131,7 +134,7 @@ class TensorRtBackend:
 
     def __init__(self, path: Path):
         self._engine = Engine(path)
-        self.card, self.name = self._engine.card, self._engine.name
+        self.card, self.name, self.most = self._engine.card, self._engine.name, self._engine.most
         if not set(DECODED) <= set(self._engine.outputs):
             raise HtrError(f"{path} gives no labels: it was exported with --decode none")
 
@@ -204,11 +207,27 @@ def read_document(path: Path) -> tuple[Card, dict[str, Any]]:
         document = json.loads(beside.read_text(encoding="utf-8"))
         card = Card.from_json(json.dumps(document["card"]), str(beside))
         built = document["engine"]
-        if not all(isinstance(built[name], str) for name in ("runtime", "version")) or built["runtime"] not in EXTRA:
+        texts = [built[name] for name in ("runtime", "version", "sha256")] + [built.get("plugin") or ""]
+        if not all(isinstance(text, str) for text in texts) or built["runtime"] not in EXTRA:
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HtrError(f"{beside} is missing or damaged, and with it the card: export the model again") from None
     return card, built
+
+
+def read_plan(path: Path, built: dict[str, Any]) -> bytes:
+    """The engine, of which its document must tell.
+
+    Raises:
+        HtrError: it cannot be read, is damaged, or is another engine.
+    """
+    try:
+        plan = path.read_bytes()
+    except OSError as error:
+        raise HtrError(f"cannot read {path}: {error.strerror}") from None
+    if hashlib.sha256(plan).hexdigest() != built["sha256"]:
+        raise HtrError(f"{path} is damaged, or not the engine that the .json beside it tells of: export it again")
+    return plan
 
 
 def load_plugin(trt: Any, library: Path) -> None:

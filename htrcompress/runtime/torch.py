@@ -1,5 +1,6 @@
 """The trained model itself, run by PyTorch: the reference that every exported form is compared with."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ class TorchBackend:
     """
 
     name = "PyTorch"
+    most = (math.inf, math.inf)
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
         self.device = device or ("cuda" if "cuda" in present() else "cpu")
