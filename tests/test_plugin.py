@@ -142,19 +142,6 @@ def test_every_half_is_read_rightly(decoder: Decoder) -> None:
     np.testing.assert_array_equal(found[0], expected[0])
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything that CMake builds here, for the oldest architecture; with the plugin if TENSORRT_ROOT is set."""
-    if shutil.which("nvcc") is None:
-        pytest.skip("no nvcc: the CUDA kernel is not compiled")
-    if shutil.which("cmake") is None:
-        pytest.skip("no cmake")
-    folder = tmp_path_factory.mktemp("build")
-    run("cmake", "-S", PLUGIN, "-B", folder, "-DCMAKE_CUDA_ARCHITECTURES=75")
-    run("cmake", "--build", folder, "-j1")
-    return folder
-
-
 def test_nvcc_compiles_the_kernel_its_launcher_and_the_check(built: Path) -> None:
     library = ctypes.CDLL(str(built / "libhtr_ctc.so"))
     invalid, nothing = 1, 0

@@ -195,7 +195,7 @@ def load_plugin(trt: Any, library: Path) -> None:
         raise ValueError(f"the engine decodes with the plugin {library}, which is missing: copy it beside the engine")
     registry = trt.get_plugin_registry()
     if not any(creator.name == PLUGIN for creator in registry.all_creators):
-        registry.load_library(str(library))
+        registry.load_library(str(library.resolve()))  # a bare name would be searched for elsewhere
     if not any(creator.name == PLUGIN for creator in registry.all_creators):
         raise RuntimeError(f"TensorRT cannot load the plugin {library}: build it with this TensorRT's headers")
 
