@@ -159,14 +159,20 @@ def tell(embed: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("plugin", ["", "libhtr_ctc.so"])
 def test_a_file_is_read_through_pycuda(
-    embed: ModuleType, trt: TensorRt, plugin: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embed: ModuleType,
+    trt: TensorRt,
+    plugin: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = b"a plan with the plugin" if plugin else b"a plan"
-    engine = write_engine(tmp_path / "model.engine", CARD, plan, plugin=plugin)
+    write_engine(tmp_path / "model.engine", CARD, plan, plugin=plugin)
+    monkeypatch.chdir(tmp_path)  # a plugin must be loaded by its whole path: a bare name is searched for elsewhere
     (tmp_path / "libhtr_ctc.so").write_bytes(b"the plugin")
     Image.fromarray(np.arange(32 * 48, dtype=np.uint8).reshape(32, 48)).save(tmp_path / "line.png")
     for _ in range(2):
-        assert embed.main([str(engine), str(tmp_path / "line.png")]) == 0
+        assert embed.main(["model.engine", str(tmp_path / "line.png")]) == 0
         text = Charset(CHARSET).decode(list(range(0, 48, 4)))
         assert capsys.readouterr().out == f"{tmp_path / 'line.png'}\t{text}\n"
     assert trt.loaded == [str(tmp_path / plugin)] * bool(plugin)
