@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cpp_builds import built, installed, parts  # noqa: F401
 from numpy.typing import NDArray
 
 # PyTorch's threads wait by spinning: on cores that others use too, two are a hundred times slower than one

@@ -2,13 +2,11 @@
 
 import json
 import os
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cpp_builds import Parts, passes, run
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,34 +15,7 @@ from htrcompress.card import Card
 from htrcompress.errors import HtrError
 
 ROOT = Path(__file__).parents[1]
-CPP = ROOT / "export" / "cpp"
-SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all".split()
 CARD = Card("tiny", {"family": "gated"}, tuple(' aé𝒳"\\'), height=32, stride=4, max_width=1000, metrics={"cer": np.nan})
-
-Parts = Callable[..., list[str]]
-
-
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
-
-
-def passes(*command: str | Path) -> str:
-    done = run(*command)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    """`parts(kind, *jobs)`: the lines that test/parts.cpp prints; compiled with sanitizers where they are."""
-    if shutil.which("g++") is None:
-        pytest.skip("no g++")
-    program = tmp_path_factory.mktemp("parts") / "parts"
-    sources = [CPP / "test/parts.cpp", *(CPP / f"src/{name}.cpp" for name in ("image", "pgm", "json", "card"))]
-    options = ["-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-I", CPP / "include", "-I", CPP / "src"]
-    if run("g++", *options, *SANITIZERS, *sources, "-o", program).returncode != 0:
-        passes("g++", *options, *sources, "-o", program)
-    return lambda kind, *jobs: passes(program, kind, *(str(word) for job in jobs for word in job)).splitlines()
 
 
 def save(path: Path, pixels: NDArray[np.uint8]) -> Path:
@@ -112,7 +83,9 @@ def test_damaged_pgm_files_are_refused_in_one_sentence(parts: Parts, tmp_path: P
     damaged += [b"P5 0 5 255\n", b"P5 -1 5 255\n", b"P5 2 1 0\n\0\0", b"P5 1 1 15\n\x10", b"P5 10000 10000 255\n"]
     damaged += [b"P5 99999 99999 255\n", b"P5 999999999999 1 255\n"]
     damaged += [b"P2 1 1 255 256", b"P2 2 1 255 1", b"P2 1 1 255 x", b"P2 1 1 15 16"]
-    jobs = [(tmp_path / "missing.pgm", 1, 1, tmp_path / "out"), (tmp_path, 1, 1, tmp_path / "out")]
+    (tmp_path / "circle.pgm").symlink_to("circle.pgm")
+    absent = [tmp_path / "missing.pgm", tmp_path, tmp_path / ("a" * 300), tmp_path / "circle.pgm"]
+    jobs = [(path, 1, 1, tmp_path / "out") for path in absent]
     for number, data in enumerate(damaged):
         (tmp_path / f"{number}.pgm").write_bytes(data)
         jobs.append((tmp_path / f"{number}.pgm", 1, 1, tmp_path / "out"))
@@ -157,18 +130,6 @@ def test_damaged_cards_are_refused_in_one_sentence(parts: Parts, tmp_path: Path)
     assert all(line.startswith(("error: ", "ok ")) for line in lines)
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, built and installed by CMake, with the back ends whose headers are named in the environment."""
-    if shutil.which("cmake") is None or shutil.which("g++") is None:
-        pytest.skip("no cmake or no g++")
-    folder = tmp_path_factory.mktemp("cpp")
-    passes("cmake", "-S", CPP, "-B", folder / "build", "-DCMAKE_BUILD_TYPE=None")  # no optimisation: compiles fast
-    passes("cmake", "--build", folder / "build", "-j1")
-    passes("cmake", "--install", folder / "build", "--prefix", folder / "installed")
-    return folder / "installed"
-
-
 def test_find_package_finds_the_library(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.22)\nproject(mine CXX)\nfind_package(htr REQUIRED)\n"
@@ -189,7 +150,7 @@ def test_the_demo_tells_what_is_wrong(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"nothing")
     model = ["--model", tmp_path / "model.onnx"]
     cases = [[], ["a.pgm"], ["a.pgm", "--model"], ["--width", "3"], ["a.pgm", *model, "--batch", "0"]]
-    cases += [["a.pgm", "--model", tmp_path / name] for name in ("none.onnx", "model.pt")]
+    cases += [["a.pgm", "--model", tmp_path / name] for name in ("none.onnx", "model.pt", "a" * 300)]
     cases += [["a.pgm", *model, "--runtime", tmp_path / "none.so"]]
     for words in cases:
         done = run(installed / "bin" / "htr_read", *words)
@@ -222,9 +183,14 @@ def test_the_demo_reads_what_transcribe_reads(
         assert printed.splitlines() == expected
 
     wide = save(tmp_path / "wide.pgm", np.zeros((2, 5000), np.uint8))
-    done = run(installed / "bin" / "htr_read", paths[0], wide, tmp_path / "none.pgm", paths[1], *options)
+    absent = [tmp_path / "none.pgm", tmp_path / ("a" * 300)]
+    done = run(installed / "bin" / "htr_read", paths[0], wide, *absent, paths[1], *options)
     assert done.returncode == 2 and done.stdout.splitlines() == expected[:2]
-    assert [line.split(" ")[1] for line in done.stderr.splitlines()] == [str(wide), "no"]
+    assert [line.split(" ")[1] for line in done.stderr.splitlines()] == [str(wide), "no", "no"]
+
+    export_onnx(*load_model(ROOT / "models" / "tiny-student.safetensors"), tmp_path / "raw.onnx", decode="none")
+    done = run(installed / "bin" / "htr_read", paths[0], "--model", tmp_path / "raw.onnx", *options[2:])
+    assert done.returncode == 2 and "gives logits and no labels" in done.stderr and done.stderr.count("\n") == 1
 
     (tmp_path / "cut.onnx").write_bytes(model.read_bytes()[:-2000])
     done = run(installed / "bin" / "htr_read", paths[0], "--model", tmp_path / "cut.onnx", *options[2:])

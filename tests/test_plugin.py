@@ -29,14 +29,20 @@ def run(*command: str | Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
-    """`decoder(logits, frames, backwards=0)`: the kernel's body, compiled for the CPU."""
+def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """What of the plugin compiles for the CPU."""
     if shutil.which("g++") is None:
         pytest.skip("no g++")
     library = tmp_path_factory.mktemp("plugin") / "libhtr_ctc_host.so"
     options = "-O2 -std=c++17 -Wall -Wextra -Werror -shared -fPIC".split()
     run("g++", *options, PLUGIN / "ctc_decode_host.cpp", "-o", library)
-    function = ctypes.CDLL(str(library)).ctc_decode_host
+    return ctypes.CDLL(str(library))
+
+
+@pytest.fixture(scope="session")
+def decoder(host: ctypes.CDLL) -> Decoder:
+    """`decoder(logits, frames, backwards=0)`: the kernel's body, compiled for the CPU."""
+    function = host.ctc_decode_host
     function.restype = None
 
     def decode(logits: NDArray, frames: NDArray, backwards: int = 0) -> Decoded:
@@ -142,17 +148,18 @@ def test_every_half_is_read_rightly(decoder: Decoder) -> None:
     np.testing.assert_array_equal(found[0], expected[0])
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything that CMake builds here, for the oldest architecture; with the plugin if TENSORRT_ROOT is set."""
-    if shutil.which("nvcc") is None:
-        pytest.skip("no nvcc: the CUDA kernel is not compiled")
-    if shutil.which("cmake") is None:
-        pytest.skip("no cmake")
-    folder = tmp_path_factory.mktemp("build")
-    run("cmake", "-S", PLUGIN, "-B", folder, "-DCMAKE_CUDA_ARCHITECTURES=75")
-    run("cmake", "--build", folder, "-j1")
-    return folder
+def test_the_check_passes_no_score_that_differs(host: ctypes.CDLL) -> None:
+    def agree(*scores: list[float]) -> bool:
+        found, expected = (np.array(some, np.float32) for some in scores)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (found, expected)]
+        return bool(host.ctc_scores_agree_host(*pointers, ctypes.c_int(len(found))))
+
+    assert agree([], []) and agree([-1.0, 0.0, -3.5], [-1.00005, 0.0, -3.5])
+    for wrong in (np.nan, np.inf, -np.inf, -1.001):
+        for place in range(3):
+            found = [-1.0, -1.0, -1.0]
+            found[place] = wrong
+            assert not agree(found, [-1.0] * 3) and not agree([-1.0] * 3, found)
 
 
 def test_nvcc_compiles_the_kernel_its_launcher_and_the_check(built: Path) -> None:

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "ctc_compare.h"
 #include "ctc_decode_body.h"
 
 namespace {
@@ -42,4 +43,9 @@ extern "C" void ctc_decode_host(const void* logits, int half, const std::int32_t
                                 int backwards) {
     const auto run = half ? decode<htr::Half> : decode<float>;
     run(logits, frames, batch, steps, classes, labels, lengths, scores, backwards != 0);
+}
+
+// What ctc_check calls equal scores.
+extern "C" int ctc_scores_agree_host(const float* found, const float* expected, int count) {
+    return htr::scores_agree(found, expected, std::size_t(count));
 }

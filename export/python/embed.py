@@ -5,7 +5,8 @@
 
 For an engine of TensorRT-RTX install tensorrt-rtx-cu13-libs and tensorrt-rtx-cu13-bindings in the place of
 tensorrt. `model.engine.json` stands beside the engine and holds the card: characters, height, greatest width.
-Copy this file into your program and change it freely. An engine is code: load only those that you trust.
+`libhtr_ctc.so` stands there too where the engine was exported with --decode plugin. Copy this file and line_image.py
+into your program and change them freely. An engine, and a plugin, is code: load only those that you trust.
 
 The project's tests run everything here except TensorRT and CUDA themselves, which they replace by stand-ins.
 """
@@ -13,47 +14,24 @@ The project's tests run everything here except TensorRT and CUDA themselves, whi
 import importlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from line_image import WHITE, load_line
 from numpy.typing import NDArray
-from PIL import Image
 
-WHITE = 255
+PLUGIN = "CtcGreedyDecode"
 DTYPES = {"pixels": np.uint8, "widths": np.int32, "labels": np.int32, "lengths": np.int32, "scores": np.float32}
-
-
-def area_sums(values: NDArray[np.integer], n: int) -> NDArray[np.int64]:
-    """(m, k) to (n, k): sums over n equal intervals of the first axis, in units of 1/n of an input row."""
-    whole, part = np.divmod(np.arange(n + 1) * len(values), n)
-    none = np.zeros_like(values[:1], np.int64)
-    before = np.concatenate((none, np.cumsum(values, 0, dtype=np.int64)))
-    following = np.concatenate((values, none))
-    return np.diff(n * before[whole] + part[:, None] * following[whole], axis=0)
-
-
-def scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resizes uint8 (h, w) to uint8 (height, width): the exact mean over each pixel's area, rounded half up."""
-    area = pixels.size
-    sums = area_sums(area_sums(pixels, height).T, width).T
-    return ((2 * sums + area) // (2 * area)).astype(np.uint8)
-
-
-def load_line(path: str, height: int, max_width: int) -> NDArray[np.uint8]:
-    """A picture of dark ink on light paper, without transparency, as uint8 (height, width in proportion)."""
-    with Image.open(path) as picture:
-        pixels = np.array(picture.convert("L"))
-    h, w = pixels.shape
-    width = max(1, (2 * w * height + h) // (2 * h))
-    if width > max_width:
-        raise ValueError(f"{path} is {width} pixels wide at height {height}; the model reads up to {max_width}")
-    return scale(pixels, height, width)
 
 
 def text_of(labels: NDArray[np.int32], length: int, charset: list[str]) -> str:
     """The first `length` of labels int32 (T,) as text; label i is character i - 1, and 0 the blank."""
-    return "".join(charset[label - 1] for label in labels[:length].tolist() if label > 0)
+    found = labels[:length].tolist()
+    if max(found, default=0) > len(charset):
+        raise ValueError(f"label {max(found)} is outside a charset of {len(charset)}: the engine has another's card")
+    return "".join(charset[label - 1] for label in found if label > 0)
 
 
 class CudaPython:
@@ -93,16 +71,29 @@ class PyCuda:
     def __init__(self) -> None:
         import pycuda.driver as cuda
 
-        self.cuda, self._stream = cuda, cuda.Stream()
+        self.cuda = cuda
+        self._call(importlib.import_module, "pycuda.autoprimaryctx")  # pycuda makes no context, TensorRT uses this one
+        self._stream = self._call(cuda.Stream)
         self.stream = self._stream.handle
-        self.allocate, self.upload = cuda.mem_alloc, cuda.memcpy_htod
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except self.cuda.Error as error:
+            raise RuntimeError(f"pycuda failed: {error}") from None
+
+    def allocate(self, size: int) -> Any:
+        return self._call(self.cuda.mem_alloc, size)
 
     def free(self, memory: Any) -> None:
-        memory.free()
+        self._call(memory.free)
+
+    def upload(self, memory: Any, array: NDArray) -> None:
+        self._call(self.cuda.memcpy_htod, memory, array)
 
     def download(self, array: NDArray, memory: Any) -> None:
-        self._stream.synchronize()
-        self.cuda.memcpy_dtoh(array, memory)
+        self._call(self._stream.synchronize)
+        self._call(self.cuda.memcpy_dtoh, array, memory)
 
 
 def find_device() -> CudaPython | PyCuda:
@@ -110,9 +101,11 @@ def find_device() -> CudaPython | PyCuda:
     for kind in (CudaPython, PyCuda):
         try:
             return kind()
-        except ImportError:
+        except ModuleNotFoundError:
             continue
-    raise RuntimeError("neither cuda-python nor pycuda is installed: run `pip install cuda-python`")
+        except (ImportError, RuntimeError) as error:  # a driver's library that is missing, or its answer
+            raise RuntimeError(f"there is no usable NVIDIA GPU here: {error}") from None
+    raise RuntimeError("neither cuda-python nor pycuda (2021.1 or later) is installed: run `pip install cuda-python`")
 
 
 class Reader:
@@ -126,8 +119,13 @@ class Reader:
 
     def __init__(self, engine: Any, card: dict[str, Any], device: Any):
         self.engine, self.device, self.charset = engine, device, card["charset"]
-        self.context = engine.create_execution_context()
+        self.names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
+        if not {"labels", "lengths"} <= set(self.names):
+            raise ValueError("the engine gives logits and no labels: export the model without --decode none")
         least, _, most = engine.get_tensor_profile_shape("pixels", 0)
+        if least[2] != card["height"]:
+            raise ValueError(f"the engine reads lines of height {least[2]}, its card says {card['height']}: copy both")
+        self.context = engine.create_execution_context()
         self.max_batch, self.min_width = most[0], least[3]
         self.height, self.max_width = card["height"], min(card["max_width"], most[3])
         self.memory: dict[str, tuple[int, Any]] = {}
@@ -154,7 +152,7 @@ class Reader:
                 raise RuntimeError(f"the engine does not take {name} of shape {array.shape}")
             self.device.upload(self._memory(name, array.nbytes), array)
         results = {}
-        for name in map(self.engine.get_tensor_name, range(self.engine.num_io_tensors)):
+        for name in self.names:
             if name not in ("pixels", "widths"):
                 shape = tuple(self.context.get_tensor_shape(name))
                 results[name] = np.empty(shape, DTYPES.get(name, np.float32))
@@ -175,24 +173,54 @@ class Reader:
         return self.memory[name][1]
 
 
-def open_reader(path: str) -> Reader:
-    """Opens an engine with the kind of TensorRT that built it."""
+def read_document(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The card beside an engine, and how it was built, with the entries that are used here checked."""
     try:
         document = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
         card, built = document["card"], document["engine"]
-        kind, version = built["runtime"], built["version"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path}.json is damaged or belongs to no engine: export the model again") from None
-    if kind == "tensorrt-rtx":
+        texts = [built["version"], built.get("plugin", ""), *card["charset"]]
+        good = isinstance(card["charset"], list) and built["runtime"] in ("tensorrt-rtx", "tensorrt")
+        good = good and all(isinstance(text, str) for text in texts) and texts[2:] != []
+        good = good and all(type(card[name]) is int and card[name] > 0 for name in ("height", "max_width"))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        good = False
+    if not good:
+        raise ValueError(f"{path}.json is damaged or belongs to no engine: export the model again")
+    return card, built
+
+
+def load_plugin(trt: Any, library: Path) -> None:
+    """Makes TensorRT know the decode of an engine that was exported with --decode plugin."""
+    if not library.is_file():
+        raise ValueError(f"the engine decodes with the plugin {library}, which is missing: copy it beside the engine")
+    registry = trt.get_plugin_registry()
+    if not any(creator.name == PLUGIN for creator in registry.all_creators):
+        registry.load_library(str(library.resolve()))  # a bare name would be searched for elsewhere
+    if not any(creator.name == PLUGIN for creator in registry.all_creators):
+        raise RuntimeError(f"TensorRT cannot load the plugin {library}: build it with this TensorRT's headers")
+
+
+def open_reader(path: str) -> Reader:
+    """Opens an engine with the kind of TensorRT that built it, and the plugin that it decodes with."""
+    card, built = read_document(path)
+    version, plugin = built["version"], built.get("plugin", "")
+    if plugin != Path(plugin).name:
+        raise ValueError(f"{path}.json names the plugin {plugin!r}, which is not beside the engine: export it again")
+    plan = Path(path).read_bytes()
+    if built["runtime"] == "tensorrt-rtx":
         importlib.import_module("tensorrt_rtx_libs")  # loads the libraries that the bindings link to
         trt = importlib.import_module("tensorrt_rtx_bindings")
     else:
         trt = importlib.import_module("tensorrt")
-    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
-    engine = runtime.deserialize_cuda_engine(Path(path).read_bytes())
+    if trt.__version__ != version:
+        raise RuntimeError(f"{path} needs {built['runtime']} {version}, and {trt.__version__} is installed")
+    device = find_device()  # first: without a GPU, or a context, TensorRT says nothing that helps
+    if plugin:
+        load_plugin(trt, Path(path).with_name(plugin))
+    engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan)
     if engine is None:
-        raise RuntimeError(f"TensorRT {trt.__version__} cannot load {path}, built with {version}")
-    return Reader(engine, card, find_device())
+        raise RuntimeError(f"{built['runtime']} {version} cannot load {path} on this GPU: export the model on it")
+    return Reader(engine, card, device)
 
 
 def main(arguments: list[str]) -> int:
@@ -205,7 +233,7 @@ def main(arguments: list[str]) -> int:
         lines = [load_line(path, reader.height, reader.max_width) for path in arguments[1:]]
         for path, text in zip(arguments[1:], reader.read(lines), strict=True):
             print(f"{path}\t{text}")
-    except (OSError, ImportError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+    except (OSError, ImportError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

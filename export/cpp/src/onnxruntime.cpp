@@ -131,6 +131,12 @@ class OnnxRuntimeBackend final : public Backend {
         };
         const bool fits = inputs.size() == 2 && std::all_of(expected, expected + 2, among(inputs)) &&
                           std::all_of(expected + 2, expected + 5, among(outputs));
+        const auto gives = [&](const char* name) {
+            return std::any_of(outputs.begin(), outputs.end(), [&](const Tensor& tensor) { return tensor.name == name; });
+        };
+        if (gives("logits") && !gives("labels")) {
+            throw Error(name_ + " gives logits and no labels: export the model without --decode none");
+        }
         if (!fits) {
             throw Error("the graph in " + name_ + " does not fit its card: export the model again");
         }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <system_error>
 
 #include "backend.h"
 
@@ -15,7 +16,8 @@ std::unique_ptr<Backend> open(const std::filesystem::path& model, const Options&
     if (options.batch_size < 1 || options.threads < 0) {
         throw Error("the batch size must be at least 1 and the threads at least 0");
     }
-    if (!std::filesystem::is_regular_file(model)) {
+    std::error_code none;
+    if (!std::filesystem::is_regular_file(model, none)) {
         throw Error("no model at " + name);
     }
     if (model.extension() == ".onnx") {

@@ -1,4 +1,4 @@
-// An exported .engine run by TensorRT or TensorRT-RTX on the GPU; its card is in the `.json` beside it.
+// An exported .engine run by TensorRT or TensorRT-RTX on the GPU, as the `.json` beside it says.
 //
 // Compiled where TensorRT's headers (TENSORRT_ROOT) and the CUDA toolkit are. The headers must be of the library's
 // own major version. An engine runs only on the TensorRT that built it.
@@ -7,29 +7,21 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <map>
+#include <mutex>
 
 #include "backend.h"
-#include "card.h"
+#include "document.h"
 #include "library.h"
 
 namespace htr {
 namespace {
 
-constexpr std::uintmax_t kMaxFileBytes = std::uintmax_t(4) << 30;
 constexpr std::size_t kNoCount = 0;
-
-std::string read_file(const std::filesystem::path& path, const std::string& advice) {
-    std::error_code error;
-    const std::uintmax_t bytes = std::filesystem::file_size(path, error);
-    std::ifstream file(path, std::ios::binary);
-    if (error || !file || bytes > kMaxFileBytes) {
-        throw Error(path.string() + " is missing or cannot be read: " + advice);
-    }
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
+constexpr char kRtxLibrary[] = "libtensorrt_rtx.so.1";
+constexpr char kPlugin[] = "CtcGreedyDecode";  // as export/plugin/ctc_plugin.cpp names it
+constexpr char kPluginVersion[] = "1";
+constexpr char kPluginNamespace[] = "htrcompress";
 
 void check(cudaError_t status, const char* what) {
     if (status != cudaSuccess) {
@@ -37,22 +29,39 @@ void check(cudaError_t status, const char* what) {
     }
 }
 
-// Keeps TensorRT's last error for the sentence that reports it.
+// Makes TensorRT know the decode of `export/plugin`, which the engine was exported with.
+void load_plugin(const std::string& runtime, const std::filesystem::path& library) {
+    void* function = load_function({runtime}, "getPluginRegistry", "TensorRT");
+    nvinfer1::IPluginRegistry* registry = reinterpret_cast<decltype(&getPluginRegistry)>(function)();
+    const auto known = [&] { return registry->getCreator(kPlugin, kPluginVersion, kPluginNamespace) != nullptr; };
+    if (!known()) {
+        registry->loadLibrary(library.c_str());
+    }
+    if (!known()) {
+        throw Error("TensorRT cannot load the plugin " + library.string() + ": build it with this TensorRT's headers");
+    }
+}
+
+// Keeps TensorRT's last error for the sentence that reports it. TensorRT may log from several threads.
 class Log final : public nvinfer1::ILogger {
    public:
     void log(Severity severity, const char* message) noexcept override {
         if (severity <= Severity::kERROR) {
             try {
+                const std::lock_guard<std::mutex> lock(mutex_);
                 last_ = message;
-            } catch (const std::bad_alloc&) {
-                last_.clear();
+            } catch (const std::exception&) {  // no memory: the sentence does without
             }
         }
     }
 
-    std::string reason() const { return last_.empty() ? "no reason given" : last_.substr(0, last_.find('\n')); }
+    std::string reason() const {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return last_.empty() ? "no reason given" : last_.substr(0, last_.find('\n'));
+    }
 
    private:
+    mutable std::mutex mutex_;
     std::string last_;
 };
 
@@ -107,20 +116,22 @@ std::size_t count_of(const nvinfer1::Dims& shape) {
 class TensorRtBackend final : public Backend {
    public:
     TensorRtBackend(const std::filesystem::path& model, const Options& options) : name_(model.string()) {
-        const std::string document = read_file(name_ + ".json", "it is written beside the engine; copy both");
-        const json::Value root = json::parse(document, name_ + ".json");
-        const json::Value* stored = root.find("card");
-        card = read_card(stored ? *stored : root, name_ + ".json");
-
-        const std::string library =
-            options.runtime.empty() ? "libnvinfer.so." + std::to_string(NV_TENSORRT_MAJOR) : options.runtime;
+        const EngineDocument document = read_engine_document(model);
+        card = document.card;
+        const std::string usual =
+            document.runtime == "tensorrt-rtx" ? kRtxLibrary : "libnvinfer.so." + std::to_string(NV_TENSORRT_MAJOR);
+        const std::string library = options.runtime.empty() ? usual : options.runtime;
+        if (!document.plugin.empty()) {
+            load_plugin(library, document.plugin);
+        }
         void* function = load_function({library}, "createInferRuntime_INTERNAL", "TensorRT");
         const auto create = reinterpret_cast<decltype(&createInferRuntime_INTERNAL)>(function);
         runtime_.reset(static_cast<nvinfer1::IRuntime*>(create(&log_, NV_TENSORRT_VERSION)));
         require(runtime_ != nullptr, "cannot start");
         const std::string plan = read_file(model, "export the model again");
         engine_.reset(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
-        require(engine_ != nullptr, "cannot load it; an engine runs only on the TensorRT that built it");
+        require(engine_ != nullptr, "cannot load it; it was built by " + document.runtime + " " + document.version +
+                                         " and runs on that alone");
         require_fit();
         context_.reset(engine_->createExecutionContext());
         require(context_ != nullptr, "cannot make a context for it");
@@ -180,6 +191,12 @@ class TensorRtBackend final : public Backend {
         fits = fits && shape.nbDims == 4 && shape.d[1] == 1 && shape.d[2] == card.height;
         for (int i = 0; i < engine_->getNbIOTensors(); ++i) {
             fits = fits && element_size(engine_->getTensorDataType(engine_->getIOTensorName(i))) != kNoCount;
+        }
+        const auto gives = [&](const char* tensor) {
+            return engine_->getTensorIOMode(tensor) == nvinfer1::TensorIOMode::kOUTPUT;
+        };
+        if (gives("logits") && !gives("labels")) {
+            throw Error("the engine " + name_ + " gives logits and no labels: export the model without --decode none");
         }
         if (!fits) {
             throw Error("the engine " + name_ + " does not fit its card: export the model again");

@@ -1,10 +1,11 @@
 // The parts of libhtr that need no runtime, as a program for tests/test_cpp.py.
 //
-//   g++ -std=c++17 -Iinclude -Isrc test/parts.cpp src/image.cpp src/pgm.cpp src/json.cpp src/card.cpp -o parts
+//   g++ -std=c++17 -Iinclude -Isrc test/parts.cpp src/{image,pgm,json,card,document}.cpp -o parts
 //
 //   parts scale  IN.pgm HEIGHT WIDTH OUT ...      scales images
 //   parts line   IN.pgm HEIGHT MAX_WIDTH OUT ...  scales lines
 //   parts card   FILE.json ...                    reads cards
+//   parts engine MODEL.engine ...                 reads what stands beside engines
 //
 // Each job gives one line on stdout: "ok" and what was found, or "error: " and why not. OUT is raw grey bytes.
 
@@ -14,6 +15,7 @@
 #include <iterator>
 
 #include "card.h"
+#include "document.h"
 
 namespace {
 
@@ -35,9 +37,17 @@ std::string card(const std::string& path) {
     return result;
 }
 
+std::string engine(const std::string& path) {
+    const htr::EngineDocument found = htr::read_engine_document(path);
+    return found.card.name + " " + found.runtime + " " + found.version + " " + found.plugin.string();
+}
+
 std::string job(const std::string& kind, char** words) {
     if (kind == "card") {
         return card(words[0]);
+    }
+    if (kind == "engine") {
+        return engine(words[0]);
     }
     const htr::Image image = htr::read_pgm(words[0]);
     const int height = std::stoi(words[1]), width = std::stoi(words[2]);
@@ -50,7 +60,7 @@ std::string job(const std::string& kind, char** words) {
 
 int main(int argc, char** argv) {
     const std::string kind = argc > 1 ? argv[1] : "";
-    const int words = kind == "card" ? 1 : 4;
+    const int words = kind == "card" || kind == "engine" ? 1 : 4;
     for (int i = 2; i + words <= argc; i += words) {
         try {
             const std::string found = job(kind, argv + i);

@@ -5,8 +5,9 @@
 //       std::cout << reading.text << "\n";
 //
 // A model is `model.onnx`, run by ONNX Runtime, or `model.engine` with `model.engine.json` beside it, run by
-// TensorRT. Either library is loaded when a model is opened, so a program links with neither. Everything is
-// reported by htr::Error. A Recognizer is used by one thread at a time.
+// TensorRT or TensorRT-RTX, whichever that says, with the plugin that it names. The library is loaded when a model is
+// opened, so a program links with none. Everything is reported by htr::Error. A Recognizer is used by one thread at a
+// time.
 
 #pragma once
 

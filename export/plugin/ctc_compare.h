@@ -1,0 +1,22 @@
+// How ctc_check compares scores, apart from it so that the tests can run it without a GPU.
+
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+namespace htr {
+
+constexpr float kTolerance = 1e-4f;
+
+// Whether all scores are as expected. NaN is as nothing is: every comparison with it is false.
+inline bool scores_agree(const float* found, const float* expected, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        if (!(std::fabs(found[i] - expected[i]) <= kTolerance)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace htr
