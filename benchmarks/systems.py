@@ -16,7 +16,7 @@ from htrcompress.data.lines import Dataset
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.forms import precision_of
 from htrcompress.runtime import Recognizer, load
-from htrcompress.runtime.tensorrt import read_document
+from htrcompress.runtime.document import read_document
 
 PYTORCH = "PyTorch"
 ENGINES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}

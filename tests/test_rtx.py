@@ -125,7 +125,9 @@ def test_a_failing_step_leaves_the_others(
     monkeypatch.setattr(
         "standins.Engine.get_tensor_profile_shape", lambda *_: [(1, 1, 32, 1)] * 2 + [(32, 1, 32, 4096)]
     )
-    monkeypatch.setattr("standins.Engine.set_input_shape", lambda self, name, shape: self.shapes.update({name: shape}))
+    monkeypatch.setattr(
+        "standins.Engine.set_input_shape", lambda self, name, shape: not self.shapes.update({name: shape})
+    )
     result = rtx.rtx(TINY, lines=2, out=tmp_path / "out")
     states = {step.name: (step.state, step.reason) for step in result.steps}
     assert states["find the GPU"] == states["time engines of tiny-student"] == ("done", "")

@@ -90,6 +90,10 @@ def test_an_engine_without_labels_is_refused(engine: Path, machine: SimpleNamesp
 
 
 def test_an_engine_with_a_plugin_wants_its_library(engine: Path, machine: SimpleNamespace) -> None:
-    write_engine(engine, json.dumps(json.loads(Path(f"{engine}.json").read_text())["card"]), plugin="../libhtr_ctc.so")
-    with pytest.raises(HtrError, match=rf"no plugin library at {engine.parent}/libhtr_ctc\.so"):  # beside it, only
+    card = json.dumps(json.loads(Path(f"{engine}.json").read_text())["card"])
+    write_engine(engine, card, plugin="libhtr_ctc.so")
+    with pytest.raises(HtrError, match=rf"no plugin library at {engine.parent}/libhtr_ctc\.so"):
+        load(engine)
+    write_engine(engine, card, plugin="../libhtr_ctc.so")  # code from elsewhere
+    with pytest.raises(HtrError, match="missing or damaged"):
         load(engine)

@@ -37,6 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def spoilt(run: Path, to: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
     """A copy of the run whose `model.onnx` is not what was exported."""
     shutil.copytree(run, to)
+    shutil.rmtree(to / "export/student/model_repository")  # its copy of the graph would tell
     path = to / "export/student/model.onnx"
     graph = onnx.load(path)
     change(graph)
@@ -111,12 +112,29 @@ def test_what_cannot_be_verified_is_told(
 ) -> None:
     shutil.copytree(run, tmp_path / "run")
     spoil(tmp_path / "run/export/student")
+    shutil.rmtree(tmp_path / "run/export/student/model_repository")  # its copy of the graph would tell first
     with pytest.raises(HtrError, match=message):
         verify(tmp_path / "run", lines=2)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("labels.txt", "does not hold the labels of the model"),
+        ("model_repository/student/1/model.onnx", "must be the same and differ"),
+        ("model.engine", "is damaged, or not the engine that the .json beside it tells of"),
+    ],
+)
+def test_a_file_that_is_another_one_is_told(run: Path, tmp_path: Path, name: str, message: str) -> None:
+    place = shutil.copytree(run, tmp_path / "run") / "export/student"
+    write_engine(place / "model.engine", load_card(run / "student.safetensors").to_json())
+    (place / name).write_bytes((place / name).read_bytes()[:-1])
+    with pytest.raises(HtrError, match=message):
+        verify(tmp_path / "run", lines=1)
+
+
 def test_an_export_of_another_model_is_refused(run: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(HtrError, match="not of the model beside it"):
+    with pytest.raises(HtrError, match=r"card\.json is not the card of the model beside it"):
         verify(run / "export/student", data="synthetic", lines=2, model=tiny_model)
     with pytest.raises(HtrError, match="name that folder"):
         verify(run, model=tiny_model)

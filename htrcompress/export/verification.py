@@ -27,7 +27,7 @@ from htrcompress.export.checks import Check, Pictures, Reader
 from htrcompress.export.forms import EngineForm, Form, OnnxForm, TorchForm
 from htrcompress.export.package import check_package
 from htrcompress.files import write_atomic
-from htrcompress.runtime.tensorrt import read_document, read_plan
+from htrcompress.runtime.document import read_document, read_plan
 
 PLUGIN = ".plugin."
 """In the names of ONNX files that only TensorRT can run."""

@@ -4,17 +4,15 @@
 which version: an engine runs on that version only. An engine is code: load only those that you trust.
 """
 
-import hashlib
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.card import Card
 from htrcompress.errors import HtrError, Unavailable, missing_extra
+from htrcompress.runtime.document import EXTRA, read_document, read_plan
 
 DTYPES = {
     "labels": np.int32,
@@ -26,7 +24,6 @@ DTYPES = {
 DECODED = ("labels", "lengths", "scores")
 PAPER = 255
 PLUGIN = "CtcGreedyDecode"
-EXTRA = {"tensorrt-rtx": "rtx-run", "tensorrt": "tensorrt"}
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -59,7 +56,7 @@ class Engine:
             )
         self._cuda = Cuda(built["runtime"])
         if built.get("plugin"):
-            load_plugin(trt, path.parent / Path(built["plugin"]).name)
+            load_plugin(trt, path.resolve().parent / built["plugin"])
         engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan)
         if engine is None:
             raise HtrError(f"{self.name} cannot load {path} on this GPU: build it here with `htrcompress.export --trt`")
@@ -194,40 +191,6 @@ class Cuda:
     def download(self, array: NDArray[Any], memory: int) -> None:
         kind = self.api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpy", array.ctypes.data, memory, array.nbytes, kind)
-
-
-def read_document(path: Path) -> tuple[Card, dict[str, Any]]:
-    """The card of an engine, and how it was built: `runtime`, `version`, and where it has one, its `plugin`.
-
-    Raises:
-        HtrError: the `.json` beside the engine is missing or damaged.
-    """
-    beside = Path(f"{path}.json")
-    try:
-        document = json.loads(beside.read_text(encoding="utf-8"))
-        card = Card.from_json(json.dumps(document["card"]), str(beside))
-        built = document["engine"]
-        texts = [built[name] for name in ("runtime", "version", "sha256")] + [built.get("plugin") or ""]
-        if not all(isinstance(text, str) for text in texts) or built["runtime"] not in EXTRA:
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise HtrError(f"{beside} is missing or damaged, and with it the card: export the model again") from None
-    return card, built
-
-
-def read_plan(path: Path, built: dict[str, Any]) -> bytes:
-    """The engine, of which its document must tell.
-
-    Raises:
-        HtrError: it cannot be read, is damaged, or is another engine.
-    """
-    try:
-        plan = path.read_bytes()
-    except OSError as error:
-        raise HtrError(f"cannot read {path}: {error.strerror}") from None
-    if hashlib.sha256(plan).hexdigest() != built["sha256"]:
-        raise HtrError(f"{path} is damaged, or not the engine that the .json beside it tells of: export it again")
-    return plan
 
 
 def load_plugin(trt: Any, library: Path) -> None:
