@@ -134,6 +134,7 @@ def _model(file: Path, data: str | None, lines: int, out: Path, plugin: Path | N
     run.mkdir(parents=True, exist_ok=True)
     model = Path(shutil.copy(file, run))
     folder = run / "export" / name
+    shutil.rmtree(folder, ignore_errors=True)  # engines of an earlier call are not timed as those of this one
     _build(model, card, source, dataset.name, plugin, steps)
     steps.run(f"verify {name}", lambda: _verify(folder, source, split.name, lines, found))
     steps.run(f"time engines of {name}", lambda: _time(folder, card, split, found))
@@ -150,7 +151,7 @@ def _build(model: Path, card: Card, source: str, here: str, plugin: Path | None,
     if known != here:
         steps.leave(f"build INT8 engines of {name}", f"they need lines of {known}: name them with --data")
     for reason in made.refused if made else ():
-        steps.leave(f"build INT8 engines of {name}", reason)
+        steps.leave(f"build engines of {name} in every precision", reason)
     steps.run(f"build engines of {name} without decode", lambda: export(model, trt=True, fp16=True, decode="none"))
     if plugin:
         steps.run(
