@@ -45,6 +45,7 @@ class Engine:
 
     NAMES = ("pixels", "widths", "labels", "lengths", "scores")
     num_io_tensors = len(NAMES)
+    type = "Float"
 
     def __init__(self, device: Device):
         self.device, self.shapes, self.addresses = device, {}, {}
@@ -54,6 +55,12 @@ class Engine:
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
         return [(1, 1, 32, 16), (4, 1, 32, 100), (4, 1, 32, 800)]
+
+    def create_engine_inspector(self) -> SimpleNamespace:
+        """Of TensorRT 11's JSON, what is read here."""
+        outputs = [{"Name": "x", "Dimensions": [1, 8], "Format": "Row major linear", "DataType": self.type}]
+        told = json.dumps({"Layers": ["a layer of which only the name is told", {"Name": "conv", "Outputs": outputs}]})
+        return SimpleNamespace(get_engine_information=lambda kind: told)
 
     def get_tensor_name(self, place: int) -> str:
         return self.NAMES[place]
@@ -121,7 +128,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, onnx: Path | None = None) -> Simple
 
     logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
     runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
-    module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger)
+    formats = SimpleNamespace(JSON=1)
+    module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger, LayerInformationFormat=formats)
     monkeypatch.setattr(tensorrt, "_module", lambda name: module)
     monkeypatch.setattr(tensorrt, "Cuda", lambda runtime: device)
     return built

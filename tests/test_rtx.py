@@ -132,7 +132,10 @@ def test_a_failing_step_leaves_the_others(
     states = {step.name: (step.state, step.reason) for step in result.steps}
     assert states["find the GPU"] == states["time engines of tiny-student"] == ("done", "")
     assert states["benchmark tiny-student"] == ("failed", "ZeroDivisionError: division by zero")
-    assert states["build engines of tiny-student in every precision"] == ("left out", "tiny-student: INT8 is not written")
+    assert states["build engines of tiny-student in every precision"] == (
+        "left out",
+        "tiny-student: INT8 is not written",
+    )
     assert "TENSORRT_ROOT" in states["build engines with the plugin"][1]
     assert [options.get("decode", "graph") for options in quick["export"]] == ["graph", "none"]
     assert result.exit_code == 1 and result.path == tmp_path / "results/rtx-4090.json"

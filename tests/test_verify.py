@@ -196,7 +196,17 @@ def test_an_engine_is_executed_where_a_gpu_is(with_engine: tuple[Path, OnnxEngin
     check = result.checks[-1]
     assert (check.form, check.arithmetic, check.moved, check.note) == ("model.engine", "FP32", 0, "")
     assert check.difference == (0, 0, 0) and check.logits is check.batch is None
-    assert result.exit_code == 0 and "model.engine" in to_json(result)
+    assert result.exit_code == 0 and "model.engine" in to_json(result) and check.inspected == {"FP32": 1}
+
+
+def test_an_engine_that_is_not_as_half_as_its_name_fails(with_engine: tuple[Path, OnnxEngine]) -> None:
+    place, engine = with_engine
+    for suffix in ("", ".json"):
+        (place / f"model.engine{suffix}").rename(place / f"model.fp16.engine{suffix}")
+    result = verify(place.parent.parent, lines=1)
+    assert result.exit_code == 1 and result.checks[-1].note == "its layers give FP32 and no FP16"
+    engine.type = "Half"
+    assert verify(place.parent.parent, lines=1).exit_code == 0
 
 
 def test_an_engine_whose_equal_rows_differ_fails(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Check:
         moved: lines whose text depends on their batch, over all batch sizes.
         note: why it fails, or what is known of a form that was not executed.
         passed: whether it is within the tolerance.
+        inspected: of an engine that was executed, type to the layers that give it (`runtime.tensorrt.Engine.inspect`).
     """
 
     model: str
@@ -54,6 +55,7 @@ class Check:
     moved: int
     note: str
     passed: bool
+    inspected: dict[str, int] = field(default_factory=dict)
 
 
 class Pictures:

@@ -116,6 +116,7 @@ class EngineForm:
         self.name, self.arithmetic = path.name, precision_of(path)
         self._engine = Engine(path)
         self.most: int | None = self._engine.most[0]
+        self.inspected = self._engine.inspect()
 
     def run(self, pixels: Pixels, widths: NDArray[np.int32]) -> Output:
         self._engine.upload(pixels, widths)

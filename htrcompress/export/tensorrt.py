@@ -223,6 +223,7 @@ class _Session:
     def build(self, network: Any, profile: Profile, height: int, runtime: str) -> bytes:
         """The serialised engine."""
         trt, config = self.trt, self.builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the engine inspector
         if hasattr(trt.BuilderFlag, "TF32"):
             config.clear_flag(trt.BuilderFlag.TF32)
         if runtime == "tensorrt-rtx":

@@ -168,9 +168,15 @@ def _engine(place: Path, path: Path, reference: Reader, limit: float | None) -> 
         raise HtrError(f"{path} is not of the model beside it: export it again")
     read_plan(path, built)
     try:
-        reader = Reader(EngineForm(path), reference.card, reference.pictures)
+        form = EngineForm(path)
+        reader = Reader(form, reference.card, reference.pictures)
         reader.read()
-        return reader.against(reference, place.name, limit)
+        check = replace(reader.against(reference, place.name, limit), inspected=form.inspected)
+        if form.inspected and form.arithmetic not in form.inspected:
+            return replace(
+                check, note=f"its layers give {', '.join(form.inspected)} and no {form.arithmetic}", passed=False
+            )
+        return check
     except Unavailable as error:
         return _unread(place, path, f"built for {built['runtime']} {built['version']}, not executed: {error}")
     except HtrError as error:

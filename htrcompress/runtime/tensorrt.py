@@ -5,6 +5,8 @@ which version: an engine runs on that version only. An engine is code: load only
 """
 
 import importlib
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ DTYPES = {
     "frames": np.int32,
 }
 DECODED = ("labels", "lengths", "scores")
+KIND = re.compile(r"format|data_?type", re.IGNORECASE)
+TYPES = {
+    "FP16": re.compile(r"\bhalf\b|fp16", re.IGNORECASE),
+    "FP32": re.compile(r"\bfloat\b|fp32", re.IGNORECASE),
+    "INT8": re.compile(r"\bint8\b", re.IGNORECASE),
+}
+"""What the engine inspector calls the types that matter here."""
 PAPER = 255
 PLUGIN = "CtcGreedyDecode"
 
@@ -60,7 +69,7 @@ class Engine:
         engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan)
         if engine is None:
             raise HtrError(f"{self.name} cannot load {path} on this GPU: build it here with `htrcompress.export --trt`")
-        self._engine, self._context = engine, engine.create_execution_context()
+        self._trt, self._engine, self._context = trt, engine, engine.create_execution_context()
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
         self.outputs = tuple(name for name in names if name in DTYPES)
         least, _, most = engine.get_tensor_profile_shape("pixels", 0)
@@ -110,6 +119,20 @@ class Engine:
         for name in names:
             self._cuda.download(self._results[name], self._memory[name][1])
         return {name: self._results[name] for name in names}
+
+    def inspect(self) -> dict[str, int]:
+        """How many layers give `FP16`, `FP32` or `INT8`, as the engine inspector says; empty where it says nothing.
+
+        TensorRT calls the entry `Format/Datatype`, `Format` or `DataType`, by version.
+        """
+        told = self._engine.create_engine_inspector().get_engine_information(self._trt.LayerInformationFormat.JSON)
+        counts: dict[str, int] = {}
+        for layer in json.loads(told).get("Layers", []):
+            outputs = layer.get("Outputs", []) if isinstance(layer, dict) else []
+            entries = [str(value) for output in outputs for key, value in output.items() if KIND.search(key)]
+            for name in {name for name, words in TYPES.items() if words.search(" ".join(entries))}:
+                counts[name] = counts.get(name, 0) + 1
+        return counts
 
     def _buffer(self, name: str, size: int) -> int:
         """Device memory for a tensor, as large as any batch needed so far."""
