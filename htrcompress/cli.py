@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_
 from rich.console import Console
 
 from htrcompress import machine
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError, missing_extra, out_of_memory
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -70,7 +70,9 @@ def run_command(
         sys.exit(2)
     except ModuleNotFoundError as error:
         exit_without(error)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         print("error: out of memory: give the command less at a time (--help lists the options)", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from htrcompress.config import LlmConfig
-from htrcompress.errors import HtrError, missing_extra
-from htrcompress.optimisation import out_of_memory
+from htrcompress.errors import HtrError, missing_extra, out_of_memory
 
 TYPES = {"fp32": torch.float32, "no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIB = 2**20
@@ -31,7 +30,7 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
         arithmetic: what `dtype` auto stands for: `no`, `bf16` or `fp16`.
 
     Raises:
-        HtrError: there is no such model, it has no tokenizer, memory does not suffice, or a package is missing.
+        HtrError: there is no such model, it has no tokenizer, or a package is missing.
     """
     transformers = _transformers()
     path, options = Path(name), dict[str, Any]()
@@ -61,9 +60,7 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
             return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options), tokenizer
     except Exception as error:
         if out_of_memory(error):
-            raise HtrError(
-                f"out of memory for --llm {name}: choose --lm.dtype bf16, --lm.four_bit true or a smaller model"
-            ) from None
+            raise
         raise _failure(name, error) from None
 
 

@@ -22,7 +22,7 @@ from htrcompress.charset import Charset
 from htrcompress.config import LlmConfig
 from htrcompress.connector import Connector
 from htrcompress.data.batches import Batch
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, enough_memory
 from htrcompress.files import write_atomic
 from htrcompress.language import Meter, load
 from htrcompress.losses import Pass, Terms, WithFrozen
@@ -64,8 +64,14 @@ class FrozenLanguageModel(WithFrozen):
         Raises:
             HtrError: there is no such model, it has no tokenizer, memory does not suffice, or a package is missing.
         """
-        model, tokenizer = load(name, config, arithmetic)
-        return cls(name, model, tokenizer, config.lora)
+        smaller = "--lm.dtype bf16, --lm.four_bit true, " + ("a smaller --lm.lora " if config.lora else "")
+        with enough_memory(lambda: f"out of memory for --llm {name}: choose {smaller}or a smaller model"):
+            model, tokenizer = load(name, config, arithmetic)
+            return cls(name, model, tokenizer, config.lora)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> WithFrozen:
+        memo[id(self.tokenizer)] = self.tokenizer
+        return super().__deepcopy__(memo)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenLanguageModel":
         """Takes the model along, but for one in 4 bits: that was loaded where it stays."""
@@ -161,15 +167,14 @@ class LanguageLesson(nn.Module):
 
     def forward(self, seen: Pass) -> Terms:
         texts = self.texts(seen.batch)
-        written = [i for i, text in enumerate(texts) if text]
-        count = max(1, round(self.config.ratio * len(written)))
-        # Without any text, one line keeps the connector in the graph, which several processes expect, and counts zero.
-        order = torch.randperm(len(written))[:count].tolist()
-        chosen = sorted(written[i] for i in order) or [0]
+        turns = zip(seen.batch.turns, texts, strict=True)
+        drawn = [i for i, (turn, text) in enumerate(turns) if text and turn < self.config.ratio]
+        # Without any, one line keeps the connector in the graph, which several processes expect, and counts zero.
+        chosen = drawn or [0]
         rows = torch.tensor(chosen, device=seen.frames.device)
         prefix = self.prefixes(seen.layers, seen.frames, rows)
         losses, tokens = self.language.surprise(prefix, [texts[i] for i in chosen] * len(self.layers))
-        return {"language": (losses.sum() * bool(written), tokens.sum() * bool(written), self.config.weight)}
+        return {"language": (losses.sum() * bool(drawn), tokens.sum() * bool(drawn), self.config.weight)}
 
     def prefixes(self, layers: Sequence[Tensor], frames: Tensor, rows: Tensor) -> Tensor:
         """Tokens of some rows of a batch, one layer after the other: (len(self.layers) · N, Q, width)."""
@@ -231,4 +236,7 @@ def _add_lora(model: nn.Module, rank: int) -> dict[str, nn.Parameter]:
         raise HtrError("peft is not installed: run `pip install peft`, or leave out --lm.lora") from None
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"), model)
     model.eval()
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for parameter in learning.values():  # small steps are lost in BF16, and a gradient scaler refuses FP16
+        parameter.data = parameter.data.float()
+    return learning

@@ -36,9 +36,3 @@ def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Moves the averaged weights towards the model's: average = decay · average + (1 − decay) · model."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; PyTorch's CPU allocator raises a plain RuntimeError."""
-    told = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in told)

@@ -22,7 +22,7 @@ from htrcompress import lessons, loop, models
 from htrcompress.artifact import load_card
 from htrcompress.charset import Charset
 from htrcompress.config import AuxConfig, LlmConfig, TrainConfig
-from htrcompress.data.batches import Batch
+from htrcompress.data.batches import Batch, turns
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
 from htrcompress.llm import FrozenLanguageModel, LanguageLesson, load_lesson
@@ -31,6 +31,7 @@ from htrcompress.train import train_network
 
 CHARSET = Charset(tuple(" abcdefgh"))
 SMALL = LlmConfig(queries=4, ratio=1.0)
+HALF = replace(SMALL, lora=2, ratio=0.5, dtype="bf16")
 SHORT = TrainConfig(steps=4, batch=8, valid_every=2, warmup=2, precision="fp32")
 
 
@@ -58,11 +59,12 @@ def lesson_for(model: torch.nn.Module, folder: Path, config: LlmConfig = SMALL, 
     return found
 
 
-def batch(lines: int = 3, width: int = 96, lengths: tuple[int, ...] = (1, 2, 3)) -> Batch:
+def batch(lines: int = 3, width: int = 96, lengths: tuple[int, ...] = (1, 2, 3), seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (lines, 1, 32, width), generator=generator, dtype=torch.uint8)
     widths = torch.tensor([width - 20 * row for row in range(lines)], dtype=torch.int32)
-    return Batch(pixels, widths, torch.arange(1, sum(lengths) + 1), torch.tensor(lengths))
+    labels = torch.arange(1, sum(lengths) + 1)
+    return Batch(pixels, widths, labels, torch.tensor(lengths), turns([length > 0 for length in lengths], seed))
 
 
 @pytest.mark.parametrize("name", ["tiny-student", "tiny-hybrid"])
@@ -129,12 +131,18 @@ def test_a_share_of_the_batch_is_read_and_lines_without_text_are_not(folder: Pat
     objective = Objective(model, language=lesson).eval()
     counts = set()
     for seed in range(12):
-        torch.manual_seed(seed)
-        counts.add(int(objective(batch())["language"][1]))
+        counts.add(int(objective(batch(seed=seed))["language"][1]))
     assert counts == {2, 3, 4}  # one of three lines, its end included
     unlabelled = objective(batch(lengths=(0, 0, 0)))["language"]
     assert unlabelled[0] == 0 and unlabelled[1] == 0 and unlabelled[0].requires_grad
     assert int(objective(batch(lengths=(0, 0, 3)))["language"][1]) == 4
+
+
+def test_turns_draw_a_share_of_the_lines_with_text() -> None:
+    drawn = turns([True] * 8 + [False] * 3, 0)
+    assert sorted(drawn) == [0, *((place + 0.5) / 8 for place in range(1, 8)), 2, 2, 2] and drawn[8:] == [2, 2, 2]
+    assert drawn != turns([True] * 8 + [False] * 3, 1)
+    assert [sum(turn < share for turn in drawn) for share in (0.01, 0.25, 0.5, 1)] == [1, 2, 4, 8]
 
 
 def test_mixed_precision_keeps_gradients_and_the_loss(folder: Path) -> None:
@@ -158,7 +166,7 @@ def test_mixed_precision_keeps_gradients_and_the_loss(folder: Path) -> None:
 def test_lora_learns_beside_frozen_weights(folder: Path) -> None:
     pytest.importorskip("peft")
     model = models.create("tiny-student", CHARSET.classes)
-    lesson = lesson_for(model, folder, replace(SMALL, lora=2))
+    lesson = lesson_for(model, folder, HALF)
     terms = Objective(model, language=lesson)(batch())
     terms["language"][0].backward()
     adapters = dict(lesson.language.adapters.items())
@@ -177,7 +185,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory, write_lines: Callable[[Path,
 def trained(lines: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     run = tmp_path_factory.mktemp("run") / "run"
-    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": replace(SMALL, lora=2, ratio=0.5)}
+    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": HALF}
     train_network(lines, "tiny-hybrid", out=run, train=SHORT, llm=str(folder), **options)  # type: ignore[arg-type]
     return run
 
@@ -192,6 +200,7 @@ def test_a_run_leaves_an_ordinary_model_and_a_connector_beside_its_log(trained: 
     assert {"ctc", "shortcut", "intermediate", "language"} <= rows[0].keys()
     checkpoint = torch.load(trained / "tiny-hybrid/checkpoint.pt", weights_only=True)
     assert not any("embed_tokens" in name for name in checkpoint["objective"])
+    assert all(value.dtype == torch.float32 for name, value in checkpoint["objective"].items() if "adapters" in name)
     lesson = load_lesson(trained / "tiny-hybrid/connector.safetensors", card.characters())
     found = load_file(trained / "tiny-hybrid/connector.safetensors")
     assert all(torch.equal(found[name], value) for name, value in lesson.state_dict().items())
@@ -213,7 +222,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(
         return step(self, wrapped, optimizer, state)
 
     monkeypatch.setattr(loop.Trainer, "_step", killed)
-    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": replace(SMALL, lora=2, ratio=0.5)}
+    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": HALF}
     with pytest.raises(SystemExit):
         train_network(lines, "tiny-hybrid", out=tmp_path / "run", train=SHORT, llm=str(folder), **options)  # type: ignore[arg-type]
     train_network(resume=tmp_path / "run", aux=options["aux"])  # type: ignore[arg-type]
@@ -222,6 +231,18 @@ def test_a_stopped_run_goes_on_bit_for_bit(
         assert once.keys() == again.keys() and all(torch.equal(once[name], again[name]) for name in once)
     with pytest.raises(HtrError, match="--llm differs"):
         train_network(resume=tmp_path / "run", llm="other")
+
+
+def test_the_connector_is_averaged_like_the_model(lines: str, folder: Path, tmp_path: Path) -> None:
+    once = replace(SHORT, valid_every=4)
+    train_network(lines, "tiny-student", out=tmp_path / "run", train=once, llm=str(folder), lm=SMALL)
+    found = load_file(tmp_path / "run/tiny-student/connector.safetensors")
+    checkpoint = torch.load(tmp_path / "run/tiny-student/checkpoint.pt", weights_only=True)
+    average, live = (
+        {name: checkpoint[part][f"lessons.language.{name}"] for name in found} for part in ("average", "objective")
+    )
+    assert all(torch.equal(value, average[name]) for name, value in found.items())
+    assert any(not torch.equal(value, live[name]) for name, value in found.items())
 
 
 def test_a_recurrent_teacher_and_a_language_model_teach_a_student(trained: Path, lines: str, tmp_path: Path) -> None:
@@ -237,13 +258,13 @@ def test_a_recurrent_teacher_and_a_language_model_teach_a_student(trained: Path,
 
 
 def test_two_processes_lose_what_one_does(lines: str, folder: Path, tmp_path: Path) -> None:
-    """All lines are read by the language model, so that what is drawn does not matter."""
+    """Both draw the lines that the language model reads as one would; of a step's one line, the second has none."""
     config = replace(SHORT, steps=10, batch=4, valid_every=10, lines=5)
-    options = {"aux": AuxConfig(layers=(1,)), "lm": SMALL}
+    options = {"aux": AuxConfig(layers=(1,)), "lm": replace(SMALL, ratio=0.3)}
     train_network(lines, "tiny-hybrid", out=tmp_path / "1", train=config, augment=None, llm=str(folder), **options)  # type: ignore[arg-type]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-hybrid", "--augment", "null"]
-    command += ["--llm", str(folder), "--lm.queries", "4", "--lm.ratio", "1", "--aux.layers", "[1]"]
+    command += ["--llm", str(folder), "--lm.queries", "4", "--lm.ratio", "0.3", "--aux.layers", "[1]"]
     command += ["--out", str(tmp_path / "2"), "--train.precision", "fp32", "--train.steps", "10"]
     command += ["--train.batch", "4", "--train.warmup", "2", "--train.valid_every", "10", "--train.lines", "5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -318,6 +339,10 @@ def test_what_cannot_be_had_is_told_in_a_sentence(
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", fails(full))
     with pytest.raises(HtrError, match=r"out of memory for --llm .*--lm\.dtype bf16, --lm\.four_bit"):
         load(folder)
+    monkeypatch.undo()
+    monkeypatch.setattr("peft.inject_adapter_in_model", fails(full))
+    with pytest.raises(HtrError, match=r"out of memory for --llm .* a smaller --lm\.lora or a smaller model"):
+        load(folder, HALF)
 
 
 def test_a_text_longer_than_what_the_language_model_reads_is_told_before_training(folder: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -150,6 +151,48 @@ def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path
         train_network(resume=tmp_path / "run")
     with loop.Checkpoint(whole / "tiny-student", {}), pytest.raises(HtrError, match="another run is training"):
         train_network(resume=whole)
+
+
+def test_a_run_whose_model_is_gone_does_not_report_success(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/tiny-student.safetensors").unlink()
+    with pytest.raises(HtrError, match=r"tiny-student\.safetensors is gone, the best model of this run: put it back"):
+        train_network(resume=tmp_path / "run")
+
+
+def test_a_good_checkpoint_is_never_called_damaged(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    checkpoint = run / "tiny-student/checkpoint.pt"
+    good = checkpoint.read_bytes()
+
+    def fails(error: Exception) -> Callable[..., None]:
+        def load(*_: object, **__: object) -> None:
+            raise error
+
+        return load
+
+    for error, told in (
+        (PermissionError(errno.EACCES, "Permission denied"), r"cannot read the checkpoint .*: Permission denied$"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "out of memory for the checkpoint .* is free$",
+        ),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(HtrError, match=told):
+            patch.setattr(torch, "load", fails(error))
+            train_network(resume=run)
+    saved = torch.load(checkpoint, weights_only=True)
+    saved["objective"].popitem()
+    torch.save(saved, checkpoint)
+    with pytest.raises(HtrError, match=r"is of another network or another language model than this one$"):
+        train_network(resume=run)
+    for damaged in (b"", good[: len(good) // 2], b"no archive"):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(HtrError, match=r"checkpoint\.pt is damaged \(.*\): remove it to start anew$"):
+            train_network(resume=run)
 
 
 def test_a_changed_dataset_is_refused_on_resume(lines: str, tmp_path: Path) -> None:
