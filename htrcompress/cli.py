@@ -37,6 +37,8 @@ console = _Console(highlight=False, markup=False, emoji=False, width=None if sys
 """Where tables and progress go, as plain text: stdout, or stderr when `--json` wants stdout for itself."""
 
 
+_TYPED: dict[Callable[..., Any], frozenset[str]] = {}
+"""The options that the running command was given."""
 EXTRAS = {
     "train": ("torch", "kornia", "safetensors", "accelerate", "filelock", "onnx", "onnxscript", "tensorboard"),
     "cpu": ("onnxruntime",),
@@ -78,6 +80,8 @@ def run_command(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        _TYPED.clear()
     try:
         if as_json and not machine.rank():
             print(to_json(result))
@@ -87,6 +91,14 @@ def run_command(
     except BrokenPipeError:
         console.on_broken_pipe()
     sys.exit(getattr(result, "exit_code", 0))
+
+
+def typed(function: Callable[..., Any]) -> frozenset[str]:
+    """Options such as `train.lr` that the running command was given, be it with the value of their default.
+
+    None where the function was not called by `run_command` but from Python.
+    """
+    return _TYPED.get(function, frozenset())
 
 
 def exit_without(error: ModuleNotFoundError) -> NoReturn:
@@ -103,8 +115,9 @@ def _parse(
 ) -> tuple[dict[str, Any], bool]:
     parser = _parser(function, positional)
     try:
-        typed = [_with_underscores(word) for word in (sys.argv[1:] if argv is None else argv)]
-        values = _checked(function, parser, partial(parser.parse_args, typed), positional)
+        words = [_with_underscores(word) for word in (sys.argv[1:] if argv is None else argv)]
+        values = _checked(function, parser, partial(parser.parse_args, words), positional)
+        _TYPED[function] = frozenset(parser.parse_args(words, defaults=False).keys())
     except UnicodeDecodeError:
         raise HtrError("the file given to --config is not UTF-8 text: convert it") from None
     as_json = values.pop("json")

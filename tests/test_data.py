@@ -37,6 +37,8 @@ def test_a_folder_of_tsv_files_opens(tmp_path: Path) -> None:
     [
         ("b.png\tx", r"train.tsv, line 1: there is no image .*b.png"),
         ("a.png x", "line 1: expected file<TAB>text"),
+        ("a.png\tx\ty", "train.tsv, line 1: expected file<TAB>text, found a second tab"),
+        ("a.png\tx\n\n./a.png\ty", r"train.tsv, line 3: \./a\.png has a text in line 1 already"),
         ("../a.png\tx", "lies outside the dataset's folder"),
         ("/etc/passwd\tx", "lies outside the dataset's folder"),
     ],

@@ -6,6 +6,7 @@ the slow test at the end drives the loss with SmolLM2 where its package is insta
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from benchmarks import language
 from htrcompress import lessons, loop, models
 from htrcompress.artifact import load_card
 from htrcompress.charset import Charset
+from htrcompress.cli import run_command
 from htrcompress.config import AuxConfig, LlmConfig, TrainConfig
 from htrcompress.data.batches import Batch, turns
 from htrcompress.distill import distill_student
@@ -53,8 +55,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def lesson_for(model: torch.nn.Module, folder: Path, config: LlmConfig = SMALL, **aux: Any) -> LanguageLesson:
-    found = lessons.language(model, AuxConfig(**aux), str(folder), config, "fp32", CHARSET, ["abc"])
+def lesson_for(
+    model: torch.nn.Module, folder: Path, config: LlmConfig = SMALL, arithmetic: str = "fp32", **aux: Any
+) -> LanguageLesson:
+    frozen = lessons.frozen(str(folder), config, arithmetic, ["abc"])
+    found = lessons.language(model, AuxConfig(**aux), frozen, config, CHARSET)
     assert found is not None
     return found
 
@@ -151,8 +156,7 @@ def test_mixed_precision_keeps_gradients_and_the_loss(folder: Path) -> None:
     found = []
     for arithmetic in ("fp32", "bf16"):
         torch.manual_seed(1)
-        lesson = lessons.language(model, AuxConfig(), str(folder), SMALL, arithmetic, CHARSET, [])
-        assert lesson is not None
+        lesson = lesson_for(model, folder, SMALL, arithmetic)
         with torch.autocast("cpu", torch.bfloat16, enabled=arithmetic == "bf16"):
             terms = Objective(model, language=lesson)(batch())
         (terms["ctc"][0] + terms["language"][0]).backward()
@@ -193,7 +197,7 @@ def trained(lines: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_run_leaves_an_ordinary_model_and_a_connector_beside_its_log(trained: Path, folder: Path) -> None:
     assert [path.name for path in trained.glob("*.safetensors")] == ["tiny-hybrid.safetensors"]
     card = load_card(trained / "tiny-hybrid.safetensors")
-    assert card.training["llm"]["name"] == str(folder) and card.training["aux"]["layers"] == [1]
+    assert card.training["llm"]["name"] == folder.name and card.training["aux"]["layers"] == [1]
     names = load_file(trained / "tiny-hybrid.safetensors").keys()
     assert not any("connector" in name or "lora" in name or "language" in name for name in names)
     rows = [json.loads(row) for row in (trained / "tiny-hybrid/log.jsonl").read_text().splitlines()]
@@ -229,8 +233,69 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     for file in ("tiny-hybrid.safetensors", "tiny-hybrid/connector.safetensors"):
         once, again = load_file(trained / file), load_file(tmp_path / "run" / file)
         assert once.keys() == again.keys() and all(torch.equal(once[name], again[name]) for name in once)
-    with pytest.raises(HtrError, match="--llm differs"):
-        train_network(resume=tmp_path / "run", llm="other")
+
+
+def test_the_language_model_may_move_and_no_other_takes_its_place(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import LlamaForCausalLM
+
+    moved, other = shutil.copytree(folder, tmp_path / "moved"), shutil.copytree(folder, tmp_path / "other")
+    train_network(resume=trained, llm=str(moved))
+    one = LlamaForCausalLM.from_pretrained(other)
+    one.model.layers[1].self_attn.q_proj.weight.data.neg_()
+    one.model.layers[0].mlp.up_proj.weight.data.neg_()
+    one.model.layers[0].mlp.down_proj.weight.data.neg_()
+    one.model.embed_tokens.weight.data.neg_()
+    one.save_pretrained(other)
+    with pytest.raises(HtrError, match=r"another run: lessons\.language\.fingerprint was .*LlamaForCausalLM/"):
+        train_network(resume=trained, llm=str(other))
+    connector = trained / "tiny-hybrid/connector.safetensors"
+    charset = load_card(trained / "tiny-hybrid.safetensors").characters()
+    load_lesson(connector, charset, str(moved))
+    with pytest.raises(HtrError, match=r"connector\.safetensors was not trained with .*other: name its language model"):
+        load_lesson(connector, charset, str(other))
+    for arithmetic in ("bf16", "fp16"):
+        half = FrozenLanguageModel.load(str(folder), LlmConfig(dtype=arithmetic), "no")  # type: ignore[arg-type]
+        assert half.fingerprint == FrozenLanguageModel.load(str(folder), LlmConfig(), "no").fingerprint
+    argv = ["--resume", str(trained), "--lm.ratio", "0.5"]  # its own option, without --llm
+    for more, status, told in ((["--llm", "none"], 2, "--llm differs"), ([], 0, "")):
+        with pytest.raises(SystemExit) as ended:
+            run_command(train_network, argv=[*argv, *more])
+        assert ended.value.code == status and told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["NONE", "null", " "])
+def test_a_name_that_can_be_none_is_refused_at_once(name: str) -> None:
+    for command in (train_network, distill_student):
+        with pytest.raises(HtrError, match=f"--llm '{name}' names no language model: name one, or say none"):
+            command(llm=name)  # type: ignore[operator]
+
+
+def test_a_model_that_looks_ahead_is_refused(folder: Path, tmp_path: Path) -> None:
+    from transformers import RobertaConfig, RobertaForCausalLM
+
+    shutil.copytree(folder, tmp_path / "roberta")
+    sizes = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    for decoder in (True, False):
+        torch.manual_seed(0)
+        config = RobertaConfig(vocab_size=98, is_decoder=decoder, max_position_embeddings=200, **sizes)
+        RobertaForCausalLM(config).save_pretrained(tmp_path / "roberta")
+        if decoder:
+            FrozenLanguageModel.load(str(tmp_path / "roberta"), SMALL, "no")
+            continue
+        with pytest.raises(HtrError, match="looks ahead in the text that it has to find: choose a causal"):
+            FrozenLanguageModel.load(str(tmp_path / "roberta"), SMALL, "no")
+
+
+def test_names_of_special_tokens_are_letters_and_tokens_past_the_embedding_are_refused(folder: Path) -> None:
+    language = FrozenLanguageModel.load(str(folder), SMALL, "no")
+    [ids] = language.encode(["a</s>"])
+    assert len(ids) == 5 and language.tokenizer.eos_token_id not in ids
+    language.frozen.resize_token_embeddings(50)
+    language.check_room(["A"], 4)
+    with pytest.raises(HtrError, match=r"gives token 6\d and the model has but 50: put the tokenizer"):
+        language.check_room(["A", "a"], 4)
 
 
 def test_the_connector_is_averaged_like_the_model(lines: str, folder: Path, tmp_path: Path) -> None:
@@ -245,10 +310,19 @@ def test_the_connector_is_averaged_like_the_model(lines: str, folder: Path, tmp_
     assert any(not torch.equal(value, live[name]) for name, value in found.items())
 
 
-def test_a_recurrent_teacher_and_a_language_model_teach_a_student(trained: Path, lines: str, tmp_path: Path) -> None:
+def test_a_recurrent_teacher_and_a_language_model_teach_a_student(
+    trained: Path, lines: str, folder: Path, tmp_path: Path
+) -> None:
     teacher = trained / "tiny-hybrid.safetensors"
-    llm = load_card(teacher).training["llm"]["name"]
-    result = distill_student(lines, teacher, "tiny-student", out=tmp_path / "run", train=SHORT, llm=llm, lm=SMALL)
+    options = {"out": tmp_path / "run", "train": SHORT, "lm": SMALL}
+    for start in (teacher, None):
+        with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
+            distill_student(lines, start, "tiny-student", llm="./typo", **options)  # type: ignore[arg-type]
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
+        train_network(lines, init=teacher, llm="./typo", **options)  # type: ignore[arg-type]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    result = distill_student(lines, teacher, "tiny-student", llm=str(folder), **options)  # type: ignore[arg-type]
     cards = {role: load_card(result.run / f"{role}.safetensors") for role in ("student", "control")}
     assert cards["student"].training["llm"]["queries"] == 4 and "llm" not in cards["control"].training
     row = json.loads((tmp_path / "run/student/log.jsonl").read_text().splitlines()[0])
@@ -324,6 +398,12 @@ def test_what_cannot_be_had_is_told_in_a_sentence(
 
         return loader
 
+    lacks = ValueError("`sentencepiece` or `tiktoken` is needed to read the tokenizer")
+    with monkeypatch.context() as patch, pytest.raises(HtrError, match="needs sentencepiece: run `pip install sent"):
+        patch.setattr(transformers.AutoTokenizer, "from_pretrained", fails(lacks))
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        (bare / "tokenizer.model").touch()
+        load(bare)
     for told, message in (
         (OSError("We couldn't connect to 'https://huggingface.co' to load the files"), "there is no network to fetch"),
         (

@@ -18,7 +18,10 @@ from safetensors.torch import load_file
 from trainings import SHORT, interrupt_after, log
 
 from htrcompress import loop
-from htrcompress.config import TrainConfig
+from htrcompress.cli import run_command
+from htrcompress.config import DistillConfig, TrainConfig
+from htrcompress.data.open import open_dataset
+from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
 from htrcompress.train import train_network
 
@@ -193,6 +196,34 @@ def test_a_good_checkpoint_is_never_called_damaged(
         checkpoint.write_bytes(damaged)
         with pytest.raises(HtrError, match=r"checkpoint\.pt is damaged \(.*\): remove it to start anew$"):
             train_network(resume=run)
+
+
+def test_an_option_that_is_typed_counts_even_with_the_value_of_its_default(
+    whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def resume(*words: str) -> tuple[Any, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_command(train_network, argv=["--resume", str(whole), *words])
+        return ended.value.code, capsys.readouterr().err
+
+    for flag, value in (("--train.warmup", "200"), ("--train.precision", "auto"), ("--data", "synthetic")):
+        status, told = resume(flag, value)
+        assert status == 2 and ("is of another run" if flag == "--data" else f"{flag} differs from what") in told
+    assert resume("--train.warmup", "2", "--train.lr", "0", "--llm", "none", "--augment.slant", "0.25")[0] == 0
+    assert train_network(resume=whole, train=TrainConfig()).fit.steps == 6  # from Python, a default is not given
+
+
+def test_joined_lines_and_unlabelled_ones_may_move(
+    whole: Path, lines: str, tmp_path: Path, write_lines: Callable[[Path, dict[str, int]], Path]
+) -> None:
+    one, two = shutil.copytree(lines, tmp_path / "one"), write_lines(tmp_path / "two", {"train": 4, "valid": 2})
+    (images := tmp_path / "images").mkdir()
+    shutil.copy(one / "test-0.png", images)
+    options = {"distill": DistillConfig(frames="all"), "train": SHORT, "control": False, "out": tmp_path / "run"}
+    distill_student(f"{one},{two}", whole, "tiny-student", unlabelled=images, **options)  # type: ignore[arg-type]
+    data = f"{one.rename(tmp_path / 'three')},{two.rename(tmp_path / 'four')}"
+    distill_student(data, resume=tmp_path / "run", unlabelled=images.rename(tmp_path / "pictures"))
+    assert open_dataset(data).identity("valid") != open_dataset(lines).identity("valid")
 
 
 def test_a_changed_dataset_is_refused_on_resume(lines: str, tmp_path: Path) -> None:

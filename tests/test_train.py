@@ -82,6 +82,13 @@ def test_memory_that_runs_out_on_the_way_to_the_device_is_told(
     assert capsys.readouterr().err.startswith("error: out of memory: give the command less at a time")
 
 
+def test_fp16_without_a_gpu_is_refused(lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(HtrError, match=r"--train\.precision fp16 needs a GPU: choose bf16 or fp32"):
+        train_network(lines, "tiny-student", out=tmp_path / "run", train=replace(SHORT, precision="fp16"))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+
+
 def test_validation_reads_no_more_at_a_time_than_training(
     lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,8 +219,9 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
     root.mkdir()
     for file in Path(lines).iterdir():
         (root / file.name).write_bytes(file.read_bytes())
+    shutil.copy(root / "train-0.png", root / "narrow.png")
     with open(root / "train.tsv", "a", encoding="utf-8") as file:
-        file.write("train-0.png\t" + "long " * 80 + "\n")
+        file.write("narrow.png\t" + "long " * 80 + "\n")
     with pytest.raises(HtrError, match=r"1 of 25 training lines have more characters than frames.*--train.infeasible"):
         train_network(str(root), "tiny-student", out=tmp_path / "a", train=SHORT)
     allowed = replace(SHORT, infeasible=0.1)
