@@ -204,7 +204,8 @@ def _sentence(message: str, program: str) -> str:
     wrong = wrong or re.search(r"Subtypes: \[(.*)\]\n(?:.*\n)*.*Given value: (.*)", message)
     if keys and wrong:
         kinds = re.findall(r"([\w-]+)'", wrong[1].replace("NoneType", "null"))  # <class 'int'> or 'a', 'b'
-        message = f"--{'.'.join(keys)} takes {' or '.join(kinds)}, not {wrong[2]}"
+        told = " or ".join("a list such as [1]" if kind == "tuple" else kind for kind in kinds)
+        message = f"--{'.'.join(keys)} takes {told}, not {wrong[2]}"
     else:
         message = re.sub(r'Parser key "([^"]+)"', r"--\1", message)
     return f"{' '.join(message.split())} (`{program} --help` lists the options)"

@@ -209,6 +209,7 @@ def test_an_option_that_is_typed_counts_even_with_the_value_of_its_default(
     for flag, value in (("--train.warmup", "200"), ("--train.precision", "auto"), ("--data", "synthetic")):
         status, told = resume(flag, value)
         assert status == 2 and ("is of another run" if flag == "--data" else f"{flag} differs from what") in told
+    assert "--aux.layers takes a list such as [1], not 1" in resume("--aux.layers", "1")[1]
     assert resume("--train.warmup", "2", "--train.lr", "0", "--llm", "none", "--augment.slant", "0.25")[0] == 0
     assert train_network(resume=whole, train=TrainConfig()).fit.steps == 6  # from Python, a default is not given
 
