@@ -17,6 +17,7 @@ from htrcompress.config import AugmentConfig, Choice, TrainConfig
 from htrcompress.data.open import open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
+from htrcompress.runs import OPTIONS, saved_options
 from htrcompress.runtime import load
 from htrcompress.train import train_network
 
@@ -98,7 +99,10 @@ def fine_tune(
         for start, options in starts.items():
             run = runs / f"{start}-{lines}"
             options |= {"data": data, "train": TrainConfig(**config), "augment": augment}
-            options["resume" if (run / "config.yaml").is_file() else "out"] = run
+            known = (run / OPTIONS).is_file()
+            if known:
+                _require_same(run, options)
+            options["resume" if known else "out"] = run
             done = train_network(**options)
             points.append(_point(split, done.fit.path, lines, start, done.fit.seconds))
     seen = {"name": card.name, "data": card.data.get("name")}
@@ -108,6 +112,17 @@ def fine_tune(
     if out:
         write_atomic(out, (to_json(result) + "\n").encode())
     return result
+
+
+def _require_same(run: Path, options: dict[str, Any]) -> None:
+    """Raises HtrError if a run that lies there already was started with other options or from another model."""
+    before = saved_options(train_network, run)
+    changed = [name for name, value in options.items() if name not in ("init", "data") and before[name] != value]
+    copies = list((run / "init").glob("*.safetensors"))
+    if copies and copies[0].read_bytes() != options["init"].read_bytes():
+        changed.append("init")
+    if changed:
+        raise HtrError(f"{run} is of other options or another model (--{changed[0]} differs): name another --runs")
 
 
 def _point(split: Split, path: Path, lines: int, start: str, seconds: float) -> dict[str, Any]:

@@ -18,9 +18,16 @@ from htrcompress.files import write_atomic
 
 
 def save_model(path: Path, model: nn.Module, card: Card) -> None:
-    """Writes the model's weights and its card to one `.safetensors` file, whole or not at all."""
+    """Writes the model's weights and its card to one `.safetensors` file, whole or not at all.
+
+    Raises:
+        HtrError: a weight is not a finite number, or the file cannot be written.
+    """
     card = replace(card, architecture=models.architecture(model))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    odd = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+    if odd:
+        raise HtrError(f"{path} is not written, for {odd} holds what is no finite number: train anew at a lower rate")
     write_atomic(path, save(tensors, metadata={CARD_KEY: card.to_json()}))
 
 

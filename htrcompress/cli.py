@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_
 from rich.console import Console
 
 from htrcompress import machine
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError, missing_extra, out_of_memory
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -37,6 +37,8 @@ console = _Console(highlight=False, markup=False, emoji=False, width=None if sys
 """Where tables and progress go, as plain text: stdout, or stderr when `--json` wants stdout for itself."""
 
 
+_TYPED: dict[Callable[..., Any], frozenset[str]] = {}
+"""The options that the running command was given."""
 EXTRAS = {
     "train": ("torch", "kornia", "safetensors", "accelerate", "filelock", "onnx", "onnxscript", "tensorboard"),
     "cpu": ("onnxruntime",),
@@ -70,12 +72,16 @@ def run_command(
         sys.exit(2)
     except ModuleNotFoundError as error:
         exit_without(error)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         print("error: out of memory: give the command less at a time (--help lists the options)", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        _TYPED.clear()
     try:
         if as_json and not machine.rank():
             print(to_json(result))
@@ -85,6 +91,14 @@ def run_command(
     except BrokenPipeError:
         console.on_broken_pipe()
     sys.exit(getattr(result, "exit_code", 0))
+
+
+def typed(function: Callable[..., Any]) -> frozenset[str]:
+    """Options such as `train.lr` that the running command was given, be it with the value of their default.
+
+    None where the function was not called by `run_command` but from Python.
+    """
+    return _TYPED.get(function, frozenset())
 
 
 def exit_without(error: ModuleNotFoundError) -> NoReturn:
@@ -101,8 +115,9 @@ def _parse(
 ) -> tuple[dict[str, Any], bool]:
     parser = _parser(function, positional)
     try:
-        typed = [_with_underscores(word) for word in (sys.argv[1:] if argv is None else argv)]
-        values = _checked(function, parser, partial(parser.parse_args, typed), positional)
+        words = [_with_underscores(word) for word in (sys.argv[1:] if argv is None else argv)]
+        values = _checked(function, parser, partial(parser.parse_args, words), positional)
+        _TYPED[function] = frozenset(parser.parse_args(words, defaults=False).keys())
     except UnicodeDecodeError:
         raise HtrError("the file given to --config is not UTF-8 text: convert it") from None
     as_json = values.pop("json")
@@ -189,7 +204,8 @@ def _sentence(message: str, program: str) -> str:
     wrong = wrong or re.search(r"Subtypes: \[(.*)\]\n(?:.*\n)*.*Given value: (.*)", message)
     if keys and wrong:
         kinds = re.findall(r"([\w-]+)'", wrong[1].replace("NoneType", "null"))  # <class 'int'> or 'a', 'b'
-        message = f"--{'.'.join(keys)} takes {' or '.join(kinds)}, not {wrong[2]}"
+        told = " or ".join("a list such as [1]" if kind == "tuple" else kind for kind in kinds)
+        message = f"--{'.'.join(keys)} takes {told}, not {wrong[2]}"
     else:
         message = re.sub(r'Parser key "([^"]+)"', r"--\1", message)
     return f"{' '.join(message.split())} (`{program} --help` lists the options)"

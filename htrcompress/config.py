@@ -164,7 +164,7 @@ class AuxConfig:
     intermediate: float = 0.0
     """Weight of CTC behind intermediate layers, such as 0.3; 0 switches it off."""
     layers: tuple[int, ...] = ()
-    """The intermediate layers, for this and for --llm: 0 is what enters the sequence part; its middle if empty."""
+    """Those layers, such as [1], for --llm as well: 0 is what enters the sequence part; its middle if empty."""
 
     def __post_init__(self) -> None:
         _require_numbers("aux", self)
@@ -202,6 +202,12 @@ class LlmConfig:
             raise HtrError(f"--lm.queries must be at least 1, not {self.queries}")
         if self.lora < 0:
             raise HtrError(f"--lm.lora must not be negative, and is {self.lora}")
+
+
+def require_name(llm: str) -> None:
+    """Raises HtrError if the name of a language model can be none."""
+    if llm != NONE and llm.strip().lower() in ("", "null", NONE):
+        raise HtrError(f"--llm {llm!r} names no language model: name one, or say {NONE}")
 
 
 def require_use(aux: AuxConfig, llm: str, lm: LlmConfig) -> None:

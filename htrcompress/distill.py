@@ -20,6 +20,7 @@ from htrcompress.config import (
     LlmConfig,
     ReadConfig,
     TrainConfig,
+    require_name,
     require_use,
 )
 from htrcompress.errors import HtrError
@@ -95,7 +96,9 @@ def distill_student(
     """
     if unlabelled and not distill.weight:
         raise HtrError("--unlabelled lines teach nothing with --distill.weight 0: leave one of the two out")
-    require_use(aux, llm, lm)
+    require_name(llm)
+    if not resume:  # what is left out there is known from the run
+        require_use(aux, llm, lm)
     options: dict[str, Any] = {"data": data, "teacher": teacher, "model": model, "control": control}
     options |= {"unlabelled": unlabelled, "llm": llm, "train": train, "augment": augment, "distill": distill}
     options |= {"aux": aux, "lm": lm, "read": read}
@@ -139,8 +142,10 @@ def _distill(
     corpus = open_corpus(data, height, train, read, lambda lines: common_charset(taught, lines) if taught else lines)
     console.print(corpus.summary())
     images = open_images(unlabelled, height) if unlabelled else None
+    torch.manual_seed(train.seed)
+    helper = lessons.frozen(llm, lm, train.precision, corpus.train.texts)
     if teacher is not None and source != path and not machine.rank():
-        write_atomic(path, source.read_bytes())  # not before the data is known to be usable
+        write_atomic(path, source.read_bytes())  # not before all is known to be usable
 
     def fit(
         role: str, preset: str, config: TrainConfig, teach: "nn.Module | None" = None, **training: Any
@@ -149,9 +154,7 @@ def _distill(
         network = models.create(preset, corpus.charset.classes)
         card = corpus.card(role, network, {"preset": preset, "seed": config.seed, **training})
         console.print(lessons.sizes(role, network))
-        language = None
-        if teach:
-            language = lessons.language(network, aux, llm, lm, train.precision, corpus.charset, corpus.train.texts)
+        language = lessons.language(network, aux, helper if teach else None, lm, corpus.charset)
         objective = lessons.objective(network, aux, teach, distill, language)
         lines = corpus.train.joined(images) if images and teach else corpus.train
         result = Trainer(objective, card, lines, corpus.valid, run / f"{role}.safetensors", config, augment).fit()

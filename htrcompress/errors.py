@@ -5,6 +5,9 @@ Everything that can go wrong on a user's side (a missing file, a bad option, a f
 with status 2; a traceback means a bug of ours.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 
 class HtrError(Exception):
     """A mistake or a mishap on the user's side, told in one sentence."""
@@ -16,6 +19,23 @@ class Unavailable(HtrError):
 
 class Refused(HtrError):
     """A form of a model that would not read as the model does, and is not written; its other forms may be."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; PyTorch's CPU allocator raises a plain RuntimeError."""
+    told = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in told)
+
+
+@contextlib.contextmanager
+def enough_memory(told: Callable[[], str]) -> Iterator[None]:
+    """Where memory runs out inside, raises HtrError with what `told` says instead."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise HtrError(told()) from None
 
 
 def missing_extra(module: str, extra: str) -> Unavailable:

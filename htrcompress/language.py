@@ -4,9 +4,11 @@ Nothing is downloaded that the user has not named. transformers is imported here
 """
 
 import contextlib
+import importlib.util
 import io
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from htrcompress.config import LlmConfig
-from htrcompress.errors import HtrError, missing_extra
-from htrcompress.optimisation import out_of_memory
+from htrcompress.errors import HtrError, missing_extra, out_of_memory
 
 TYPES = {"fp32": torch.float32, "no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIB = 2**20
@@ -31,7 +32,7 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
         arithmetic: what `dtype` auto stands for: `no`, `bf16` or `fp16`.
 
     Raises:
-        HtrError: there is no such model, it has no tokenizer, memory does not suffice, or a package is missing.
+        HtrError: there is no such model, it has no tokenizer, or a package is missing.
     """
     transformers = _transformers()
     path, options = Path(name), dict[str, Any]()
@@ -45,6 +46,12 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
     except Exception as error:  # the kinds differ with the file that is missing or odd
+        if out_of_memory(error):
+            raise
+        package = next((package for package in ("sentencepiece", "tiktoken") if package in str(error)), None)
+        some = not path.is_dir() or any(path.glob("*.model"))  # of a folder without any tokenizer it says the same
+        if package and some and not importlib.util.find_spec(package):
+            raise HtrError(f"--llm {name}: its tokenizer needs {package}: run `pip install {package}`") from None
         if path.is_dir() and not _connectionless(error):
             raise HtrError(
                 f"--llm {name} holds no tokenizer that transformers reads: save one there with "
@@ -61,9 +68,7 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
             return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options), tokenizer
     except Exception as error:
         if out_of_memory(error):
-            raise HtrError(
-                f"out of memory for --llm {name}: choose --lm.dtype bf16, --lm.four_bit true or a smaller model"
-            ) from None
+            raise
         raise _failure(name, error) from None
 
 
@@ -111,6 +116,20 @@ def _failure(name: str, error: Exception) -> HtrError:
         f"--llm {name}: there is no such model on the hub and no such folder or GGUF file "
         f"({str(error).splitlines()[0][:120]})"
     )
+
+
+@torch.no_grad()
+def fingerprint(model: nn.Module) -> str:
+    """Tells language models apart: class, tokens, and a checksum of some embeddings and of a matrix in the middle.
+
+    Of the weights only the signs count, which are the same in every arithmetic.
+    """
+    embeddings: Tensor = model.get_input_embeddings().weight  # type: ignore[operator]
+    matrices = [p for p in model.parameters() if p.ndim > 1 and p.is_floating_point()]
+    value = 0
+    for weight in (embeddings[:: max(1, len(embeddings) // 16)], matrices[len(matrices) // 2]):
+        value = zlib.crc32(torch.signbit(weight).cpu().numpy().tobytes(), value)
+    return f"{type(model).__name__}/{len(embeddings)}/{value:08x}"
 
 
 class Meter:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -14,7 +15,7 @@ from htrcompress.losses import Distillation, IntermediateCtc, Objective
 from htrcompress.optimisation import precision
 
 if TYPE_CHECKING:
-    from htrcompress.llm import LanguageLesson
+    from htrcompress.llm import FrozenLanguageModel, LanguageLesson
 
 
 def objective(
@@ -51,30 +52,41 @@ def objective(
     return Objective(network, aux.shortcut, **lessons)
 
 
-def language(
-    network: nn.Module, aux: AuxConfig, llm: str, lm: LlmConfig, arithmetic: str, charset: Charset, texts: Sequence[str]
-) -> "LanguageLesson | None":
-    """The lesson of the language model that goes by a name, or None for `none`.
+def frozen(llm: str, lm: LlmConfig, arithmetic: str, texts: Sequence[str]) -> "FrozenLanguageModel | None":
+    """The language model that goes by a name, or None for `none`.
 
     Args:
-        network: what is trained.
-        aux: has the layers that the language model looks at.
-        llm: a name, folder or GGUF file, or `none`.
+        llm: its name, folder or file.
         lm: how it helps.
         arithmetic: `--train.precision`.
-        charset: of the network's labels.
         texts: all that it will have to read, so that too long a one is told before training.
 
     Raises:
-        HtrError: the language model cannot be had, or a text is longer than what it reads.
+        HtrError: the language model cannot be had, a text is longer than what it reads, or there is no such arithmetic.
     """
+    name = precision(arithmetic)
     if llm == NONE:
         return None
-    from htrcompress.llm import FrozenLanguageModel, LanguageLesson
+    from htrcompress.llm import FrozenLanguageModel
+
+    model = FrozenLanguageModel.load(llm, lm, name)
+    model.check_room(texts, lm.queries)
+    return model
+
+
+def language(
+    network: nn.Module, aux: AuxConfig, frozen: "FrozenLanguageModel | None", lm: LlmConfig, charset: Charset
+) -> "LanguageLesson | None":
+    """The lesson of a language model from `frozen` for a network with this charset; None if there is none.
+
+    Raises:
+        HtrError: --aux.layers names a layer that the network does not have.
+    """
+    if frozen is None:
+        return None
+    from htrcompress.llm import LanguageLesson
 
     layers = models.tap(network, aux.layers)
-    frozen = FrozenLanguageModel.load(llm, lm, precision(arithmetic))
-    frozen.check_room(texts, lm.queries)
     return LanguageLesson(frozen, network.dims, layers, charset, lm)  # type: ignore[arg-type]
 
 
@@ -84,7 +96,7 @@ def notes(aux: AuxConfig, llm: str = NONE, lm: LlmConfig = LlmConfig()) -> dict[
     if aux != AuxConfig():
         found["aux"] = {**asdict(aux), "layers": list(aux.layers)}
     if llm != NONE:
-        found["llm"] = {"name": llm, **asdict(lm)}
+        found["llm"] = {"name": Path(llm).name if Path(llm).exists() else llm, **asdict(lm)}
     return found
 
 

@@ -5,7 +5,6 @@ that was not. `train.py` and `distill.py` use `Trainer`; the networks and the lo
 """
 
 import copy
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -16,18 +15,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from htrcompress import ctc, decode, machine, metrics
+from htrcompress import ctc, machine
 from htrcompress.artifact import save_model
 from htrcompress.card import Card
-from htrcompress.charset import Charset
+from htrcompress.checkpoint import Checkpoint, identity
 from htrcompress.config import AugmentConfig, TrainConfig
 from htrcompress.data.augment import augment
-from htrcompress.data.batches import WIDTH_STEP, Batch, by_width, epoch_order, pad
-from htrcompress.errors import HtrError
+from htrcompress.data.batches import Batch, epoch_order, turns
+from htrcompress.errors import HtrError, enough_memory
 from htrcompress.examples import Examples
 from htrcompress.losses import Objective, Terms
-from htrcompress.optimisation import adamw, follow, out_of_memory, precision
-from htrcompress.records import Checkpoint, Journal, Progress, State, StopSignal
+from htrcompress.optimisation import adamw, follow, precision
+from htrcompress.records import Journal, Progress, State, StopSignal
+from htrcompress.validation import validate
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=precision(config.precision), cpu=several)
         self.objective: Objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = objective.model
-        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False).eval()
         self.optimizer = adamw(objective, config)
         self.order: list[list[int]] = []
         self.saved = time.monotonic()
@@ -99,15 +99,15 @@ class Trainer:
             HtrError: the loss is not finite, memory does not suffice, a file cannot be written, the checkpoint is
                 of another run, or Ctrl-C was pressed; what was trained so far can be resumed.
         """
-        identity = {"train": asdict(self.config), "card": json.loads(self.card.to_json())}
-        identity["augment"] = asdict(self.augmentation) if self.augmentation else None
-        identity["images"] = {"train": self.train.fingerprint(), "valid": self.valid.fingerprint()}
-        for where in ("path", "name"):  # the same lines may have moved
-            del identity["card"]["data"][where]
-        with Checkpoint(self.path.with_suffix(""), identity, self.accelerator.is_main_process) as checkpoint:
+        lessons = self.objective.identity()
+        run = identity(self.config, self.augmentation, self.card, self.train, self.valid, lessons=lessons)
+        with Checkpoint(self.path.with_suffix(""), run, self.accelerator.is_main_process) as checkpoint:
             state = checkpoint.restore(objective=self.objective, average=self.average, optimizer=self.optimizer)
+            if state.best is not None and not self.path.is_file():
+                raise HtrError(f"{self.path} is gone, the best model of this run: put it back or train anew")
             if state.step < self.steps:
-                self._run(state, checkpoint)
+                with enough_memory(lambda: self._smaller(state)):
+                    self._run(state, checkpoint)
             self.accelerator.wait_for_everyone()  # what the first process writes is there for all of them now
         assert state.best is not None
         return FitResult(self.path, state.best, state.step, state.seconds, state.lines / state.seconds, state.curve)
@@ -137,17 +137,17 @@ class Trainer:
                         self._save(state, checkpoint)
                     elif time.monotonic() - self.saved > 60 * self.config.save_minutes:
                         self._save(state, checkpoint)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            smaller = f"--train.batch (it is {self.config.batch}){self.objective.shrinkable()} or --model"
-            raise HtrError(
-                f"out of memory at step {state.step + 1}: choose a smaller {smaller} and train anew in another folder, "
-                f"or --resume {self.path.parent} where more is free"
-            ) from None
         finally:
             if journal:
                 journal.close()
+
+    def _smaller(self, state: State) -> str:
+        """What to do where memory ran out."""
+        smaller = f"--train.batch (it is {self.config.batch}){self.objective.shrinkable()} or --model"
+        return (
+            f"out of memory at step {state.step + 1}: choose a smaller {smaller} and train anew in another folder, "
+            f"or --resume {self.path.parent} where more is free"
+        )
 
     def _anywhere(self, asked: bool) -> bool:
         """Whether any process was asked to stop, so that all stop at the same step."""
@@ -173,28 +173,36 @@ class Trainer:
         losses = self._total(terms)
         everywhere = {name: self.accelerator.reduce(loss.detach(), "sum").item() for name, loss in losses.items()}
         if not math.isfinite(everywhere["loss"]):
-            names = ", ".join(self.train.names[i] for i in indices[:3])
-            good = f"; the last good model is {self.path}" if state.best is not None else ""
-            raise HtrError(
-                f"the loss is not finite at step {state.step + 1} (lines {names}, ...): train anew in another folder "
-                f"with a lower --train.lr (it is {self.config.lr:g}){good}"
-            )
+            raise self._diverged("the loss is", indices, state)
         optimizer.zero_grad()
         self.accelerator.backward(losses["loss"] * self.accelerator.num_processes)
-        self.accelerator.clip_grad_norm_(wrapped.parameters(), self.config.clip)
+        norm = self.accelerator.clip_grad_norm_(wrapped.parameters(), self.config.clip)
+        if self.accelerator.scaler is None and not math.isfinite(norm):  # a scaler leaves such a step out by itself
+            raise self._diverged("the gradients are", indices, state)
         optimizer.step()
-        follow(self.average, self.model, min(self.config.ema, (1 + state.step) / (10 + state.step)))
+        follow(self.average, self.objective, min(self.config.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
         state.lines += len(indices)
         return everywhere
 
+    def _diverged(self, what: str, indices: list[int], state: State) -> HtrError:
+        names = ", ".join(self.train.names[i] for i in indices[:3])
+        good = f"; the last good model is {self.path}" if state.best is not None else ""
+        return HtrError(
+            f"{what} not finite at step {state.step + 1} (lines {names}, ...): train anew in another folder "
+            f"with a lower --train.lr (it is {self.config.lr:g}){good}"
+        )
+
     def _batch(self, indices: list[int], step: int) -> Batch:
         """This process's share of the step's lines, on its device, augmented."""
-        mine = indices[self.accelerator.process_index :: self.accelerator.num_processes] or indices[:1]
-        batch = self.train.batch(mine).to(self.accelerator.device)
+        rank, several = self.accelerator.process_index, self.accelerator.num_processes
+        seed = self.config.seed * 1_000_003 + step
+        order = turns([bool(self.train.labels[i]) for i in indices], seed)
+        mine = indices[rank::several] or indices[:1]
+        batch = replace(self.train.batch(mine), turns=order[rank::several] or order[:1]).to(self.accelerator.device)
         if self.augmentation is None:
             return batch
-        seed = (self.config.seed * 1_000_003 + step) * self.accelerator.num_processes + self.accelerator.process_index
+        seed = seed * several + rank
         needed = self.needed[mine].to(batch.pixels.device)
         return augment(batch, self.augmentation, needed, self.card.stride, seed)
 
@@ -208,7 +216,8 @@ class Trainer:
 
     def _validate(self, state: State, journal: Journal | None) -> None:
         """Scores the averaged weights; keeps them if they are the best so far."""
-        result = validate(self.average, self.valid, self.card.characters(), self.accelerator)
+        most = min(32, self.config.batch)
+        result = validate(self.average.model, self.valid, self.card.characters(), self.accelerator, most)
         best = state.record(result.cer)
         if journal:
             journal.valid(state, result)
@@ -223,25 +232,9 @@ class Trainer:
                 "seconds": round(state.seconds, 1),
                 "options": asdict(self.config),
             }
-            self.objective.save(self.path.with_suffix(""))
-            save_model(self.path, self.average, replace(self.card, metrics={"valid": figures}, training=done))
+            self.average.save(self.path.with_suffix(""))
+            save_model(self.path, self.average.model, replace(self.card, metrics={"valid": figures}, training=done))
 
     def _save(self, state: State, checkpoint: Checkpoint) -> None:
         checkpoint.save(state, objective=self.objective, average=self.average, optimizer=self.optimizer)
         self.saved = time.monotonic()
-
-
-def validate(model: nn.Module, examples: Examples, charset: Charset, accelerator: Accelerator) -> metrics.Score:
-    """Reads the lines greedily and compares them with their texts."""
-    readings = [""] * len(examples.texts)
-    with torch.inference_mode():
-        for indices in by_width(examples.widths, 32):
-            pixels, widths = pad([examples.images[i] for i in indices], WIDTH_STEP)
-            with accelerator.autocast():
-                logits, frames = model(
-                    torch.from_numpy(pixels).to(accelerator.device), torch.from_numpy(widths).to(accelerator.device)
-                )
-            labels, lengths, _ = decode.greedy(logits, frames)
-            for i, row, length in zip(indices, labels.tolist(), lengths.tolist(), strict=True):
-                readings[i] = charset.decode(row[:length])
-    return metrics.score(examples.texts, readings)

@@ -5,6 +5,7 @@ which share one pass of the network. All return *sums with their counts*: the lo
 batch over all processes. `llm.py` has the lesson of a language model, `lessons.py` puts an objective together.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,10 @@ class Objective(nn.Module):
             if hasattr(lesson, "save"):
                 lesson.save(folder)  # type: ignore[operator]
 
+    def identity(self) -> dict[str, Any]:
+        """What lessons hold that is in no checkpoint and must be the same for a run to go on, by the lesson's name."""
+        return {name: lesson.identity() for name, lesson in self.lessons.items() if hasattr(lesson, "identity")}  # type: ignore[operator]
+
     def shrinkable(self) -> str:
         """Options of the lessons that memory depends on, to go on a sentence with."""
         return "".join(getattr(lesson, "shrinkable", "") for lesson in self.lessons.values())
@@ -117,6 +122,13 @@ class WithFrozen(nn.Module):
     def __init__(self, frozen: nn.Module):
         super().__init__()
         self._frozen = (frozen.eval().requires_grad_(False),)  # a tuple hides it
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "WithFrozen":
+        """A copy of what learns, beside the same frozen network."""
+        memo[id(self.frozen)] = self.frozen
+        copied = type(self).__new__(type(self))
+        copied.__setstate__(copy.deepcopy(self.__dict__, memo))
+        return copied
 
     @property
     def frozen(self) -> Any:

@@ -4,17 +4,24 @@ import torch
 from torch import nn
 
 from htrcompress.config import TrainConfig
+from htrcompress.errors import HtrError
 
 BETAS = (0.9, 0.98)
 
 
 def precision(wanted: str) -> str:
-    """accelerate's name for the arithmetic: `bf16`, `fp16` or `no`."""
+    """accelerate's name for the arithmetic: `bf16`, `fp16` or `no`.
+
+    Raises:
+        HtrError: FP16 is wanted and there is no GPU.
+    """
     if wanted == "auto":
         if torch.cuda.is_available():
             wanted = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         else:
             wanted = "bf16" if torch.backends.cpu.get_cpu_capability() == "AVX512" and _cpu_has_bf16() else "fp32"
+    if wanted == "fp16" and not torch.cuda.is_available():  # accelerate would quietly train in FP32
+        raise HtrError("--train.precision fp16 needs a GPU: choose bf16 or fp32")
     return "no" if wanted == "fp32" else wanted
 
 
@@ -36,9 +43,3 @@ def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Moves the averaged weights towards the model's: average = decay · average + (1 − decay) · model."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; PyTorch's CPU allocator raises a plain RuntimeError."""
-    told = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in told)

@@ -1,17 +1,13 @@
-"""What a training run leaves on disk and on the screen: checkpoint, log, TensorBoard events, progress bar."""
+"""What a training run tells, on disk and on the screen: counters, log, TensorBoard events, progress bar."""
 
 import contextlib
-import io
 import json
 import signal
 import threading
 import types
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -71,86 +67,6 @@ class StopSignal:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-
-
-class Checkpoint:
-    """All that a stopped run needs to go on, in one file that is replaced whole. One run at a time holds it.
-
-    Args:
-        folder: the training folder of one model.
-        identity: what must be equal for a run to be the same run.
-        writes: whether this process writes; of several that train together, one does.
-    """
-
-    def __init__(self, folder: Path, identity: dict[str, Any], writes: bool = True):
-        self.writes = writes
-        self.path = folder / "checkpoint.pt"
-        self.identity = json.loads(json.dumps(identity))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise HtrError(f"cannot make the folder {folder}: {error.strerror}") from None
-        self.lock = FileLock(folder / ".lock")
-
-    def __enter__(self) -> "Checkpoint":
-        try:
-            if self.writes:
-                self.lock.acquire(timeout=0)
-        except Timeout:
-            raise HtrError(
-                f"another run is training in {self.path.parent}: wait for it or use another folder"
-            ) from None
-        except OSError as error:
-            raise HtrError(f"cannot write in the folder {self.path.parent}: {error.strerror}") from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
-
-    def save(self, state: State, **parts: Any) -> None:
-        """Writes the counters and the `state_dict` of every part."""
-        if not self.writes:
-            return
-        buffer = io.BytesIO()
-        tensors = {name: part.state_dict() for name, part in parts.items()}
-        torch.save({"identity": self.identity, "state": asdict(state), **tensors}, buffer)
-        write_atomic(self.path, buffer.getvalue())
-
-    def restore(self, **parts: Any) -> State:
-        """Loads the parts in place, if there is a checkpoint, and returns the counters.
-
-        Raises:
-            HtrError: the checkpoint is damaged or of a run with other options or other data.
-        """
-        if not self.path.is_file():
-            return State()
-        try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
-            differences = _differences(saved["identity"], self.identity)
-            if differences:
-                raise HtrError(f"{self.path} is of another run: {'; '.join(differences)}")
-            for name, part in parts.items():
-                part.load_state_dict(saved[name])
-            return State(**{**saved["state"], "curve": [tuple(row) for row in saved["state"]["curve"]]})
-        except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
-            raise HtrError(f"the checkpoint {self.path} is damaged ({error}): remove it to start anew") from None
-        except Exception as error:  # torch raises pickle.UnpicklingError, whose base is Exception
-            if isinstance(error, HtrError):
-                raise
-            raise HtrError(f"the checkpoint {self.path} is damaged ({error}): remove it to start anew") from None
-
-
-def _differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """Where two nested dictionaries differ, as `a.b was 1 and is 2`."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(before.keys() | now.keys())
-        return [d for k in keys for d in _differences(before.get(k), now.get(k), f"{where}.{k}".strip("."))]
-    return [] if before == now else [f"{where} was {_short(before)} and is {_short(now)}"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class Journal:

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from htrcompress import machine
-from htrcompress.cli import options_of
+from htrcompress.cli import options_of, typed
+from htrcompress.config import NONE
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 
@@ -23,8 +24,8 @@ ROOT = Path("runs")
 ROLES = ("teacher", "student", "control")
 OPTIONS = "config.yaml"
 """The options that a run was started with, in the form that `--config` reads."""
-MOVABLE = ("data", "unlabelled")
-"""Options that say where lines lie: a run may go on with the same lines in another place."""
+MOVABLE = ("data", "unlabelled", "llm")
+"""Options that say where something lies: a run may go on with the same in another place."""
 
 
 def create(what: str) -> Path:
@@ -47,8 +48,8 @@ def start(
 ) -> tuple[Path, dict[str, Any]]:
     """The folder of a run that begins, its options written to `config.yaml`; or that of one to go on with.
 
-    A resumed run has the options that it was started with; one given anew may not differ, but for where the lines
-    lie: whether they are the same is for the checkpoint to say.
+    A resumed run has the options that it was started with; one given anew may not differ, but for where something
+    lies: whether that is the same is for the checkpoint to say.
 
     Args:
         what: the kind of run, for the folder's name.
@@ -81,34 +82,45 @@ def start(
 
 def _restore(command: Callable[..., Any], run: Path, given: dict[str, Any]) -> dict[str, Any]:
     """The options of a run, checked against what the user gives now."""
-    if not (run / OPTIONS).is_file():
-        raise HtrError(f"--resume {run}: there is no run in this folder (no {OPTIONS})")
-    try:
-        options = options_of(command, yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8")))
-    except (HtrError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HtrError(
-            f"{run / OPTIONS} does not hold the options of a `{command.__name__}`: {' '.join(str(error).split())}"
-        ) from None
+    options, told = saved_options(command, run), typed(command)
     restored = {name: options[name] for name in given}
     parameters = signature(command).parameters
     for name, value in given.items():
-        if name in MOVABLE and value != parameters[name].default:
+        default, before = parameters[name].default, restored[name]
+        if name in MOVABLE and {value, before}.isdisjoint({None, NONE}) and (value != default or name in told):
             restored[name] = value
             continue
-        flag = _other(name, value, parameters[name].default, restored[name])
+        flag = _other(name, value, default, before, told)
         if flag:
             raise HtrError(f"--{flag} differs from what {run} was started with ({OPTIONS}): leave it out to resume")
     return restored
 
 
-def _other(flag: str, given: Any, default: Any, before: Any) -> str | None:
-    """The flag of the first value that is neither left at its default nor what it was before; None if there is none."""
-    if given in (default, before):
+def saved_options(command: Callable[..., Any], run: Path) -> dict[str, Any]:
+    """The options that a run was started with.
+
+    Raises:
+        HtrError: there is no run in the folder, or it is one of another command.
+    """
+    if not (run / OPTIONS).is_file():
+        raise HtrError(f"--resume {run}: there is no run in this folder (no {OPTIONS})")
+    try:
+        return options_of(command, yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8")))
+    except (HtrError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HtrError(
+            f"{run / OPTIONS} does not hold the options of a `{command.__name__}`: {' '.join(str(error).split())}"
+        ) from None
+
+
+def _other(flag: str, given: Any, default: Any, before: Any, told: frozenset[str]) -> str | None:
+    """The flag of the first value that was given and is not what it was before; None if there is none."""
+    here = any(name == flag or name.startswith(f"{flag}.") for name in told)  # be it with the value of its default
+    if given == before or (given == default and not here):
         return None
     if not (is_dataclass(given) and is_dataclass(before)):
         return flag
     rows = ((f"{flag}.{name}", vars(given)[name], vars(default)[name], vars(before)[name]) for name in vars(given))
-    return next(filter(None, (_other(*row) for row in rows)), None)
+    return next(filter(None, (_other(*row, told) for row in rows)), None)
 
 
 def _plain(value: Any) -> Any:

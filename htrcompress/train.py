@@ -19,6 +19,7 @@ from htrcompress.config import (
     LlmConfig,
     ReadConfig,
     TrainConfig,
+    require_name,
     require_use,
 )
 from htrcompress.errors import HtrError
@@ -83,7 +84,9 @@ def train_network(
         raise HtrError("give --model or --init, not both: a trained model has its size")
     if charset and not (init or resume):
         raise HtrError("--charset says what becomes of the characters of --init: give that as well")
-    require_use(aux, llm, lm)
+    require_name(llm)
+    if not resume:  # what is left out there is known from the run
+        require_use(aux, llm, lm)
     options: dict[str, Any] = {"data": data, "model": model, "init": init, "charset": charset, "llm": llm}
     options |= {"train": train, "augment": augment, "aux": aux, "lm": lm, "read": read}
     run, options = runs.start("train", train_network, out, resume, options)
@@ -119,8 +122,6 @@ def _fit(
         name, known = source.stem, start.characters()
         corpus = open_corpus(data, start.height, train, read, lambda c: adapt.choose_charset(known, c, charset))
         adapt.set_charset(network, known, corpus.charset, learn=True)
-        if not kept and not machine.rank():
-            write_atomic(run / "init" / source.name, source.read_bytes())  # not before the data is known to be usable
         training["init"] = {"name": start.name, "data": start.data.get("name"), "training": start.training}
     else:
         name = model or "teacher"
@@ -130,8 +131,11 @@ def _fit(
     console.print(lessons.sizes(name, network))
     card = corpus.card(name, network, training)
     path = run / f"{name}.safetensors"
-    language = lessons.language(network, aux, llm, lm, train.precision, corpus.charset, corpus.train.texts)
+    helper = lessons.frozen(llm, lm, train.precision, corpus.train.texts)
+    language = lessons.language(network, aux, helper, lm, corpus.charset)
     objective = lessons.objective(network, aux, language=language)
+    if init and not kept and not machine.rank():  # not before all is known to be usable
+        write_atomic(run / "init" / source.name, source.read_bytes())
     fit = Trainer(objective, card, corpus.train, corpus.valid, path, train.filled(name), augment).fit()
     if language:
         console.print(language.costs())

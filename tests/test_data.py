@@ -37,6 +37,8 @@ def test_a_folder_of_tsv_files_opens(tmp_path: Path) -> None:
     [
         ("b.png\tx", r"train.tsv, line 1: there is no image .*b.png"),
         ("a.png x", "line 1: expected file<TAB>text"),
+        ("a.png\tx\ty", "train.tsv, line 1: expected file<TAB>text, found a second tab"),
+        ("a.png\tx\n\n./a.png\ty", r"train.tsv, line 3: \./a\.png has a text in line 1 already"),
         ("../a.png\tx", "lies outside the dataset's folder"),
         ("/etc/passwd\tx", "lies outside the dataset's folder"),
     ],
@@ -65,7 +67,9 @@ def test_several_folders_are_one_dataset(tmp_path: Path) -> None:
 
 
 def test_a_limited_split_is_part_of_a_larger_one(tmp_path: Path) -> None:
-    dataset = open_dataset(str(folder(tmp_path, train="".join(f"a.png\t{i}\n" for i in range(20)))))
+    for i in range(20):
+        folder(tmp_path).joinpath("a.png").rename(tmp_path / f"{i}.png")
+    dataset = open_dataset(str(folder(tmp_path, train="".join(f"{i}.png\t{i}\n" for i in range(20)))))
     few, more = ([line.text for line in dataset.limited("train", n, 0).split("train")] for n in (5, 10))
     assert len(few) == 5 and set(few) < set(more) and few != [line.text for line in dataset.split("train")][:5]
     assert dataset.limited("train", 5, 1) != dataset.limited("train", 5, 0)

@@ -6,6 +6,7 @@ the slow test at the end drives the loss with SmolLM2 where its package is insta
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,8 +22,9 @@ from benchmarks import language
 from htrcompress import lessons, loop, models
 from htrcompress.artifact import load_card
 from htrcompress.charset import Charset
+from htrcompress.cli import run_command
 from htrcompress.config import AuxConfig, LlmConfig, TrainConfig
-from htrcompress.data.batches import Batch
+from htrcompress.data.batches import Batch, turns
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
 from htrcompress.llm import FrozenLanguageModel, LanguageLesson, load_lesson
@@ -31,6 +33,7 @@ from htrcompress.train import train_network
 
 CHARSET = Charset(tuple(" abcdefgh"))
 SMALL = LlmConfig(queries=4, ratio=1.0)
+HALF = replace(SMALL, lora=2, ratio=0.5, dtype="bf16")
 SHORT = TrainConfig(steps=4, batch=8, valid_every=2, warmup=2, precision="fp32")
 
 
@@ -52,17 +55,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def lesson_for(model: torch.nn.Module, folder: Path, config: LlmConfig = SMALL, **aux: Any) -> LanguageLesson:
-    found = lessons.language(model, AuxConfig(**aux), str(folder), config, "fp32", CHARSET, ["abc"])
+def lesson_for(
+    model: torch.nn.Module, folder: Path, config: LlmConfig = SMALL, arithmetic: str = "fp32", **aux: Any
+) -> LanguageLesson:
+    frozen = lessons.frozen(str(folder), config, arithmetic, ["abc"])
+    found = lessons.language(model, AuxConfig(**aux), frozen, config, CHARSET)
     assert found is not None
     return found
 
 
-def batch(lines: int = 3, width: int = 96, lengths: tuple[int, ...] = (1, 2, 3)) -> Batch:
+def batch(lines: int = 3, width: int = 96, lengths: tuple[int, ...] = (1, 2, 3), seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (lines, 1, 32, width), generator=generator, dtype=torch.uint8)
     widths = torch.tensor([width - 20 * row for row in range(lines)], dtype=torch.int32)
-    return Batch(pixels, widths, torch.arange(1, sum(lengths) + 1), torch.tensor(lengths))
+    labels = torch.arange(1, sum(lengths) + 1)
+    return Batch(pixels, widths, labels, torch.tensor(lengths), turns([length > 0 for length in lengths], seed))
 
 
 @pytest.mark.parametrize("name", ["tiny-student", "tiny-hybrid"])
@@ -129,12 +136,18 @@ def test_a_share_of_the_batch_is_read_and_lines_without_text_are_not(folder: Pat
     objective = Objective(model, language=lesson).eval()
     counts = set()
     for seed in range(12):
-        torch.manual_seed(seed)
-        counts.add(int(objective(batch())["language"][1]))
+        counts.add(int(objective(batch(seed=seed))["language"][1]))
     assert counts == {2, 3, 4}  # one of three lines, its end included
     unlabelled = objective(batch(lengths=(0, 0, 0)))["language"]
     assert unlabelled[0] == 0 and unlabelled[1] == 0 and unlabelled[0].requires_grad
     assert int(objective(batch(lengths=(0, 0, 3)))["language"][1]) == 4
+
+
+def test_turns_draw_a_share_of_the_lines_with_text() -> None:
+    drawn = turns([True] * 8 + [False] * 3, 0)
+    assert sorted(drawn) == [0, *((place + 0.5) / 8 for place in range(1, 8)), 2, 2, 2] and drawn[8:] == [2, 2, 2]
+    assert drawn != turns([True] * 8 + [False] * 3, 1)
+    assert [sum(turn < share for turn in drawn) for share in (0.01, 0.25, 0.5, 1)] == [1, 2, 4, 8]
 
 
 def test_mixed_precision_keeps_gradients_and_the_loss(folder: Path) -> None:
@@ -143,8 +156,7 @@ def test_mixed_precision_keeps_gradients_and_the_loss(folder: Path) -> None:
     found = []
     for arithmetic in ("fp32", "bf16"):
         torch.manual_seed(1)
-        lesson = lessons.language(model, AuxConfig(), str(folder), SMALL, arithmetic, CHARSET, [])
-        assert lesson is not None
+        lesson = lesson_for(model, folder, SMALL, arithmetic)
         with torch.autocast("cpu", torch.bfloat16, enabled=arithmetic == "bf16"):
             terms = Objective(model, language=lesson)(batch())
         (terms["ctc"][0] + terms["language"][0]).backward()
@@ -158,7 +170,7 @@ def test_mixed_precision_keeps_gradients_and_the_loss(folder: Path) -> None:
 def test_lora_learns_beside_frozen_weights(folder: Path) -> None:
     pytest.importorskip("peft")
     model = models.create("tiny-student", CHARSET.classes)
-    lesson = lesson_for(model, folder, replace(SMALL, lora=2))
+    lesson = lesson_for(model, folder, HALF)
     terms = Objective(model, language=lesson)(batch())
     terms["language"][0].backward()
     adapters = dict(lesson.language.adapters.items())
@@ -177,7 +189,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory, write_lines: Callable[[Path,
 def trained(lines: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing interrupted."""
     run = tmp_path_factory.mktemp("run") / "run"
-    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": replace(SMALL, lora=2, ratio=0.5)}
+    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": HALF}
     train_network(lines, "tiny-hybrid", out=run, train=SHORT, llm=str(folder), **options)  # type: ignore[arg-type]
     return run
 
@@ -185,13 +197,14 @@ def trained(lines: str, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_a_run_leaves_an_ordinary_model_and_a_connector_beside_its_log(trained: Path, folder: Path) -> None:
     assert [path.name for path in trained.glob("*.safetensors")] == ["tiny-hybrid.safetensors"]
     card = load_card(trained / "tiny-hybrid.safetensors")
-    assert card.training["llm"]["name"] == str(folder) and card.training["aux"]["layers"] == [1]
+    assert card.training["llm"]["name"] == folder.name and card.training["aux"]["layers"] == [1]
     names = load_file(trained / "tiny-hybrid.safetensors").keys()
     assert not any("connector" in name or "lora" in name or "language" in name for name in names)
     rows = [json.loads(row) for row in (trained / "tiny-hybrid/log.jsonl").read_text().splitlines()]
     assert {"ctc", "shortcut", "intermediate", "language"} <= rows[0].keys()
     checkpoint = torch.load(trained / "tiny-hybrid/checkpoint.pt", weights_only=True)
     assert not any("embed_tokens" in name for name in checkpoint["objective"])
+    assert all(value.dtype == torch.float32 for name, value in checkpoint["objective"].items() if "adapters" in name)
     lesson = load_lesson(trained / "tiny-hybrid/connector.safetensors", card.characters())
     found = load_file(trained / "tiny-hybrid/connector.safetensors")
     assert all(torch.equal(found[name], value) for name, value in lesson.state_dict().items())
@@ -213,21 +226,103 @@ def test_a_stopped_run_goes_on_bit_for_bit(
         return step(self, wrapped, optimizer, state)
 
     monkeypatch.setattr(loop.Trainer, "_step", killed)
-    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": replace(SMALL, lora=2, ratio=0.5)}
+    options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": HALF}
     with pytest.raises(SystemExit):
         train_network(lines, "tiny-hybrid", out=tmp_path / "run", train=SHORT, llm=str(folder), **options)  # type: ignore[arg-type]
     train_network(resume=tmp_path / "run", aux=options["aux"])  # type: ignore[arg-type]
     for file in ("tiny-hybrid.safetensors", "tiny-hybrid/connector.safetensors"):
         once, again = load_file(trained / file), load_file(tmp_path / "run" / file)
         assert once.keys() == again.keys() and all(torch.equal(once[name], again[name]) for name in once)
-    with pytest.raises(HtrError, match="--llm differs"):
-        train_network(resume=tmp_path / "run", llm="other")
 
 
-def test_a_recurrent_teacher_and_a_language_model_teach_a_student(trained: Path, lines: str, tmp_path: Path) -> None:
+def test_the_language_model_may_move_and_no_other_takes_its_place(
+    trained: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from transformers import LlamaForCausalLM
+
+    moved, other = shutil.copytree(folder, tmp_path / "moved"), shutil.copytree(folder, tmp_path / "other")
+    train_network(resume=trained, llm=str(moved))
+    one = LlamaForCausalLM.from_pretrained(other)
+    one.model.layers[1].self_attn.q_proj.weight.data.neg_()
+    one.model.layers[0].mlp.up_proj.weight.data.neg_()
+    one.model.layers[0].mlp.down_proj.weight.data.neg_()
+    one.model.embed_tokens.weight.data.neg_()
+    one.save_pretrained(other)
+    with pytest.raises(HtrError, match=r"another run: lessons\.language\.fingerprint was .*LlamaForCausalLM/"):
+        train_network(resume=trained, llm=str(other))
+    connector = trained / "tiny-hybrid/connector.safetensors"
+    charset = load_card(trained / "tiny-hybrid.safetensors").characters()
+    load_lesson(connector, charset, str(moved))
+    with pytest.raises(HtrError, match=r"connector\.safetensors was not trained with .*other: name its language model"):
+        load_lesson(connector, charset, str(other))
+    for arithmetic in ("bf16", "fp16"):
+        half = FrozenLanguageModel.load(str(folder), LlmConfig(dtype=arithmetic), "no")  # type: ignore[arg-type]
+        assert half.fingerprint == FrozenLanguageModel.load(str(folder), LlmConfig(), "no").fingerprint
+    argv = ["--resume", str(trained), "--lm.ratio", "0.5"]  # its own option, without --llm
+    for more, status, told in ((["--llm", "none"], 2, "--llm differs"), ([], 0, "")):
+        with pytest.raises(SystemExit) as ended:
+            run_command(train_network, argv=[*argv, *more])
+        assert ended.value.code == status and told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["NONE", "null", " "])
+def test_a_name_that_can_be_none_is_refused_at_once(name: str) -> None:
+    for command in (train_network, distill_student):
+        with pytest.raises(HtrError, match=f"--llm '{name}' names no language model: name one, or say none"):
+            command(llm=name)  # type: ignore[operator]
+
+
+def test_a_model_that_looks_ahead_is_refused(folder: Path, tmp_path: Path) -> None:
+    from transformers import RobertaConfig, RobertaForCausalLM
+
+    shutil.copytree(folder, tmp_path / "roberta")
+    sizes = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    for decoder in (True, False):
+        torch.manual_seed(0)
+        config = RobertaConfig(vocab_size=98, is_decoder=decoder, max_position_embeddings=200, **sizes)
+        RobertaForCausalLM(config).save_pretrained(tmp_path / "roberta")
+        if decoder:
+            FrozenLanguageModel.load(str(tmp_path / "roberta"), SMALL, "no")
+            continue
+        with pytest.raises(HtrError, match="looks ahead in the text that it has to find: choose a causal"):
+            FrozenLanguageModel.load(str(tmp_path / "roberta"), SMALL, "no")
+
+
+def test_names_of_special_tokens_are_letters_and_tokens_past_the_embedding_are_refused(folder: Path) -> None:
+    language = FrozenLanguageModel.load(str(folder), SMALL, "no")
+    [ids] = language.encode(["a</s>"])
+    assert len(ids) == 5 and language.tokenizer.eos_token_id not in ids
+    language.frozen.resize_token_embeddings(50)
+    language.check_room(["A"], 4)
+    with pytest.raises(HtrError, match=r"gives token 6\d and the model has but 50: put the tokenizer"):
+        language.check_room(["A", "a"], 4)
+
+
+def test_the_connector_is_averaged_like_the_model(lines: str, folder: Path, tmp_path: Path) -> None:
+    once = replace(SHORT, valid_every=4)
+    train_network(lines, "tiny-student", out=tmp_path / "run", train=once, llm=str(folder), lm=SMALL)
+    found = load_file(tmp_path / "run/tiny-student/connector.safetensors")
+    checkpoint = torch.load(tmp_path / "run/tiny-student/checkpoint.pt", weights_only=True)
+    average, live = (
+        {name: checkpoint[part][f"lessons.language.{name}"] for name in found} for part in ("average", "objective")
+    )
+    assert all(torch.equal(value, average[name]) for name, value in found.items())
+    assert any(not torch.equal(value, live[name]) for name, value in found.items())
+
+
+def test_a_recurrent_teacher_and_a_language_model_teach_a_student(
+    trained: Path, lines: str, folder: Path, tmp_path: Path
+) -> None:
     teacher = trained / "tiny-hybrid.safetensors"
-    llm = load_card(teacher).training["llm"]["name"]
-    result = distill_student(lines, teacher, "tiny-student", out=tmp_path / "run", train=SHORT, llm=llm, lm=SMALL)
+    options = {"out": tmp_path / "run", "train": SHORT, "lm": SMALL}
+    for start in (teacher, None):
+        with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
+            distill_student(lines, start, "tiny-student", llm="./typo", **options)  # type: ignore[arg-type]
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
+        train_network(lines, init=teacher, llm="./typo", **options)  # type: ignore[arg-type]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    result = distill_student(lines, teacher, "tiny-student", llm=str(folder), **options)  # type: ignore[arg-type]
     cards = {role: load_card(result.run / f"{role}.safetensors") for role in ("student", "control")}
     assert cards["student"].training["llm"]["queries"] == 4 and "llm" not in cards["control"].training
     row = json.loads((tmp_path / "run/student/log.jsonl").read_text().splitlines()[0])
@@ -237,13 +332,13 @@ def test_a_recurrent_teacher_and_a_language_model_teach_a_student(trained: Path,
 
 
 def test_two_processes_lose_what_one_does(lines: str, folder: Path, tmp_path: Path) -> None:
-    """All lines are read by the language model, so that what is drawn does not matter."""
+    """Both draw the lines that the language model reads as one would; of a step's one line, the second has none."""
     config = replace(SHORT, steps=10, batch=4, valid_every=10, lines=5)
-    options = {"aux": AuxConfig(layers=(1,)), "lm": SMALL}
+    options = {"aux": AuxConfig(layers=(1,)), "lm": replace(SMALL, ratio=0.3)}
     train_network(lines, "tiny-hybrid", out=tmp_path / "1", train=config, augment=None, llm=str(folder), **options)  # type: ignore[arg-type]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-hybrid", "--augment", "null"]
-    command += ["--llm", str(folder), "--lm.queries", "4", "--lm.ratio", "1", "--aux.layers", "[1]"]
+    command += ["--llm", str(folder), "--lm.queries", "4", "--lm.ratio", "0.3", "--aux.layers", "[1]"]
     command += ["--out", str(tmp_path / "2"), "--train.precision", "fp32", "--train.steps", "10"]
     command += ["--train.batch", "4", "--train.warmup", "2", "--train.valid_every", "10", "--train.lines", "5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -303,6 +398,12 @@ def test_what_cannot_be_had_is_told_in_a_sentence(
 
         return loader
 
+    lacks = ValueError("`sentencepiece` or `tiktoken` is needed to read the tokenizer")
+    with monkeypatch.context() as patch, pytest.raises(HtrError, match="needs sentencepiece: run `pip install sent"):
+        patch.setattr(transformers.AutoTokenizer, "from_pretrained", fails(lacks))
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        (bare / "tokenizer.model").touch()
+        load(bare)
     for told, message in (
         (OSError("We couldn't connect to 'https://huggingface.co' to load the files"), "there is no network to fetch"),
         (
@@ -318,6 +419,10 @@ def test_what_cannot_be_had_is_told_in_a_sentence(
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", fails(full))
     with pytest.raises(HtrError, match=r"out of memory for --llm .*--lm\.dtype bf16, --lm\.four_bit"):
         load(folder)
+    monkeypatch.undo()
+    monkeypatch.setattr("peft.inject_adapter_in_model", fails(full))
+    with pytest.raises(HtrError, match=r"out of memory for --llm .* a smaller --lm\.lora or a smaller model"):
+        load(folder, HALF)
 
 
 def test_a_text_longer_than_what_the_language_model_reads_is_told_before_training(folder: Path) -> None:

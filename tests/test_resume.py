@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,10 @@ from safetensors.torch import load_file
 from trainings import SHORT, interrupt_after, log
 
 from htrcompress import loop
-from htrcompress.config import TrainConfig
+from htrcompress.cli import run_command
+from htrcompress.config import DistillConfig, TrainConfig
+from htrcompress.data.open import open_dataset
+from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
 from htrcompress.train import train_network
 
@@ -150,6 +154,77 @@ def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path
         train_network(resume=tmp_path / "run")
     with loop.Checkpoint(whole / "tiny-student", {}), pytest.raises(HtrError, match="another run is training"):
         train_network(resume=whole)
+
+
+def test_a_run_whose_model_is_gone_does_not_report_success(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    (tmp_path / "run/tiny-student.safetensors").unlink()
+    with pytest.raises(HtrError, match=r"tiny-student\.safetensors is gone, the best model of this run: put it back"):
+        train_network(resume=tmp_path / "run")
+
+
+def test_a_good_checkpoint_is_never_called_damaged(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    checkpoint = run / "tiny-student/checkpoint.pt"
+    good = checkpoint.read_bytes()
+
+    def fails(error: Exception) -> Callable[..., None]:
+        def load(*_: object, **__: object) -> None:
+            raise error
+
+        return load
+
+    for error, told in (
+        (PermissionError(errno.EACCES, "Permission denied"), r"cannot read the checkpoint .*: Permission denied$"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "out of memory for the checkpoint .* is free$",
+        ),
+    ):
+        with monkeypatch.context() as patch, pytest.raises(HtrError, match=told):
+            patch.setattr(torch, "load", fails(error))
+            train_network(resume=run)
+    saved = torch.load(checkpoint, weights_only=True)
+    saved["objective"].popitem()
+    torch.save(saved, checkpoint)
+    with pytest.raises(HtrError, match=r"is of another network or another language model than this one$"):
+        train_network(resume=run)
+    for damaged in (b"", good[: len(good) // 2], b"no archive"):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(HtrError, match=r"checkpoint\.pt is damaged \(.*\): remove it to start anew$"):
+            train_network(resume=run)
+
+
+def test_an_option_that_is_typed_counts_even_with_the_value_of_its_default(
+    whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def resume(*words: str) -> tuple[Any, str]:
+        with pytest.raises(SystemExit) as ended:
+            run_command(train_network, argv=["--resume", str(whole), *words])
+        return ended.value.code, capsys.readouterr().err
+
+    for flag, value in (("--train.warmup", "200"), ("--train.precision", "auto"), ("--data", "synthetic")):
+        status, told = resume(flag, value)
+        assert status == 2 and ("is of another run" if flag == "--data" else f"{flag} differs from what") in told
+    assert "--aux.layers takes a list such as [1], not 1" in resume("--aux.layers", "1")[1]
+    assert resume("--train.warmup", "2", "--train.lr", "0", "--llm", "none", "--augment.slant", "0.25")[0] == 0
+    assert train_network(resume=whole, train=TrainConfig()).fit.steps == 6  # from Python, a default is not given
+
+
+def test_joined_lines_and_unlabelled_ones_may_move(
+    whole: Path, lines: str, tmp_path: Path, write_lines: Callable[[Path, dict[str, int]], Path]
+) -> None:
+    one, two = shutil.copytree(lines, tmp_path / "one"), write_lines(tmp_path / "two", {"train": 4, "valid": 2})
+    (images := tmp_path / "images").mkdir()
+    shutil.copy(one / "test-0.png", images)
+    options = {"distill": DistillConfig(frames="all"), "train": SHORT, "control": False, "out": tmp_path / "run"}
+    distill_student(f"{one},{two}", whole, "tiny-student", unlabelled=images, **options)  # type: ignore[arg-type]
+    data = f"{one.rename(tmp_path / 'three')},{two.rename(tmp_path / 'four')}"
+    distill_student(data, resume=tmp_path / "run", unlabelled=images.rename(tmp_path / "pictures"))
+    assert open_dataset(data).identity("valid") != open_dataset(lines).identity("valid")
 
 
 def test_a_changed_dataset_is_refused_on_resume(lines: str, tmp_path: Path) -> None:

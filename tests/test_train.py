@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from trainings import SHORT, interrupt_after, log
 
 from htrcompress import loop
-from htrcompress.artifact import load_card, load_model
+from htrcompress.artifact import load_card, load_model, save_model
+from htrcompress.cli import run_command
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
 from htrcompress.train import train_network
@@ -38,6 +40,63 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_lines(
     told = r"not finite at step 1 \(lines train-\d+\.png.*train anew in another folder with a lower --train\.lr.*3\)$"
     with pytest.raises(HtrError, match=told):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+
+
+def test_gradients_that_are_not_finite_reach_no_weight(
+    whole: Path, lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backward, before = Accelerator.backward, {}
+
+    def overflow(self: Accelerator, loss: torch.Tensor) -> None:
+        backward(self, loss)
+        [model] = self._models
+        before.update({name: value.clone() for name, value in model.state_dict().items()})
+        overflow.model = model  # type: ignore[attr-defined]
+        next(model.parameters()).grad.fill_(float("inf"))  # type: ignore[union-attr]
+
+    monkeypatch.setattr(Accelerator, "backward", overflow)
+    with pytest.raises(HtrError, match=r"the gradients are not finite at step 1 \(lines train-.*lower --train\.lr"):
+        train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+    after = overflow.model.state_dict()  # type: ignore[attr-defined]
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    network, card = load_model(whole / "tiny-student.safetensors")
+    network.stem.conv.weight.data[0] = float("nan")  # type: ignore[union-attr,operator]
+    with pytest.raises(HtrError, match=r"mine\.safetensors is not written, for stem\.conv\.weight holds"):
+        save_model(tmp_path / "mine.safetensors", network, card)
+
+
+def test_memory_that_runs_out_on_the_way_to_the_device_is_told(
+    lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Accelerator, "prepare", full)
+    with pytest.raises(HtrError, match=r"out of memory at step 1: choose a smaller --train\.batch"):
+        train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+    monkeypatch.setattr(loop, "adamw", full)  # where nobody expects it
+    with pytest.raises(SystemExit, match="2"):
+        run_command(
+            train_network, argv=["--data", lines, "--train.precision", "fp32", "--out", str(tmp_path / "other")]
+        )
+    assert capsys.readouterr().err.startswith("error: out of memory: give the command less at a time")
+
+
+def test_fp16_without_a_gpu_is_refused(lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(HtrError, match=r"--train\.precision fp16 needs a GPU: choose bf16 or fp32"):
+        train_network(lines, "tiny-student", out=tmp_path / "run", train=replace(SHORT, precision="fp16"))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+
+
+def test_validation_reads_no_more_at_a_time_than_training(
+    lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    validate = loop.validate
+    monkeypatch.setattr(loop, "validate", lambda *a: seen.append(a[-1]) or validate(*a))  # type: ignore[func-returns-value]
+    train_network(lines, "tiny-student", out=tmp_path / "run", train=replace(SHORT, steps=1, batch=2))
+    assert seen == [2]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +219,9 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
     root.mkdir()
     for file in Path(lines).iterdir():
         (root / file.name).write_bytes(file.read_bytes())
+    shutil.copy(root / "train-0.png", root / "narrow.png")
     with open(root / "train.tsv", "a", encoding="utf-8") as file:
-        file.write("train-0.png\t" + "long " * 80 + "\n")
+        file.write("narrow.png\t" + "long " * 80 + "\n")
     with pytest.raises(HtrError, match=r"1 of 25 training lines have more characters than frames.*--train.infeasible"):
         train_network(str(root), "tiny-student", out=tmp_path / "a", train=SHORT)
     allowed = replace(SHORT, infeasible=0.1)

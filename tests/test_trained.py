@@ -111,6 +111,8 @@ def test_the_curve_of_fine_tuning(
     assert all(point["cer"] >= 0 for point in result.points)
     again = fine_tune(tiny_model, **settings)  # type: ignore[arg-type]
     assert again.points == result.points  # what is trained is not trained again
+    with pytest.raises(HtrError, match=r"model-2 is of other options .*--train differs\): name another --runs"):
+        fine_tune(tiny_model, **{**settings, "train": replace(few, seed=1)})  # type: ignore[arg-type]
     other = tmp_path / "other.safetensors"
     shutil.copy(tiny_model, other)
     with pytest.raises(HtrError, match="--init differs"):  # its curve would be that of the first model

@@ -23,8 +23,8 @@ def open_tsv(root: Path) -> Dataset:
     """Opens such a folder. Lines without text are left out and counted.
 
     Raises:
-        HtrError: a line has no tab, names a file that is missing or lies outside the folder, holds a control
-            character, or is not UTF-8.
+        HtrError: a line has not one tab, names a file that is missing, lies outside the folder or has a line
+            already, holds a control character, or is not UTF-8.
     """
     dropped: dict[str, int] = {}
     splits = {name: _read(root, path, name, dropped) for name, path in split_files(root).items()}
@@ -33,6 +33,7 @@ def open_tsv(root: Path) -> Dataset:
 
 def _read(root: Path, path: Path, split: str, dropped: dict[str, int]) -> list[Line]:
     lines = []
+    numbers: dict[Path, int] = {}
     for number, row in enumerate(read_utf8(path).split("\n"), 1):
         if not row.strip():
             continue
@@ -40,11 +41,16 @@ def _read(root: Path, path: Path, split: str, dropped: dict[str, int]) -> list[L
         name, tab, text = row.rstrip("\r").partition("\t")
         if not tab:
             raise HtrError(f"{where}: expected file<TAB>text, found no tab")
+        if "\t" in text:
+            raise HtrError(f"{where}: expected file<TAB>text, found a second tab: put spaces in its place")
         image = root / name
         if not inside(image, root, where):
             raise HtrError(f"{where}: there is no image {str(image)[:200]}")
         text = checked_text(clean_text(text), where)
         if text:
+            first = numbers.setdefault(image, number)
+            if first != number:
+                raise HtrError(f"{where}: {name[:200]} has a text in line {first} already: leave one of them out")
             lines.append(Line(name, text, split, image))
         else:
             dropped["empty transcription"] = dropped.get("empty transcription", 0) + 1
