@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
-from htrcompress import ctc, machine
+from htrcompress import ctc
 from htrcompress.artifact import save_model
 from htrcompress.card import Card
 from htrcompress.checkpoint import Checkpoint, identity
@@ -25,7 +24,7 @@ from htrcompress.data.batches import Batch, epoch_order, turns
 from htrcompress.errors import HtrError, enough_memory
 from htrcompress.examples import Examples
 from htrcompress.losses import Objective, Terms
-from htrcompress.optimisation import adamw, follow, precision
+from htrcompress.optimisation import accelerator, adamw, follow
 from htrcompress.records import Journal, Progress, State, StopSignal
 from htrcompress.validation import validate
 
@@ -83,8 +82,7 @@ class Trainer:
         self.steps = config.total_steps(self.batches)
         self.valid_every = config.valid_every or max(1, self.steps // 10)
         self.needed = torch.tensor([ctc.frames_needed(labels) for labels in train.labels])
-        several = machine.together() and not torch.cuda.is_available()  # accelerate does not see this by itself
-        self.accelerator = Accelerator(mixed_precision=precision(config.precision), cpu=several)
+        self.accelerator = accelerator(config)
         self.objective: Objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = objective.model
         self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False).eval()

@@ -1,8 +1,10 @@
 """How a network is optimised: AdamW, the moving average, the arithmetic. The options are `config.TrainConfig`."""
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 
+from htrcompress import machine
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
 
@@ -23,6 +25,12 @@ def precision(wanted: str) -> str:
     if wanted == "fp16" and not torch.cuda.is_available():  # accelerate would quietly train in FP32
         raise HtrError("--train.precision fp16 needs a GPU: choose bf16 or fp32")
     return "no" if wanted == "fp32" else wanted
+
+
+def accelerator(config: TrainConfig) -> Accelerator:
+    """Devices, processes and arithmetic of a training; accelerate allows one arithmetic a Python process."""
+    several = machine.together() and not torch.cuda.is_available()  # which accelerate does not see by itself
+    return Accelerator(mixed_precision=precision(config.precision), cpu=several)
 
 
 def _cpu_has_bf16() -> bool:

@@ -135,16 +135,16 @@ def _prune(
     read: ReadConfig,
 ) -> PruneResult:
     import torch
-    from accelerate import Accelerator
 
     from htrcompress import channels
     from htrcompress.adapt import common_charset, set_charset
     from htrcompress.artifact import load_model
     from htrcompress.corpus import open_corpus
     from htrcompress.data.open import default_data
-    from htrcompress.loop import Trainer, validate
+    from htrcompress.loop import Trainer
     from htrcompress.losses import Distillation, Objective
-    from htrcompress.optimisation import precision
+    from htrcompress.optimisation import accelerator
+    from htrcompress.validation import validate
 
     teacher_file = run / "teacher.safetensors"
     whole, card = load_model(teacher_file if teacher_file.is_file() else model)
@@ -159,9 +159,8 @@ def _prune(
     small = _smaller(teacher, corpus, flops, params, train.seed)
 
     sizes = [(network.config, corpus.charset.classes) for network in (teacher, small)]
-    several = machine.together() and not torch.cuda.is_available()
-    accelerator = Accelerator(mixed_precision=precision(train.precision), cpu=several)
-    before, cut = (validate(n, corpus.valid, corpus.charset, accelerator).cer for n in (teacher.eval(), small.eval()))
+    devices = accelerator(train)
+    before, cut = (validate(n, corpus.valid, corpus.charset, devices).cer for n in (teacher.eval(), small.eval()))
     console.print(f"valid CER {100 * before:.2f} % before and {100 * cut:.2f} % right after pruning")
     training = {"pruned": {"name": card.name, "training": card.training}, "seed": train.seed, "distill": vars(distill)}
     own = corpus.card("pruned", small, training)
