@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -62,6 +63,7 @@ def run_command(
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What is read is not always in the terminal's code page, and a file's name not always UTF-8.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    before = signal.signal(signal.SIGTERM, _stopped)
     try:
         arguments, as_json = _parse(function, positional, argv)
         console.stderr = as_json
@@ -81,6 +83,7 @@ def run_command(
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
+        signal.signal(signal.SIGTERM, before)
         _TYPED.clear()
     try:
         if as_json and not machine.rank():
@@ -91,6 +94,11 @@ def run_command(
     except BrokenPipeError:
         console.on_broken_pipe()
     sys.exit(getattr(result, "exit_code", 0))
+
+
+def _stopped(*_: object) -> None:
+    """A command that is told to end leaves nothing half made, as where it fails."""
+    sys.exit(143)
 
 
 def typed(function: Callable[..., Any]) -> frozenset[str]:

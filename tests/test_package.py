@@ -1,6 +1,9 @@
 """The folder that a model is exported to: what goes, what stays, and nothing that is half there."""
 
 import dataclasses
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,8 @@ import pytest
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
 from htrcompress.export.package import check_package, replaced, write_labels
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -85,6 +90,17 @@ def test_characters_are_utf_8_everywhere(card: Card, tmp_path: Path) -> None:
     write_labels(tmp_path, dataclasses.replace(card, charset=characters))
     assert (tmp_path / "labels.txt").read_bytes().decode().split("\n") == ["<blank>", *characters, ""]
     assert Card.from_json((tmp_path / "card.json").read_bytes().decode(), "it").charset == characters
+
+
+def test_an_export_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "htrcompress.export", str(ROOT / "models/tiny-student.safetensors")]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE)
+    while not list(tmp_path.glob("out/.export-*.tmp")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait() == 143 and not (tmp_path / "out").exists()
+    assert process.stderr and not process.stderr.read()
 
 
 def test_a_package_that_does_not_fit_its_model_is_told(card: Card, tmp_path: Path) -> None:
