@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.splits import Split
-from benchmarks.timing import Spread
+from benchmarks.timing import Spread, require_positive
 from htrcompress import machine, runs
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.open import default_data, open_dataset, read_config
-from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 from htrcompress.runtime.recognizer import stack
 
@@ -92,9 +91,7 @@ def measure_decode(
     from htrcompress.export.onnx import export_onnx
     from htrcompress.runtime.providers import open_session
 
-    for name, value in {"batch": batch, "threads": threads, "lines": lines, "rounds": rounds}.items():
-        if value < 1:
-            raise HtrError(f"--{name} is {value}; it must be at least 1")
+    require_positive(batch=batch, threads=threads, lines=lines, rounds=rounds)
     network, card = load_model(runs.model(model))
     dataset = open_dataset(data or default_data(card), read_config(card))
     chosen = Split(dataset, split)

@@ -26,7 +26,7 @@ from benchmarks import memory, report
 from benchmarks.rows import Benchmark, Findings, differences, make_rows
 from benchmarks.splits import Pixels, Split, SplitScore
 from benchmarks.systems import PYTORCH, System, find, make_presets, size_of
-from benchmarks.timing import Timing, measure
+from benchmarks.timing import Timing, measure, require_positive
 from htrcompress import machine, runs
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
@@ -49,9 +49,7 @@ class Settings:
     rounds: int
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise HtrError(f"--{name} is {value}; it must be at least 1")
+        require_positive(**vars(self))
 
 
 def benchmark(

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from htrcompress.errors import HtrError
+
 SINGLES = 24
 """Lines that are read one by one in every round, for the latency."""
 
@@ -69,6 +71,13 @@ class Timing:
     def speedup_over(self, other: "Timing") -> float:
         """How many times faster than `other`: the median of the rounds' ratios."""
         return statistics.median(theirs / ours for theirs, ours in zip(other.rounds, self.rounds, strict=True))
+
+
+def require_positive(**options: int) -> None:
+    """Raises HtrError where an option that counts something is below 1."""
+    for name, value in options.items():
+        if value < 1:
+            raise HtrError(f"--{name} is {value}; it must be at least 1")
 
 
 def measure(readers: Sequence[Reader], pictures: Sequence[Any], batch: int, rounds: int) -> list[Timing]:

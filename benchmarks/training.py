@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.timing import require_positive
 from htrcompress import machine
 from htrcompress.cli import run_command, to_json
 from htrcompress.errors import HtrError
@@ -77,8 +78,9 @@ def measure_training(
         out: a JSON file for the result.
 
     Raises:
-        HtrError: a variant failed.
+        HtrError: a variant failed, or a number is below 1.
     """
+    require_positive(batch=batch, steps=steps, rounds=rounds)
     speeds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(rounds):
         for name, variant in VARIANTS.items():
