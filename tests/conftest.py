@@ -97,3 +97,11 @@ def whole(lines: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
     train_network(lines, "tiny-student", out=run, train=SHORT)
     return run
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model as users have it: a folder."""
+    from languages import write_llama
+
+    return write_llama(tmp_path_factory.mktemp("llm") / "llama")
