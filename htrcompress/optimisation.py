@@ -2,6 +2,7 @@
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from htrcompress import machine
@@ -28,9 +29,12 @@ def precision(wanted: str) -> str:
 
 
 def accelerator(config: TrainConfig) -> Accelerator:
-    """Devices, processes and arithmetic of a training; accelerate allows one arithmetic a Python process."""
+    """Devices, processes and arithmetic of a training."""
+    arithmetic = precision(config.precision)
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != arithmetic and not machine.together():
+        AcceleratorState._reset_state()  # what an earlier training in this Python process wanted
     several = machine.together() and not torch.cuda.is_available()  # which accelerate does not see by itself
-    return Accelerator(mixed_precision=precision(config.precision), cpu=several)
+    return Accelerator(mixed_precision=arithmetic, cpu=several)
 
 
 def _cpu_has_bf16() -> bool:
