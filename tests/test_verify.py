@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from standins import OnnxEngine, pretend, write_engine
 
-from htrcompress.artifact import load_card
+from htrcompress.artifact import load_card, load_model
 from htrcompress.card import Card
 from htrcompress.cli import to_json
+from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
+from htrcompress.export.checks import Pictures, Reader
 from htrcompress.export.command import export
+from htrcompress.export.forms import TorchForm, precision_of
 from htrcompress.export.verification import verify
 
 ROOT = Path(__file__).parent.parent
@@ -197,6 +200,19 @@ def test_an_engine_is_executed_where_a_gpu_is(with_engine: tuple[Path, OnnxEngin
     assert (check.form, check.arithmetic, check.moved, check.note) == ("model.engine", "FP32", 0, "")
     assert check.difference == (0, 0, 0) and check.logits is check.batch is None
     assert result.exit_code == 0 and "model.engine" in to_json(result) and check.inspected == {"FP32": 1}
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("model.onnx", 0), ("model.fp16.onnx", 1), ("model.int8.cpu.onnx", 1)])
+def test_few_lines_may_turn_with_their_batch_where_numbers_are_coarse(
+    run: Path, name: str, allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, card = load_model(run / "student.safetensors")
+    pictures = Pictures(open_synthetic({"test": 100}).splits["test"], card)
+    reader = Reader(TorchForm(network), card, pictures)
+    reader.form.name, reader.form.arithmetic = name, precision_of(Path(name))
+    for moved in (0, 1, 2):
+        monkeypatch.setattr(reader, "_invariance", lambda moved=moved: (0.0, moved))
+        assert reader.against(reader, "student", None).passed is (moved <= allowed)
 
 
 def test_an_engine_that_is_not_as_half_as_its_name_fails(with_engine: tuple[Path, OnnxEngine]) -> None:
