@@ -68,8 +68,9 @@ def publish(
             raise HtrError(f"{model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
         recognizer = load(rounded)
         scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
+    named = data if data and not Path(data).is_absolute() else dataset.name  # no folder of this machine
     known = {name: row for name, row in card.metrics.items() if name == "valid"}
-    card = replace(card, name=out.stem, licence=licence, metrics=known | scores)
+    card = replace(card, name=out.stem, licence=licence, metrics=known | scores, data={**card.data, "path": named})
     save_model(out, network.half(), card)
     return Published(out, out.stat().st_size, scores)
 

@@ -18,7 +18,7 @@ BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of f
 TITLES = {
     "demo": "The demo: built-in handwriting, tiny presets",
     "speed": "Speed on real lines, full sizes with random weights",
-    "hooker_en": "Real handwriting: hooker_en, `student-s` alone, 1 h 56 min of one core",
+    "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`; `pruned` half of its work)",
     "copiste_fr": "Real handwriting: copiste_fr, `student-s` alone, beside other work on one core",
     "distillation": "Distilled, and trained alone",
     "language": "With a language model's help, and without",

@@ -88,6 +88,7 @@ def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path
     result = publish(tiny_model, out, str(data), "Apache-2.0; lines by Nobody, CC BY 4.0")
     card = load_card(out)
     assert card.name == "good" and "Nobody" in card.licence and set(card.metrics) == {"test", "test_more"}
+    assert card.data["path"] == data.name and str(tmp_path.parent) not in card.to_json()
     assert card.metrics["test"]["cer"] == result.metrics["test"]["cer"] == evaluate(out, str(data)).cer
     assert out.stat().st_size < 0.6 * tiny_model.stat().st_size
     with pytest.raises(HtrError, match="name the trained file"):

@@ -1,10 +1,10 @@
-"""INT8 by static post-training quantisation, with a guard: what ships reads like the model, or nothing ships.
+"""INT8 by static post-training quantisation, with a guard: what ships reads like the model, or does not ship.
 
 Weights get a scale a channel, activations one a tensor, from training lines. On validation lines the CER may rise by
 `limit` at the far end of its paired interval; while it rises by more, the layers that disturb the logits most go
-back to FP32. One calibration makes two files, since no file suits both runtimes: `model.int8.cpu.onnx` (unsigned
-activations, integer bias: ONNX Runtime fuses it) and `model.int8.trt.onnx` (symmetric, float bias: TensorRT's
-parser refuses integer ones). Masks, softmax, squeeze-and-excitation, positions and decode are not quantised.
+back to FP32. There are two files, each with its own guard, since no file suits both runtimes: `model.int8.cpu.onnx`
+(unsigned activations, integer bias: ONNX Runtime fuses it) and `model.int8.trt.onnx` (symmetric, float bias:
+TensorRT's parser refuses integer ones). Masks, softmax, squeeze-and-excitation, positions and decode are not quantised.
 
 On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrcompress.export.verify` tells.
 """
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,7 +32,8 @@ from htrcompress.files import write_atomic
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-FILES = {"cpu": "model.int8.cpu.onnx", "trt": "model.int8.trt.onnx"}
+Target = Literal["cpu", "trt"]
+FILES: dict[Target, str] = {"cpu": "model.int8.cpu.onnx", "trt": "model.int8.trt.onnx"}
 REQUIRED_SHARE = 0.9
 """Share of the convolutions' multiplications that must be integer ones in the graph that ONNX Runtime runs."""
 PROBE = 32
@@ -46,31 +47,34 @@ class Quantised:
     """What was written.
 
     Attributes:
-        paths: `cpu` and `trt` to their files.
+        path: the file.
         layers: quantised layers.
         kept: layers that stay FP32 for accuracy, by name.
         share: of the convolutions' multiplications in ONNX Runtime's optimised graph that are integer ones.
-        cer: on the validation lines as they are, of the model and of both files, fractions.
-        rise: the far end of the paired interval of either file's CER minus the model's, over all versions.
+        cer: on the validation lines as they are, of the model and of the file, fractions.
+        rise: the far end of the paired interval of the file's CER minus the model's, over all versions.
     """
 
-    paths: dict[str, Path]
+    path: Path
     layers: int
     kept: tuple[str, ...]
     share: float
-    cer: dict[str, float]
-    rise: dict[str, float]
+    cer: tuple[float, float]
+    rise: float
 
 
-def quantise(onnx_path: Path, folder: Path, calibration: Examples, valid: Examples, limit: float) -> Quantised:
-    """Writes both INT8 files of an FP32 ONNX file.
+def quantise(
+    onnx_path: Path, folder: Path, calibration: Examples, valid: Examples, limit: float, target: Target
+) -> Quantised:
+    """Writes one INT8 file of an FP32 ONNX file.
 
     Args:
         onnx_path: a file that `export_onnx` wrote.
-        folder: where the files go.
+        folder: where the file goes.
         calibration: training lines.
         valid: validation lines.
         limit: the largest rise of the CER, a fraction.
+        target: what the file is for, one of `FILES`.
 
     Raises:
         Refused: no mixture of layers stays within the limit with 90 % of the convolutions in INT8; nothing is written.
@@ -81,24 +85,21 @@ def quantise(onnx_path: Path, folder: Path, calibration: Examples, valid: Exampl
     model = scores(graph, card, lines)
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         quantiser = _Quantiser(onnx_path, graph, card, calibration, Path(scratch))
-        kept: tuple[str, ...] = ()
-        for kept in quantiser.mixtures(calibration.subset(range(min(PROBE, len(calibration.texts))))):
-            made = {target: quantiser.make(target, kept) for target in FILES}
-            share = integer_share(graph, _optimised(made["cpu"], Path(scratch)))
+        for kept in quantiser.mixtures(target, calibration.subset(range(min(PROBE, len(calibration.texts))))):
+            share = integer_share(graph, _optimised(quantiser.make("cpu", kept), Path(scratch)))
             if share < REQUIRED_SHARE:
                 break
-            read = {target: scores(g, card, lines) for target, g in made.items()}
-            rise = {target: metrics.mean_difference(several, model)[2] for target, several in read.items()}
-            if max(rise.values()) <= limit:
-                for target, name in FILES.items():
-                    write_atomic(folder / name, made[target].SerializeToString())
-                cer = {"model": model[0].cer, **{target: several[0].cer for target, several in read.items()}}
-                paths = {target: folder / name for target, name in FILES.items()}
-                return Quantised(paths, len(quantiser.layers) - len(kept), kept, share, cer, rise)
-            worst = max(rise, key=lambda target: rise[target])
-            console.print(f"INT8 with {len(kept)} layers in FP32: CER up to {100 * rise[worst]:+.2f} points ({worst})")
+            made = quantiser.make(target, kept)
+            read = scores(made, card, lines)
+            rise = metrics.mean_difference(read, model)[2]
+            if rise <= limit:
+                path = folder / FILES[target]
+                write_atomic(path, made.SerializeToString())
+                cer = (model[0].cer, read[0].cer)
+                return Quantised(path, len(quantiser.layers) - len(kept), kept, share, cer, rise)
+            console.print(f"{FILES[target]} with {len(kept)} layers in FP32: CER up to {100 * rise:+.2f} points")
     raise Refused(
-        f"INT8 of {onnx_path.name} is not written: no mixture with {REQUIRED_SHARE:.0%} of the convolutions in INT8 "
+        f"{FILES[target]} is not written: no mixture with {REQUIRED_SHARE:.0%} of the convolutions in INT8 "
         f"stays within {100 * limit:g} points of CER; allow more with --max-cer-drop"
     )
 
@@ -118,14 +119,14 @@ class _Quantiser:
             and not any(part in node.name for part in UNTOUCHED)
         ]
 
-    def mixtures(self, probe: Examples) -> Iterator[tuple[str, ...]]:
+    def mixtures(self, target: Target, probe: Examples) -> Iterator[tuple[str, ...]]:
         """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
         yield ()
         expected = logits(self.graph, probe)
         disturbance = {}
         for layer in self.layers:
             others = [name for name in self.layers if name != layer]
-            made = logits(self.make("cpu", others), probe)
+            made = logits(self.make(target, others), probe)
             disturbance[layer] = sum(float(np.square(a - b).sum()) for a, b in zip(made, expected, strict=True))
         worst = sorted(disturbance, key=lambda layer: -disturbance[layer])
         count = 1
@@ -133,7 +134,7 @@ class _Quantiser:
             yield tuple(worst[:count])
             count += max(1, count // 2)
 
-    def make(self, target: str, kept: Sequence[str]) -> "ModelProto":
+    def make(self, target: Target, kept: Sequence[str]) -> "ModelProto":
         """The graph for `cpu` or `trt`, with all layers in INT8 but the kept ones."""
         import onnx
 

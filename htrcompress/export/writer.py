@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ from htrcompress.export.package import Package, write_labels, write_triton
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.export.tensorrt import Choice, Profile, build_engine
 from htrcompress.image import normalise
+
+if TYPE_CHECKING:
+    from htrcompress.export.int8 import Quantised
 
 CALIBRATION = 128
 """Training lines that the ranges of INT8 are taken from, spread over the split."""
@@ -99,10 +103,9 @@ class Writer:
                 graphs.append(self._onnx(role, model, card, folder / f"model.fp16{kind}.onnx", half=True))
         for_engines = list(graphs)
         if self.int8:
-            with self._refusing(package, role, "model.int8.*"):
-                for_cpu, for_trt = self._int8(role, graphs[0].path, folder, card)
-                graphs += [for_cpu, for_trt]
-                for_engines.append(for_trt)
+            integers = self._int8(package, role, graphs[0].path, card)
+            graphs += integers
+            for_engines += [file for file in integers if ".trt." in file.path.name]
         engines = [self._engine(role, graph.path, profile) for graph in for_engines] if profile else []
         if not self.onnx:
             for graph in graphs:
@@ -154,19 +157,31 @@ class Writer:
         share, parts = engine.half_share, len(engine.islands)
         return ExportedFile(role, path, engine.precision, engine.bytes, engine.seconds, share, parts)
 
-    def _int8(self, role: str, onnx_path: Path, folder: Path, card: Card) -> list[ExportedFile]:
-        from htrcompress.export.int8 import quantise
+    def _int8(self, package: Package, role: str, onnx_path: Path, card: Card) -> list[ExportedFile]:
+        from htrcompress.export.int8 import FILES, quantise
 
-        started = time.perf_counter()
         dataset = self._dataset(card)
         train, charset = dataset.split("train"), card.characters()
         spread = [train[i * len(train) // CALIBRATION] for i in range(min(CALIBRATION, len(train)))]
         calibration = load_examples(spread, charset, card.height, card.max_width)
         valid = load_examples(dataset.split("valid"), charset, card.height, card.max_width)
-        done = quantise(onnx_path, folder, calibration, valid, self.limit)
-        seconds, parts = round(time.perf_counter() - started, 2), len(done.kept)
-        sizes = [(path, path.stat().st_size) for path in done.paths.values()]
-        return [ExportedFile(role, path, "int8", size, seconds, 0.0, parts) for path, size in sizes]
+        made = []
+        for target, name in FILES.items():
+            started = time.perf_counter()
+            with self._refusing(package, role, name.replace(".onnx", ".*")):
+                done = quantise(onnx_path, package.folder, calibration, valid, self.limit, target)
+                seconds, size = round(time.perf_counter() - started, 2), done.path.stat().st_size
+                self.notes.append(_told(role, done))
+                made.append(ExportedFile(role, done.path, "int8", size, seconds, 0.0, len(done.kept)))
+        return made
+
+
+def _told(role: str, done: "Quantised") -> str:
+    before, after = (100 * rate for rate in done.cer)
+    return (
+        f"{done.path.name} of {role}: {done.layers} layers in INT8, {len(done.kept)} in FP32, {done.share:.0%} of the "
+        f"convolutions; valid CER {before:.2f} before and {after:.2f} after, at most {100 * done.rise:+.2f}"
+    )
 
 
 def _batches(lines: list[Line], card: Card) -> Iterator[tuple[Tensor, Tensor]]:
