@@ -96,6 +96,13 @@ def test_a_line_reads_the_same_alone_and_beside_longer_lines(model: nn.Module, f
             assert together[0][1, : together[1][1]].tolist() == alone[0][0, : alone[1][0]].tolist()
 
 
+def test_each_gelu_is_one_operator_in_onnx_runtime(full: Path, tmp_path: Path) -> None:
+    before = [node.op_type for node in onnx.load(full).graph.node].count("Erf")
+    exporter.session(onnx.load(full), "the graph", tmp_path / "optimised.onnx")
+    operators = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert operators.count("Gelu") + operators.count("BiasGelu") == before and "Erf" not in operators
+
+
 def test_the_card_travels_and_nothing_of_this_machine_does(full: Path, half: Path, card: Card) -> None:
     for path in (full, half):
         graph, found = read_onnx(path)

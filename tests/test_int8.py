@@ -1,5 +1,6 @@
 """INT8: what is quantised, what the guard refuses, and that both files read."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import Refused
 from htrcompress.examples import Examples, load_examples
 from htrcompress.export.command import export
-from htrcompress.export.guard import VERSIONS, scores, versions
+from htrcompress.export.guard import VERSIONS, logits, scores, versions
 from htrcompress.export.int8 import FILES, Quantised, quantise
-from htrcompress.export.onnx import export_onnx
+from htrcompress.export.onnx import export_onnx, session
+from htrcompress.export.rewrite import without_pooling
 from htrcompress.export.verification import verify
 from htrcompress.runtime import load
 
@@ -61,6 +63,26 @@ def test_convolutions_run_in_integers_and_the_rest_does_not(made: dict[str, Quan
         integer_bias = any(kind == onnx.TensorProto.INT32 and "bias" in name for name, kind in types.items())
         assert integer_bias == (target == "cpu")
         assert path.stat().st_size < 0.45 * source.stat().st_size
+
+
+def test_nothing_between_convolutions_leaves_the_integers_but_for_masks(
+    made: dict[str, Quantised], tmp_path: Path
+) -> None:
+    """Of the file for the CPU, as ONNX Runtime runs it: gates are integer products, and pools went into the gates."""
+    session(onnx.load(made["cpu"].path), "the file", tmp_path / "optimised.onnx")
+    operators = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert operators["QLinearSigmoid"] == operators["QLinearMul"] == 6  # the stem, three reductions, two blocks
+    assert operators["QLinearAveragePool"] == operators["AveragePool"] == 0
+
+
+def test_a_folded_pool_computes_the_same(source: Path, lines: dict[str, Examples]) -> None:
+    graph = onnx.load(source)
+    folded = without_pooling(graph)
+    before, after = (Counter(node.op_type for node in some.graph.node) for some in (graph, folded))
+    assert before["AveragePool"] == 3 and after == before - Counter(AveragePool=3)
+    few = lines["valid"].subset(range(4))
+    for a, b in zip(logits(graph, few), logits(folded, few), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_a_short_split_is_read_in_several_versions(lines: dict[str, Examples], source: Path, card: Card) -> None:

@@ -3,8 +3,9 @@
 Weights get a scale a channel, activations one a tensor, from training lines. On validation lines the CER may rise by
 `limit` at the far end of its paired interval; while it rises by more, the layers that disturb the logits most go
 back to FP32. There are two files, each with its own guard, since no file suits both runtimes: `model.int8.cpu.onnx`
-(unsigned activations, integer bias: ONNX Runtime fuses it) and `model.int8.trt.onnx` (symmetric, float bias:
-TensorRT's parser refuses integer ones). Masks, softmax, squeeze-and-excitation, positions and decode are not quantised.
+(unsigned activations, integer bias: ONNX Runtime fuses it; gates are quantised with their convolutions, for each step
+out of INT8 and back costs it as much as a convolution) and `model.int8.trt.onnx` (symmetric, float bias: TensorRT's
+parser refuses integer ones). Masks, softmax, squeeze-and-excitation, positions and decode are not quantised.
 
 On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrcompress.export.verify` tells.
 """
@@ -27,6 +28,7 @@ from htrcompress.examples import Examples
 from htrcompress.export.guard import batches, logits, scores, versions
 from htrcompress.export.onnx import check, read_onnx, session, stamp
 from htrcompress.export.precision import integer_share
+from htrcompress.export.rewrite import without_pooling
 from htrcompress.files import write_atomic
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Quantised:
 
     Attributes:
         path: the file.
-        layers: quantised layers.
+        layers: quantised layers, gates among them.
         kept: layers that stay FP32 for accuracy, by name.
         share: of the convolutions' multiplications in ONNX Runtime's optimised graph that are integer ones.
         cer: on the validation lines as they are, of the model and of the file, fractions.
@@ -84,12 +86,12 @@ def quantise(
     lines = versions(valid, card.stride)
     model = scores(graph, card, lines)
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
-        quantiser = _Quantiser(onnx_path, graph, card, calibration, Path(scratch))
-        for kept in quantiser.mixtures(target, calibration.subset(range(min(PROBE, len(calibration.texts))))):
-            share = integer_share(graph, _optimised(quantiser.make("cpu", kept), Path(scratch)))
+        quantiser = _Quantiser(graph, card, calibration, Path(scratch), target)
+        for kept in quantiser.mixtures(calibration.subset(range(min(PROBE, len(calibration.texts))))):
+            share = integer_share(graph, _optimised(quantiser.make(kept, "cpu"), Path(scratch)))
             if share < REQUIRED_SHARE:
                 break
-            made = quantiser.make(target, kept)
+            made = quantiser.make(kept, target)
             read = scores(made, card, lines)
             rise = metrics.mean_difference(read, model)[2]
             if rise <= limit:
@@ -107,26 +109,22 @@ def quantise(
 class _Quantiser:
     """Makes INT8 graphs of one model from one calibration."""
 
-    def __init__(self, path: Path, graph: "ModelProto", card: Card, calibration: Examples, scratch: Path):
-        self.path, self.graph, self.card, self.scratch = path, graph, card, scratch
-        self.calibration = calibration
-        weights = {weight.name for weight in graph.graph.initializer}
-        self.layers = [
-            node.name
-            for node in graph.graph.node
-            if node.op_type in ("Conv", "Gemm", "MatMul")
-            and node.input[1] in weights
-            and not any(part in node.name for part in UNTOUCHED)
-        ]
+    def __init__(self, graph: "ModelProto", card: Card, calibration: Examples, scratch: Path, target: Target):
+        import onnx
 
-    def mixtures(self, target: Target, probe: Examples) -> Iterator[tuple[str, ...]]:
+        self.graph, self.card, self.calibration, self.scratch = without_pooling(graph), card, calibration, scratch
+        onnx.save(self.graph, scratch / "model.onnx")
+        self.layers = _layers(self.graph) | (_gates(self.graph) if target == "cpu" else {})
+        self.target = target
+
+    def mixtures(self, probe: Examples) -> Iterator[tuple[str, ...]]:
         """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
         yield ()
         expected = logits(self.graph, probe)
         disturbance = {}
         for layer in self.layers:
             others = [name for name in self.layers if name != layer]
-            made = logits(self.make(target, others), probe)
+            made = logits(self.make(others, self.target), probe)
             disturbance[layer] = sum(float(np.square(a - b).sum()) for a, b in zip(made, expected, strict=True))
         worst = sorted(disturbance, key=lambda layer: -disturbance[layer])
         count = 1
@@ -134,7 +132,7 @@ class _Quantiser:
             yield tuple(worst[:count])
             count += max(1, count // 2)
 
-    def make(self, target: Target, kept: Sequence[str]) -> "ModelProto":
+    def make(self, kept: Sequence[str], target: Target) -> "ModelProto":
         """The graph for `cpu` or `trt`, with all layers in INT8 but the kept ones."""
         import onnx
 
@@ -144,15 +142,15 @@ class _Quantiser:
         out = self.scratch / "made.onnx"
         with _quiet():
             q.quantize_static(
-                self.path,
+                self.scratch / "model.onnx",
                 out,
                 _Reader(self.calibration),
                 quant_format=q.QuantFormat.QDQ,
                 activation_type=q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8,
                 weight_type=q.QuantType.QInt8,
                 per_channel=True,
-                op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-                nodes_to_quantize=[layer for layer in self.layers if layer not in kept],
+                op_types_to_quantize=["Conv", "Gemm", "MatMul", "Sigmoid", "Mul"],
+                nodes_to_quantize=[name for layer in self.layers if layer not in kept for name in self.layers[layer]],
                 extra_options=extra,
                 calibration_cache_path=self.scratch / "calibration.json",
             )
@@ -160,6 +158,35 @@ class _Quantiser:
         stamp(graph, self.card)
         check(graph, FILES[target])
         return graph
+
+
+def _layers(graph: "ModelProto") -> dict[str, list[str]]:
+    """Convolutions and products with weights: the name of a layer to its one node."""
+    weights = {weight.name for weight in graph.graph.initializer}
+    return {
+        node.name: [node.name]
+        for node in graph.graph.node
+        if node.op_type in ("Conv", "Gemm", "MatMul")
+        and node.input[1] in weights
+        and not any(part in node.name for part in UNTOUCHED)
+    }
+
+
+def _gates(graph: "ModelProto") -> dict[str, list[str]]:
+    """Products of a convolution and the sigmoid of one: the product's name to its two nodes."""
+    convolved = {node.output[0] for node in graph.graph.node if node.op_type == "Conv"}
+    opened = {
+        node.output[0]: node.name
+        for node in graph.graph.node
+        if node.op_type == "Sigmoid" and node.input[0] in convolved
+    }
+    return {
+        node.name: [opened[gate], node.name]
+        for node in graph.graph.node
+        if node.op_type == "Mul"
+        for value, gate in (node.input, reversed(node.input))
+        if value in convolved and gate in opened
+    }
 
 
 class _Reader:

@@ -25,6 +25,7 @@ from htrcompress import ctc
 from htrcompress.card import Card
 from htrcompress.errors import HtrError, missing_extra
 from htrcompress.export.graph import OUTPUTS, RAW_OUTPUTS, Deployable, Undecoded, deployable, sample
+from htrcompress.export.rewrite import reorder_gelu
 from htrcompress.files import write_atomic
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def export_onnx(
     else:
         graph = _trace(Undecoded(module.network), card.height, RAW_OUTPUTS)
     _tidy(graph)
+    reorder_gelu(graph)
     stamp(graph, card)
     check(graph, str(path))
     _compare(graph, module, card, half, path)

@@ -164,7 +164,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         batch, frames, _ = x.shape
         width = self.inner // self.heads
-        q, k, v = self.qkv(x).view(batch, frames, 3, self.heads, width).permute(2, 0, 3, 1, 4)
+        q, k, v = (y.unflatten(2, (self.heads, width)).transpose(1, 2) for y in self.qkv(x).chunk(3, 2))
         scores = q * width**-0.5 @ k.transpose(2, 3)
         weights = torch.softmax(scores.float() + bias, -1).to(v.dtype)
         return self.out((weights @ v).transpose(1, 2).reshape(batch, frames, self.inner))

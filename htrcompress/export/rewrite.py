@@ -1,0 +1,57 @@
+"""The same graph in the form that runtimes are faster with."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+
+def reorder_gelu(graph: "ModelProto") -> None:
+    """Writes x * (0.5 * (1 + erf)) as (x * (1 + erf)) * 0.5, which runtimes know as one operator, in place."""
+
+    def user(node: "NodeProto") -> "NodeProto":
+        [found] = [other for other in graph.graph.node if node.output[0] in other.input]
+        return found
+
+    for erf in (node for node in graph.graph.node if node.op_type == "Erf"):
+        add = user(erf)
+        first = user(add)
+        second = user(first)
+        [half] = [name for name in first.input if name != add.output[0]]
+        [x] = [name for name in second.input if name != first.output[0]]
+        first.input[:], second.input[:] = [x, add.output[0]], [first.output[0], half]
+
+
+def without_pooling(graph: "ModelProto") -> "ModelProto":
+    """A copy in which a mean over windows and the 1×1 convolution of it are one convolution over those windows.
+
+    ONNX Runtime pools integers at a fifth of its speed with floats.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    folded = onnx.ModelProto()
+    folded.CopyFrom(graph)
+    nodes, weights = folded.graph.node, {weight.name: weight for weight in folded.graph.initializer}
+    for pool in [node for node in nodes if node.op_type == "AveragePool"]:
+        options = {option.name: helper.get_attribute_value(option) for option in pool.attribute}
+        users = [node for node in nodes if pool.output[0] in node.input]
+        if len(users) > 1 or users[0].op_type != "Conv" or any(options.get("pads", ())) or options.get("ceil_mode"):
+            continue
+        [conv] = users
+        weight = weights[conv.input[1]]
+        values, window = numpy_helper.to_array(weight), options["kernel_shape"]
+        if values.shape[2:] != (1, 1):
+            continue
+        spread = np.repeat(np.repeat(values / np.prod(window), window[0], 2), window[1], 3).astype(values.dtype)
+        weight.CopyFrom(numpy_helper.from_array(spread, weight.name))
+        conv.input[0] = pool.input[0]
+        others = [option for option in conv.attribute if option.name not in ("kernel_shape", "strides", "auto_pad")]
+        del conv.attribute[:]
+        conv.attribute.extend(others)
+        conv.attribute.append(helper.make_attribute("kernel_shape", window))
+        conv.attribute.append(helper.make_attribute("strides", options["strides"]))
+        nodes.remove(pool)
+    return folded
