@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.splits import Split
+from benchmarks.timing import require_positive
 from htrcompress import machine
 from htrcompress.artifact import load_card
 from htrcompress.cli import run_command, to_json
@@ -87,7 +88,10 @@ def fine_tune(
     """
     if model is None:
         raise HtrError("name the trained model file")
+    require_positive(steps=steps)
     dataset = open_dataset(data)
+    if len(dataset.split("train")) < LINES[0]:
+        raise HtrError(f"{dataset.name} has fewer than {LINES[0]} training lines, where the curve begins")
     split = Split(dataset, "test")
     card = load_card(model)
     points = [_point(split, model, 0, "model", 0.0)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.splits import Split
+from benchmarks.splits import Split, test_splits
 from htrcompress import machine
 from htrcompress.artifact import load_model, save_model
 from htrcompress.cli import run_command
@@ -39,7 +39,7 @@ def publish(
     model: Path | None = None,
     out: Path | None = None,
     data: str | None = None,
-    licence: str = "Apache-2.0",
+    licence: str | None = None,
     splits: str | None = None,
 ) -> Published:
     """Rounds a model to FP16, measures it on test splits and writes it with those figures on its card.
@@ -48,7 +48,8 @@ def publish(
         model: the trained file.
         out: the file to write; its name becomes the card's.
         data: the dataset; what the model was trained on if not given.
-        licence: of the weights, with the attributions that the data asks for.
+        licence: of the weights, with the attributions that the data asks for; what the trained file's card says if
+            not given.
         splits: the test splits, with commas between; all of them if not given.
 
     Raises:
@@ -60,7 +61,8 @@ def publish(
         raise HtrError(f"--out {out} is the trained file itself, which would lose its precision: name another")
     network, card = load_model(model)
     dataset = open_dataset(data or default_data(card), read_config(card))
-    names = splits.split(",") if splits else [name for name in dataset.splits if name.startswith("test")]
+    names = splits.split(",") if splits else test_splits(dataset)
+    licence = licence or card.licence or "Apache-2.0"
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         rounded = Path(scratch, out.name)
         save_model(rounded, network.half(), replace(card, name=out.stem, licence=licence))
@@ -68,7 +70,11 @@ def publish(
             raise HtrError(f"{model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
         recognizer = load(rounded)
         scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
-    named = data if data and not Path(data).is_absolute() else dataset.name  # no folder of this machine
+    trained = card.data.get("splits", {}).get("train", {}).get("hash")
+    same = "train" in dataset.splits and dataset.identity("train") == trained
+    named = (
+        data if same and data and not Path(data).is_absolute() else card.data.get("name") or dataset.name
+    )  # no folder of ours
     known = {name: row for name, row in card.metrics.items() if name == "valid"}
     card = replace(card, name=out.stem, licence=licence, metrics=known | scores, data={**card.data, "path": named})
     save_model(out, network.half(), card)

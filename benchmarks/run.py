@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks import memory, report
 from benchmarks.rows import Benchmark, Findings, differences, make_rows
-from benchmarks.splits import Pixels, Split, SplitScore
+from benchmarks.splits import Pixels, Split, SplitScore, test_splits
 from benchmarks.systems import PYTORCH, System, find, make_presets, size_of
 from benchmarks.timing import Timing, measure, require_positive
 from htrcompress import machine, runs
@@ -186,10 +186,7 @@ def _trained_on(card: Card) -> str:
 
 def _splits(names: str | None, dataset: Dataset) -> list[Split]:
     """The splits to read: those named, or every test split."""
-    chosen = (
-        names.split(",") if names else [name for name, lines in dataset.splits.items() if name[:4] == "test" and lines]
-    )
-    return [Split(dataset, name.strip()) for name in chosen or ["test"]]
+    return [Split(dataset, name.strip()) for name in (names.split(",") if names else test_splits(dataset))]
 
 
 def _machine() -> dict[str, Any]:

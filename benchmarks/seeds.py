@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.splits import Split
+from benchmarks.splits import Split, test_splits
 from htrcompress import machine, metrics
 from htrcompress.artifact import load_card
 from htrcompress.card import Card
@@ -85,7 +85,7 @@ def compare_seeds(files: list[str], data: str | None = None, out: Path | None = 
     first = cards[base][0]
     dataset = open_dataset(data or default_data(first), read_config(first))
     splits = {}
-    for split in (Split(dataset, name) for name in dataset.splits if name.startswith("test")):
+    for split in (Split(dataset, name) for name in test_splits(dataset)):
         scores = {arm: [split.compare(split.read(load(file), BATCH)) for file in some] for arm, some in arms.items()}
         found: dict[str, dict[str, Any]]
         found = {arm: {"cer": [score.cer for score in some], "difference": None} for arm, some in scores.items()}

@@ -39,6 +39,18 @@ class SplitScore:
     differs: int
 
 
+def test_splits(dataset: Dataset) -> list[str]:
+    """The names of the splits that hold lines to test on.
+
+    Raises:
+        HtrError: there are none.
+    """
+    found = [name for name, lines in dataset.splits.items() if name.startswith("test") and lines]
+    if not found:
+        raise HtrError(f"{dataset.name} has no test split with lines in it")
+    return found
+
+
 class Split:
     """The lines of one split.
 

@@ -16,6 +16,9 @@ from htrcompress.card import CARD_KEY, Card
 from htrcompress.errors import HtrError
 from htrcompress.files import write_atomic
 
+TYPES = ("F32", "F16", "BF16")
+"""Types of weights in a file, as safetensors names them."""
+
 
 def save_model(path: Path, model: nn.Module, card: Card) -> None:
     """Writes the model's weights and its card to one `.safetensors` file, whole or not at all.
@@ -57,10 +60,15 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
         if expected != found:
             odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise HtrError(f"the weights in {path} do not fit its card, first at {odd[0]}")
-        weights = {name: file.get_tensor(name) for name in found}
+        odd = [name for name in found if file.get_slice(name).get_dtype() not in TYPES]
+        if odd:
+            raise HtrError(
+                f"{path} holds weights of a type that no model of ours has, first at {odd[0]}: it is damaged"
+            )
+        weights = {name: file.get_tensor(name).float() for name in found}
     if not all(torch.isfinite(w).all() for w in weights.values()):
         raise HtrError(f"{path} holds weights that are not finite numbers: the file is damaged")
-    model.load_state_dict({name: w.float() for name, w in weights.items()}, assign=True)
+    model.load_state_dict(weights, assign=True)
     return model.eval(), card
 
 

@@ -64,11 +64,17 @@ def run_command(
         # What is read is not always in the terminal's code page, and a file's name not always UTF-8.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     before = signal.signal(signal.SIGTERM, _stopped)
+    result = None
     try:
         arguments, as_json = _parse(function, positional, argv)
         console.stderr = as_json
         console.quiet = bool(machine.rank())  # of several processes, the first speaks
         result = function(**arguments)
+        if as_json and not machine.rank():
+            print(to_json(result))
+        elif hasattr(result, "__rich__"):
+            console.print(result)
+        sys.stdout.flush()
     except HtrError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -79,20 +85,20 @@ def run_command(
             raise
         print("error: out of memory: give the command less at a time (--help lists the options)", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # nobody reads any more, as after `| head`
+        console.on_broken_pipe()
+    except OSError as error:  # the files that we write have sentences of their own
+        if not error.filename:  # the output itself; what is left of it must not fail once more
+            console.on_broken_pipe()
+        where = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else "the output"
+        print(f"error: {where[:200]}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before)
         _TYPED.clear()
-    try:
-        if as_json and not machine.rank():
-            print(to_json(result))
-        elif hasattr(result, "__rich__"):
-            console.print(result)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        console.on_broken_pipe()
     sys.exit(getattr(result, "exit_code", 0))
 
 
@@ -104,7 +110,7 @@ def _stopped(*_: object) -> None:
 def typed(function: Callable[..., Any]) -> frozenset[str]:
     """Options such as `train.lr` that the running command was given, be it with the value of their default.
 
-    None where the function was not called by `run_command` but from Python.
+    None of them where the function was not called by `run_command` but from Python.
     """
     return _TYPED.get(function, frozenset())
 
@@ -123,11 +129,15 @@ def _parse(
 ) -> tuple[dict[str, Any], bool]:
     parser = _parser(function, positional)
     try:
-        words = [_with_underscores(word) for word in (sys.argv[1:] if argv is None else argv)]
+        words = list(sys.argv[1:] if argv is None else argv)
+        options = words.index("--") if "--" in words else len(words)
+        words[:options] = map(_with_underscores, words[:options])
         values = _checked(function, parser, partial(parser.parse_args, words), positional)
         _TYPED[function] = frozenset(parser.parse_args(words, defaults=False).keys())
     except UnicodeDecodeError:
         raise HtrError("the file given to --config is not UTF-8 text: convert it") from None
+    except RecursionError:
+        raise HtrError("the file given to --config is nested too deeply: write it without anchors") from None
     as_json = values.pop("json")
     values.pop("config")
     if positional and values[positional] is None:
@@ -137,7 +147,7 @@ def _parse(
 
 def _with_underscores(word: str) -> str:
     """`--max-batch=8` as `--max_batch=8`: options are typed either way; `--no-...` keeps its dash."""
-    if not word.startswith("--") or word == "--":
+    if not word.startswith("--"):
         return word
     name, equals, value = word[2:].partition("=")
     no = "no-" if name.startswith("no-") else ""

@@ -1,6 +1,6 @@
 """The options of training, one frozen dataclass a concern; what stands under a field is its `--help`.
 
-No torch here: commands show their help, refuse contradictions and start worker processes without it.
+No torch here: training commands show their help, refuse contradictions and start worker processes without it.
 """
 
 import math

@@ -13,6 +13,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         HtrError: the data cannot be written, for example for want of space; what was at `path` stays.
     """
+    if not path.name or path.is_dir():
+        raise HtrError(f"cannot write {path}, which is a folder: name a file")
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,10 @@ from htrcompress.errors import HtrError
 
 MAX_IMAGE_PIXELS = 100_000_000
 """Images with more pixels are refused before they are decoded."""
+FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""Formats that are read, whatever a file is called; others that Pillow knows may start programs."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jp2", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".pbm")
+"""How their files are called, which tells the images in a folder."""
 
 
 def load_grey(path: Path) -> NDArray[np.uint8]:
@@ -29,7 +33,8 @@ def load_grey(path: Path) -> NDArray[np.uint8]:
             raise HtrError(f"no image at {path}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size, which is checked below, and of odd metadata
-            with Image.open(path) as image:
+            # Of a path, Pillow maps a plain TIFF into memory, and turns that wrongly.
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
                 return to_grey(image, str(path))
     except HtrError:
         raise
@@ -40,7 +45,7 @@ def load_grey(path: Path) -> NDArray[np.uint8]:
 
 
 def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -> NDArray[np.uint8]:
-    """A picture as grey, uint8 (height, width); of 16 bits the upper eight.
+    """A picture as grey, uint8 (height, width); of 16 bits the upper eight, unless it holds 8-bit values.
 
     A picture whose EXIF data says so is turned. Transparent pixels become paper: the median of the opaque ones, or
     white where those are all ink.
@@ -50,7 +55,8 @@ def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -
         name: what to call it in an error.
 
     Raises:
-        HtrError: it is of another kind, larger than `MAX_IMAGE_PIXELS`, or cannot be decoded.
+        HtrError: it is of another kind, larger than `MAX_IMAGE_PIXELS`, cannot be decoded, or holds values that are
+            neither of 8 bits nor of 16.
     """
     if isinstance(picture, np.ndarray):
         colour = picture.ndim == 3 and picture.shape[2] in (3, 4)
@@ -73,15 +79,20 @@ def to_grey(picture: NDArray[np.uint8] | Image.Image, name: str = "the image") -
 
 
 def _decode(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image) >> 8).astype(np.uint8)
-    if image.mode in ("I", "F"):  # 16-bit PNGs arrive as I in some versions
-        values = np.asarray(image, dtype=np.float64)
-        return np.clip(values / 256 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
+    if image.mode[0] in "IF":  # 16-bit PNGs arrive as I;16, or as I in some versions
+        return _upper_bits(np.asarray(image, np.float64))
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"))
         return _on_paper(np.asarray(Image.fromarray(rgba[:, :, :3]).convert("L")), rgba[:, :, 3])
     return np.array(image.convert("L"))
+
+
+def _upper_bits(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Values of 8 or 16 bits as 8 bits. Paper is bright, so where it ends tells which; 12 bits have no such end."""
+    low, high = values.min(initial=0), values.max(initial=0)
+    if not (low >= 0 and (1 < high < 256 or 4096 <= high < 65536 or not high)):
+        raise ValueError(f"its values are from {low:g} to {high:g}, which is neither 8 bits nor 16: convert it")
+    return (values if high < 256 else values / 256).astype(np.uint8)
 
 
 def _on_paper(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -36,12 +36,12 @@ def cores() -> int:
 
 def rank() -> int:
     """This process's number among those that `accelerate launch` or `torchrun` started together; 0 if alone."""
-    return int(os.environ.get("RANK", 0))
+    return int(os.environ.get("RANK", 0)) if together() else 0
 
 
 def together() -> bool:
     """Whether several processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return os.environ.get("WORLD_SIZE", "").isdecimal() and int(os.environ["WORLD_SIZE"]) > 1
 
 
 def processor() -> str:

@@ -62,6 +62,8 @@ def start(
         HtrError: `out` holds a run already, there is nothing to resume, an option differs, or several processes
             train together and none of them was told where.
     """
+    import torch  # noqa: F401  # without it there is nothing to start, and no folder shall be made
+
     if machine.together() and out is None and resume is None:
         raise HtrError("several processes must agree on the run folder: name it with --out")
     if resume is None:

@@ -1,7 +1,7 @@
 """Reads images of lines: `python -m htrcompress.transcribe IMAGES --model student.onnx`.
 
-Prints `path<TAB>text` for every image as it is read. An image that cannot be read is told on stderr, the
-others are still read, and the exit status is 2.
+Prints `path<TAB>text` for every image, some batches at a time, since lines of like width are read together. An image
+that cannot be read is told on stderr, the others are still read, and the exit status is 2.
 """
 
 import sys
@@ -11,9 +11,8 @@ from pathlib import Path
 from htrcompress import runs
 from htrcompress.cli import console, run_command
 from htrcompress.errors import HtrError
+from htrcompress.image import SUFFIXES
 from htrcompress.runtime import Device, load
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".pgm")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def transcribe(
             print(f"error: {reading}", file=sys.stderr)
             transcripts.append(Transcript(path, "", 0.0, str(reading)))
         else:
-            print(f"{path}\t{reading.text}", file=console.file)  # rich would wrap it
+            print(f"{path}\t{reading.text}", file=console.file, flush=True)  # rich would wrap it
             transcripts.append(Transcript(path, reading.text, reading.score))
     return Transcripts(file, transcripts)
 

@@ -48,6 +48,13 @@ def test_half_weights_are_loaded_as_float(tiny_model: Path, tmp_path: Path) -> N
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.float8_e4m3fn, torch.float64, torch.complex64])
+def test_weights_of_other_types_are_refused(tiny_model: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    odd = {name: weight.to(dtype) for name, weight in load_file(tiny_model).items()}
+    with pytest.raises(HtrError, match=r"odd\.safetensors holds weights of a type that no model of ours has"):
+        load_model(rewritten(tiny_model, tmp_path / "odd.safetensors", **odd))
+
+
 @pytest.mark.parametrize("keep", [0, 4, 8, 500, -1, -1000])
 def test_a_truncated_file_is_refused(tiny_model: Path, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "cut.safetensors"
@@ -103,6 +110,7 @@ def test_weights_must_fit_the_card(tiny_model: Path, tmp_path: Path) -> None:
         {"unheard": 1},
         {"family": "other"},
         {"family": None},
+        {"family": []},
     ],
     ids=str,
 )
@@ -154,6 +162,12 @@ def test_a_card_survives_json(tiny_model: Path) -> None:
     card = replace(load_card(tiny_model), charset=(" ", "é", "漢", '"'), licence="CC-BY-4.0", data={"name": "x"})
     assert Card.from_json(card.to_json(), "a") == card
     assert "\n" not in card.to_json()
+
+
+def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("."), Path("/")):
+        with pytest.raises(HtrError, match="is a folder: name a file"):
+            files.write_atomic(path, b"")
 
 
 def full_disk(*_: object) -> NoReturn:

@@ -23,7 +23,11 @@ TEXTS = {
 }
 
 
-def tree(root: Path, train: str = "\n".join(TEXTS), images: str = "Images/Lines") -> Path:
+VALID = "002_080_001_02_1"
+TRAIN = [name for name in TEXTS if name != VALID]
+
+
+def tree(root: Path, train: str = "\n".join(TRAIN), images: str = "Images/Lines") -> Path:
     """The corpus as it comes: RGBA lines that are black and transparent outside their polygon."""
     for folder in (images, "Transcriptions", "Partitions"):
         (root / folder).mkdir(parents=True)
@@ -35,7 +39,7 @@ def tree(root: Path, train: str = "\n".join(TEXTS), images: str = "Images/Lines"
         Image.fromarray(pixels).save(root / images / f"{name}.png")
     (root / "Partitions/TrainLines.lst").write_text(train + "\n\n", encoding="utf-8")
     (root / "Partitions/Train.lst").write_text("002_080_001\n", encoding="utf-8")
-    (root / "Partitions/ValidationLines.lst").write_text("002_080_001_02_1\n", encoding="utf-8")
+    (root / "Partitions/ValidationLines.lst").write_text(f"{VALID}\n", encoding="utf-8")
     return root
 
 
@@ -48,20 +52,30 @@ def test_texts_are_read_and_what_was_changed_is_counted(tmp_path: Path) -> None:
     assert dataset.format == "bentham" and dataset.name == "BenthamDatasetR0-GT"
     assert texts(dataset) == {
         "01": "6 . The evidence of the engagement , consigned",
-        "1": "one whose id begins like others",
         "10": "ten",
         "03": "of £ 5 & more <then> caf\u00e9",
         "04": "what is lost",
         "05": "first row second row",
         "07": "so_called",
     }
-    assert [line.id for line in dataset.split("valid")] == ["002_080_001_02_1"]
+    [valid] = dataset.split("valid")
+    assert (valid.id, valid.text) == (VALID, "one whose id begins like others")
     assert dataset.dropped == {"empty transcription": 1}
     assert dataset.changed == {
         "gaps removed": 2,
         "texts with HTML entities, decoded": 2,
         "texts of several rows, joined": 1,
     }
+
+
+def test_a_line_that_is_listed_again_counts_once(tmp_path: Path) -> None:
+    names = [f"002_080_001_02_{number}" for number in ("01", "1", "10", "10", "03")]
+    root = tree(tmp_path, train="\n".join(names))
+    (root / "Partitions/TestLines.lst").write_text("\n".join([names[1], names[4], names[4]]), encoding="utf-8")
+    dataset = open_dataset(str(root))
+    found = {split: [line.id for line in lines] for split, lines in dataset.splits.items()}
+    assert found == {"train": [names[0], names[2]], "valid": [], "test": [names[1], names[4]]}
+    assert dataset.dropped == {"listed more than once": 5}
 
 
 def test_a_line_lies_on_its_own_paper(tmp_path: Path) -> None:
@@ -79,20 +93,20 @@ def test_policies(tmp_path: Path) -> None:
 
 def test_the_parent_folder_and_the_contests_packaging(tmp_path: Path) -> None:
     tree(tmp_path / "one/BenthamDatasetR0-GT")
-    assert len(open_dataset(str(tmp_path / "one")).split("train")) == 7
+    assert len(open_dataset(str(tmp_path / "one")).split("train")) == 6
     contest = tmp_path / "contest"
-    tree(contest / "contestHTRtS/BenthamData")
-    test = tree(contest / "contestHTRtS-test", images="Images/Lines-test") / "Partitions"
+    tree(contest / "contestHTRtS/BenthamData", train="\n".join(TRAIN[:3]))
+    test = tree(contest / "contestHTRtS-test", "\n".join(TRAIN[3:]), images="Images/Lines-test") / "Partitions"
     (test / "TrainLines.lst").rename(test / "TestLines.lst")
     (test / "ValidationLines.lst").unlink()
     dataset = open_dataset(str(contest))
-    assert {name: len(lines) for name, lines in dataset.splits.items()} == {"train": 7, "valid": 1, "test": 7}
+    assert {name: len(lines) for name, lines in dataset.splits.items()} == {"train": 3, "valid": 1, "test": 3}
     tree(contest / "BenthamDatasetR0-GT")  # both packagings hold the same lines: those of one are read
-    assert {name: len(lines) for name, lines in open_dataset(str(contest)).splits.items()} == {"train": 7, "valid": 1}
+    assert {name: len(lines) for name, lines in open_dataset(str(contest)).splits.items()} == {"train": 6, "valid": 1}
 
 
 def test_ids_without_files_are_counted(tmp_path: Path) -> None:
-    root = tree(tmp_path, train="\n".join([*TEXTS, "nowhere", "002_080_001_02", "002_080_001_02_99"]))
+    root = tree(tmp_path, train="\n".join([*TRAIN, "nowhere", "002_080_001_02", "002_080_001_02_99"]))
     (root / "Transcriptions/002_080_001_02_99.txt").write_text("no image")
     dropped = open_dataset(str(root)).dropped
     assert dropped["no transcription for an id in TrainLines.lst"] == 2

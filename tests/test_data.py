@@ -1,12 +1,19 @@
 """Readers and batches: what is kept, what is counted, what is refused and in which words."""
 
+import io
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from htrcompress.card import Card
+from htrcompress.data import pixels
+from htrcompress.data.__main__ import look
 from htrcompress.data.batches import PAPER, by_width, collate, epoch_order, pad
 from htrcompress.data.open import default_data, open_dataset
 from htrcompress.data.pixels import load_lines
@@ -92,6 +99,42 @@ def test_unlabelled_images_are_found(tmp_path: Path) -> None:
         open_unlabelled(tmp_path / "empty")
     with pytest.raises(HtrError, match="no such folder"):
         open_unlabelled(tmp_path / "nowhere")
+
+
+def test_lines_that_were_trained_on_are_told(tmp_path: Path) -> None:
+    Image.new("L", (90, 30), 200).save(tmp_path / "b.png")
+    folder(tmp_path, train="a.png\tx\n", test="./a.png\tx\nb.png\ty\n", valid="b.png\ty")
+    assert [open_dataset(str(tmp_path)).trained_on(split) for split in ("train", "valid", "test")] == [0, 0, 1]
+    result = look(str(tmp_path))
+    assert result.splits["test"]["trained_on"] == 1
+    console = Console(file=io.StringIO(), width=120)
+    console.print(result)
+    assert "1 lines of test are training lines too" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_dataset_to_test_on_alone_is_shown(tmp_path: Path) -> None:
+    result = look(str(folder(tmp_path, test="a.png\tx\n")))
+    assert result.lines == 1 and result.charset == "" and result.splits["test"]["unknown"] == {}
+
+
+def test_what_a_reader_changed_is_shown(tmp_path: Path) -> None:
+    for name in ("Images/Lines", "Transcriptions", "Partitions"):
+        (tmp_path / name).mkdir(parents=True)
+    Image.new("L", (90, 30)).save(tmp_path / "Images/Lines/1.png")
+    (tmp_path / "Transcriptions/1.txt").write_text("a <gap/> b", encoding="utf-8")
+    (tmp_path / "Partitions/TrainLines.lst").write_text("1\n", encoding="utf-8")
+    assert look(str(tmp_path)).changed == {"gaps removed": 1}
+
+
+def test_a_reader_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool(ProcessPoolExecutor):
+        def map(self, *_: object, **__: object) -> NoReturn:
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(pixels, "ProcessPoolExecutor", Pool)
+    lines = open_dataset(str(folder(tmp_path, train="a.png\tx\n"))).split("train")
+    with pytest.raises(HtrError, match="a process that reads images was ended, as where memory runs out"):
+        load_lines(lines * pixels.WORTH_PROCESSES, 32, 4096, 2)
 
 
 def test_other_encodings_and_missing_splits_are_told(tmp_path: Path) -> None:

@@ -139,12 +139,45 @@ def test_sixteen_bits_keep_the_upper_eight(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.to_grey(Image.fromarray(values.astype(np.int32))), [[0, 0, 1, 0x7F, 255]])
 
 
-def test_a_photo_held_upright_is_turned(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_eight_bits_in_deeper_pictures_are_eight_bits(tmp_path: Path, dtype: type) -> None:
+    values = np.array([[0, 7, 200, 255]], dtype)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "a.tif"), values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0, 0.5, 1]], np.float32),
+        np.array([[0, np.nan, 200]], np.float32),
+        np.array([[0, 4080]], np.uint16),
+        np.array([[-1, 200]], np.int32),
+        np.array([[0, 200 << 20]], np.int32),
+    ],
+    ids=["to-1", "nan", "12-bit", "negative", "28-bit"],
+)
+def test_values_of_neither_eight_nor_sixteen_bits_are_refused(tmp_path: Path, values: NDArray) -> None:
+    Image.fromarray(values).save(tmp_path / "deep.tif")
+    with pytest.raises(HtrError, match=r"deep\.tif: its values are from .* to .*, which is neither 8 bits nor 16"):
+        image.load_grey(tmp_path / "deep.tif")
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.tif"])
+@pytest.mark.parametrize(("orientation", "turns"), [(6, -1), (8, 1), (3, 2)])
+def test_a_photo_held_upright_is_turned(tmp_path: Path, name: str, orientation: int, turns: int) -> None:
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6  # to be turned by 90 degrees clockwise
-    lying = np.repeat(np.arange(0, 240, 40, dtype=np.uint8)[:, None], 3, 1)
-    Image.fromarray(lying).save(tmp_path / "photo.png", exif=exif)
-    assert (image.load_grey(tmp_path / "photo.png") == np.rot90(lying, -1)).all()
+    exif[ExifTags.Base.Orientation] = orientation
+    lying = np.arange(24, dtype=np.uint8).reshape(6, 4) * 10
+    Image.fromarray(lying).save(tmp_path / name, exif=exif)
+    assert (image.load_grey(tmp_path / name) == np.rot90(lying, turns)).all()
+
+
+def test_no_program_is_started_for_a_picture(tmp_path: Path) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    Image.new("L", (20, 10)).save(tmp_path / "line.png", "EPS")
+    with pytest.raises(HtrError, match=r"line\.png is not an image that can be read"):
+        image.load_grey(tmp_path / "line.png")
 
 
 def test_black_and_white(tmp_path: Path) -> None:

@@ -73,10 +73,12 @@ def pictures(folder: Path) -> list[Path]:
     for dtype, suffix in [("u2", "png"), ("u2", "tif"), (">u2", "tif"), ("i4", "tif"), ("f4", "tif")]:
         made.append((f"{len(made)}.{suffix}", Image.fromarray(deep.astype(dtype)), {}))
     made += [(f"{dtype}.tif", Image.fromarray((deep % 256).astype(dtype)), {}) for dtype in ("i4", "f4")]
+    made.append(("u2.tif", Image.fromarray((deep % 256).astype("u2")), {}))
     for turn in range(10):
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = turn
         made.append((f"turn.{turn}.{'png' if turn % 2 else 'jpg'}", colours.convert("RGB"), {"exif": exif}))
+        made.append((f"turn.{turn}.tif", colours.convert("L"), {"exif": exif}))
     for name, picture, options in made:
         picture.save(folder / name, **options)
     return [folder / name for name, _, _ in made]
@@ -101,7 +103,10 @@ def test_pictures_that_are_refused_here_are_refused(line_image: ModuleType, tmp_
     for name, data in damaged.items() | {("larger", b"P5 90000 90000 255 ")}:
         (tmp_path / name).write_bytes(data)
     Image.new("LAB", (40, 30)).save(tmp_path / "LAB.tif")  # a mode that neither can make grey
-    for path in [tmp_path / name for name in (*damaged, "larger", "none", "LAB.tif")] + [tmp_path]:
+    Image.fromarray(np.array([[0, 4080]], np.uint16)).save(tmp_path / "deep.tif")
+    Image.new("L", (40, 30)).save(tmp_path / "program.png", "EPS")
+    names = (*damaged, "larger", "none", "LAB.tif", "deep.tif", "program.png")
+    for path in [tmp_path / name for name in names] + [tmp_path]:
         with pytest.raises(HtrError):
             image.load_grey(path)
         with pytest.raises(ValueError, match=str(path)):

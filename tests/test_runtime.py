@@ -1,6 +1,7 @@
 """`load` and `Recognizer.read`: the same text in every runtime, batch and order, and files that are refused."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,8 +104,22 @@ def test_a_single_image_is_not_a_list(recognizer: Recognizer, images: object) ->
 
 
 def test_a_batch_holds_at_least_one_line(recognizer: Recognizer) -> None:
-    with pytest.raises(HtrError, match="batch size is 0"):
-        recognizer.read([], batch_size=0)
+    for size in (0, 10**18, 1.5):
+        with pytest.raises(
+            HtrError, match=rf"batch size is {re.escape(str(size))}; it must be a whole number from 1 to"
+        ):
+            recognizer.read([], batch_size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rows", "length"), [(1, 0), (3, 0), (2, -1), (2, 99)])
+def test_a_network_that_gives_something_else_is_noticed(
+    tiny_onnx: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch, rows: int, length: int
+) -> None:
+    recognizer = htrcompress.load(tiny_onnx)
+    answer = np.zeros((rows, 4), np.int32), np.full(rows, length, np.int32), np.zeros(rows, np.float32)
+    monkeypatch.setattr(recognizer.backend, "run", lambda *_: answer)
+    with pytest.raises(HtrError, match="does not give a text for each of 2 lines"):
+        recognizer.read([picture(40), picture(50)])
 
 
 def test_the_backend_gives_what_is_documented(recognizer: Recognizer, picture: Picture) -> None:

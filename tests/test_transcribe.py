@@ -16,7 +16,10 @@ from PIL import Image
 
 import htrcompress
 from htrcompress import HtrError
+from htrcompress.cli import run_command
 from htrcompress.transcribe import expand, transcribe
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -79,6 +82,39 @@ def test_json_is_the_last_line_on_stdout(images: Path, tiny_onnx: Path) -> None:
     result = json.loads(line)
     assert [image["path"] for image in result["images"]] == ["images/a.JPG", "images/b.png", "images/c.tif"]
     assert [f"{image['path']}\t{image['text']}" for image in result["images"]] == ran.stderr.splitlines()
+
+
+def test_what_follows_two_dashes_is_a_name(images: Path, tiny_onnx: Path) -> None:
+    shutil.copy(images / "b.png", images / "--my-line.png")
+    done = run("--model", tiny_onnx, "--", "--my-line.png", folder=images)
+    assert done.returncode == 0 and done.stdout.startswith("--my-line.png\t"), done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_output_that_cannot_be_written_is_told(images: Path, tiny_onnx: Path) -> None:
+    command = [sys.executable, "-m", "htrcompress.transcribe", str(images), "--model", str(tiny_onnx)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr == "error: the output: No space left on device\n"
+
+
+def test_nobody_needs_to_read_to_the_end(images: Path, tiny_onnx: Path) -> None:
+    for number in range(300):
+        shutil.copy(images / "b.png", images / f"d{number}.png")
+    command = [sys.executable, "-m", "htrcompress.transcribe", str(images), "--model", str(tiny_onnx), "--batch", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.readline().startswith(str(images))  # while most are not read yet
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "\0.png"], ids=["long", "nul"])
+def test_names_that_no_disk_can_have_are_told(name: str, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(transcribe, "images", [name, "--model", str(tiny_onnx)])
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and captured.err.startswith("error: ") and captured.err.count("\n") == 1
 
 
 def test_without_a_model_the_newest_run_is_taken(

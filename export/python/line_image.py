@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
 WHITE = 255
+FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "TIFF", "BMP", "GIF", "PPM")  # others may start programs
 MAX_PIXELS = 100_000_000  # larger pictures are refused before they are decoded
 
 
@@ -31,14 +32,15 @@ def scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
 
 
 def to_grey(picture: Image.Image) -> NDArray[np.uint8]:
-    """A picture of any mode as uint8 (h, w): of 16 bits the upper eight; what is transparent becomes its paper."""
+    """A picture of any mode as uint8 (h, w); what is transparent becomes its paper."""
     if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # as a phone held upright writes it
         picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        return (np.asarray(picture) >> 8).astype(np.uint8)
-    if picture.mode in ("I", "F"):  # 16-bit PNGs arrive as I in some versions of Pillow
+    if picture.mode[0] in "IF":  # 16-bit PNGs arrive as I;16, or as I in some versions of Pillow
         values = np.asarray(picture, np.float64)
-        return np.clip(values / 256 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
+        low, high = values.min(initial=0), values.max(initial=0)
+        if not (low >= 0 and (1 < high < 256 or 4096 <= high < 65536 or not high)):
+            raise ValueError(f"its values are from {low:g} to {high:g}, which is neither 8 bits nor 16: convert it")
+        return (values if high < 256 else values / 256).astype(np.uint8)
     if not picture.has_transparency_data:
         return np.array(picture.convert("L"))
     picture = picture.convert("RGBA")
@@ -57,7 +59,8 @@ def load_line(path: str, height: int, max_width: int) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size, which is checked below, and of odd metadata
-            with Image.open(path) as picture:
+            # Of a path, Pillow maps a plain TIFF into memory, and turns that wrongly.
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
                 w, h = picture.size
                 if w * h > MAX_PIXELS:
                     raise ValueError(f"it has {w}x{h} pixels; the limit is {MAX_PIXELS}")

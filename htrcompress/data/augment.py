@@ -111,5 +111,6 @@ def _stripe(ink: Tensor, widths: Tensor, most: int, draw: _Draw) -> Tensor:
     start = draw.uniform(most, 1) * widths[:, None, None]
     length = draw.uniform(most, 1) * draw.uniform(most, 1).round() * ink.shape[2] / 4
     blank = ((columns >= start) & (columns < start + length)).any(1)[:, None, None]
-    paper = ink.flatten(1).median(1).values[:, None, None, None]
+    padding = (columns >= widths[:, None, None])[:, None]
+    paper = ink.masked_fill(padding, torch.nan).flatten(1).nanmedian(1).values[:, None, None, None]
     return torch.where(blank, paper, ink)

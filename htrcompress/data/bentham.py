@@ -47,7 +47,8 @@ def bentham_parts(root: Path) -> list[_Part]:
 
 def open_bentham(root: Path, read: ReadConfig) -> Dataset:
     """Opens the corpus. Lines that a list names but that have no image, no text file or no text are left
-    out and counted; what was changed in a text is counted in `Dataset.changed`.
+    out and counted, and so is a line that is listed again, from training first; what was changed in a text is
+    counted in `Dataset.changed`.
 
     Raises:
         HtrError: a list or text is not UTF-8, or an id lies outside the folder.
@@ -60,7 +61,16 @@ def open_bentham(root: Path, read: ReadConfig) -> Dataset:
             path = part.root / "Partitions" / name
             if path.is_file():
                 splits.setdefault(split, []).extend(_lines(part, path, split, read, dropped, changed))
-    return Dataset(root.resolve().name, "bentham", splits, dict(dropped), dict(+changed))
+    taken: set[str] = set()
+    for split in [name for name in reversed(PARTITIONS) if name in splits]:  # what is tested on is not trained on
+        lines: dict[str, Line] = {}
+        for line in splits[split]:
+            if line.id not in taken:
+                lines.setdefault(line.id, line)
+        dropped["listed more than once"] += len(splits[split]) - len(lines)
+        splits[split] = list(lines.values())
+        taken |= lines.keys()
+    return Dataset(root.resolve().name, "bentham", splits, dict(+dropped), dict(+changed))
 
 
 def _lines(

@@ -5,6 +5,7 @@ Readers (`tsv.py`, `synthetic.py`, ...) make these; nothing downstream knows whi
 """
 
 import hashlib
+import os
 import random
 import unicodedata
 from collections.abc import Callable
@@ -81,6 +82,15 @@ class Dataset:
             return self
         drawn = random.Random(f"lines/{seed}").sample(range(len(lines)), len(lines))[:count]
         return replace(self, splits={**self.splits, name: [lines[i] for i in sorted(drawn)]})
+
+    def trained_on(self, name: str) -> int:
+        """How many lines of a split have an image that the training split has too."""
+
+        def source(line: Line) -> str:
+            return os.path.normpath(line.image) if isinstance(line.image, Path) else line.id
+
+        known = {source(line) for line in self.splits.get("train", ())}
+        return 0 if name == "train" else sum(source(line) in known for line in self.splits[name])
 
     def identity(self, name: str) -> str:
         """A short hash of a split's ids and texts: equal hashes mean the same lines in the same order.

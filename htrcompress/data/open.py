@@ -1,5 +1,6 @@
 """From what a user types after `--data` to a dataset: the format is found by looking."""
 
+import contextlib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,7 @@ def default_data(card: Card) -> str:
         HtrError: the card names none, or it is elsewhere.
     """
     for source in (card.data.get("path"), card.data.get("name")):
-        if source and isinstance(source, str) and all(p == SYNTHETIC or Path(p).is_dir() for p in _parts(source)):
-            return source
+        with contextlib.suppress(OSError):  # a path that no disk can have
+            if source and isinstance(source, str) and all(p == SYNTHETIC or Path(p).is_dir() for p in _parts(source)):
+                return source
     raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")

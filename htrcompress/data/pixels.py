@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 import numpy as np
@@ -29,7 +30,13 @@ def load_lines(lines: Sequence[Line], height: int, max_width: int, processes: in
         # Forking is not safe once torch runs threads; these workers import no torch.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
-            results = list(pool.map(load, lines, chunksize=64))
+            try:
+                results = list(pool.map(load, lines, chunksize=64))
+            except BrokenProcessPool:
+                raise HtrError(
+                    "a process that reads images was ended, as where memory runs out: close other programs, or use "
+                    "fewer lines"
+                ) from None
     for result in results:
         if isinstance(result, HtrError):
             raise result

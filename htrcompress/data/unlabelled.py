@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from PIL import Image
-
 from htrcompress.data.lines import Line
 from htrcompress.errors import HtrError
+from htrcompress.image import SUFFIXES
 
 TEXTS = {".txt", ".tsv", ".csv", ".xml", ".json", ".jsonl", ".lst", ".md"}
 """Files that may hold transcriptions: where they lie beside the images, the user has to say what they are."""
@@ -20,7 +19,6 @@ def open_unlabelled(root: Path) -> list[Line]:
     if not root.is_dir():
         raise HtrError(f"--unlabelled {root}: there is no such folder")
     images = []
-    known = Image.registered_extensions()
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
         if any(part.startswith(".") for part in name.parts) or not path.is_file():
@@ -30,7 +28,7 @@ def open_unlabelled(root: Path) -> list[Line]:
                 f"--unlabelled {root} holds text ({name}): give lines with transcriptions to --data, and name a folder "
                 "of images alone here"
             )
-        if path.suffix.lower() in known:
+        if path.suffix.lower() in SUFFIXES:
             if not path.resolve().is_relative_to(root.resolve()):
                 raise HtrError(f"--unlabelled {root}: {name} leads out of the folder")
             images.append(Line(f"unlabelled/{name.as_posix()}", "", "unlabelled", path))

@@ -120,6 +120,7 @@ class _Quantiser:
     def mixtures(self, probe: Examples) -> Iterator[tuple[str, ...]]:
         """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
         yield ()
+        console.print(f"{FILES[self.target]}: measuring what each of {len(self.layers)} layers disturbs")
         expected = logits(self.graph, probe)
         disturbance = {}
         for layer in self.layers:

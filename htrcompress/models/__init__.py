@@ -66,7 +66,7 @@ def build(sizes: dict[str, Any], classes: int) -> nn.Module:
     """
     sizes = dict(sizes)
     family = sizes.pop("family", None)
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         known = " and ".join(f"'{name}'" for name in FAMILIES)
         raise HtrError(f"unknown architecture '{family}': this version knows {known}")
     numbers = [n for v in sizes.values() for n in (v if isinstance(v, list | tuple) else [v])]

@@ -25,7 +25,9 @@ from htrcompress.image import load_grey, normalise, to_grey
 
 WHITE = 255
 MOST_THREADS = 256
-WINDOW = 32
+MOST_LINES = 65_536
+"""In a batch."""
+WINDOW = 8
 """Batches that are loaded and sorted by width together: bounds the memory of an endless list."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
@@ -105,8 +107,8 @@ class Recognizer:
 
     def read_each(self, images: Iterable[Picture], batch_size: int = 32) -> Iterator[Reading | HtrError]:
         """Like `read`, a window at a time, with the error in the place of an image that cannot be read."""
-        if batch_size < 1:
-            raise HtrError(f"the batch size is {batch_size}; it must be at least 1")
+        if not isinstance(batch_size, int | np.integer) or not 1 <= batch_size <= MOST_LINES:
+            raise HtrError(f"the batch size is {batch_size}; it must be a whole number from 1 to {MOST_LINES}")
         if isinstance(images, str | os.PathLike | np.ndarray | Image.Image):
             raise HtrError("read() takes a list of images: put a single one in a list")
         numbered = enumerate(images, 1)
@@ -132,8 +134,15 @@ class Recognizer:
         Args:
             pixels: uint8 (B, 1, height, W), each row white beyond its width.
             widths: int32 (B,).
+
+        Raises:
+            HtrError: the network gives something else than a text for each line, so it is not what its card says.
         """
         labels, lengths, scores = self.backend.run(pixels, widths)
+        rows = len(widths)
+        fits = len(labels) == len(lengths) == len(scores) == rows and labels.ndim == 2
+        if not (fits and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= labels.shape[1]):
+            raise HtrError(f"{self.card.name} does not give a text for each of {rows} lines: its file is damaged")
         return [
             Reading(self._charset.decode(row[:length]), score)
             for row, length, score in zip(labels.tolist(), lengths.tolist(), scores.tolist(), strict=True)
@@ -174,8 +183,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None, device: str |
             device is not there.
     """
     path = Path(path)
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise HtrError(f"{threads} threads asked for; it must be 1 to {MOST_THREADS}")
+    if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= MOST_THREADS):
+        raise HtrError(f"{threads} threads asked for; it must be a whole number from 1 to {MOST_THREADS}")
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
     if path.suffix in PICKLES:
