@@ -72,9 +72,9 @@ def publish(
         scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
     trained = card.data.get("splits", {}).get("train", {}).get("hash")
     same = "train" in dataset.splits and dataset.identity("train") == trained
-    named = (
-        data if same and data and not Path(data).is_absolute() else card.data.get("name") or dataset.name
-    )  # no folder of ours
+    named = card.data.get("name") or dataset.name  # no folder of this machine
+    if same and data and not Path(data).is_absolute():
+        named = data
     known = {name: row for name, row in card.metrics.items() if name == "valid"}
     card = replace(card, name=out.stem, licence=licence, metrics=known | scores, data={**card.data, "path": named})
     save_model(out, network.half(), card)

@@ -5,6 +5,7 @@ overrides drive it; an unknown key is an error. With `--json` the last line on s
 """
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -88,10 +89,11 @@ def run_command(
     except BrokenPipeError:  # nobody reads any more, as after `| head`
         console.on_broken_pipe()
     except OSError as error:  # the files that we write have sentences of their own
-        if not error.filename:  # the output itself; what is left of it must not fail once more
-            console.on_broken_pipe()
-        where = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else "the output"
-        print(f"error: {where[:200]}: {error.strerror or error}", file=sys.stderr)
+        where = f"{str(error.filename)[:200]}: " if error.filename else ""
+        if error.errno == errno.ENOSPC and not where:
+            where = "the output: "
+            console.on_broken_pipe()  # what is left of it must not fail once more
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
