@@ -71,7 +71,7 @@ def benchmark(
         presets: measure networks of these sizes with random weights instead, such as `teacher,student`.
         data: a dataset's folder, or `synthetic`; what the first model was trained on if not given.
         split: splits to read, separated by commas, the first of which is timed; all test splits if not given.
-        batch: lines that the network sees at once.
+        batch: lines in a batch, which a CPU computes in parts of eight lines a thread.
         threads: CPU threads of either runtime.
         lines: how many lines of the first split are timed.
         rounds: timed rounds, in each of which every artefact has its turn.

@@ -110,23 +110,24 @@ def scale(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
     h, w = pixels.shape
     if (h, w) == (height, width):
         return pixels
-    rows = _area_sums(pixels, height, axis=0)
-    return np.floor(_area_sums(rows, width, axis=1) / (h * w) + 0.5).astype(np.uint8)
+    area = h * w
+    # Sums end below 256 times the area; unsigned integers may wrap on the way there, and the smaller are the faster.
+    unsigned = np.uint32 if 256 * area <= 2**32 else np.uint64
+    rows = _area_sums(pixels, height, unsigned)
+    sums = _area_sums(np.ascontiguousarray(rows.T), width, unsigned)
+    return np.ascontiguousarray(((sums + unsigned(area // 2)) // unsigned(area)).astype(np.uint8).T)
 
 
-def _area_sums(values: NDArray, n: int, axis: int) -> NDArray[np.float64]:
-    """Sums over n equal intervals of an axis, in units of 1/n of an input pixel.
-
-    Whole numbers held in float64: exact below 2^53, which an image of `MAX_IMAGE_PIXELS` does not reach, and
-    so is the division's rounding, since sums differ by more than its error.
-    """
-    m = values.shape[axis]
+def _area_sums(values: NDArray, n: int, unsigned: type[np.uint32 | np.uint64]) -> NDArray[np.unsignedinteger]:
+    """Sums over n equal intervals of the rows, in units of 1/n of an input pixel: (m, w) to (n, w)."""
+    m, w = values.shape
     edges = np.arange(n + 1, dtype=np.int64) * m
-    whole, part = edges // n, (edges % n).astype(np.float64)
-    zero = np.zeros_like(values.take([0], axis), np.float64)
-    total = np.concatenate((zero, np.cumsum(values, axis, dtype=np.float64)), axis)
-    inside = values.take(np.minimum(whole, m - 1), axis) * (part if axis else part[:, None])
-    return np.diff(n * total.take(whole, axis) + inside, axis=axis)
+    whole, part = edges // n, (edges % n).astype(unsigned)
+    total = np.zeros((m + 1, w), unsigned)
+    np.cumsum(values, 0, dtype=unsigned, out=total[1:])
+    reached = total.take(whole, 0) * unsigned(n)
+    reached += values.take(np.minimum(whole, m - 1), 0) * part[:, None]
+    return np.diff(reached, axis=0)
 
 
 def normalise(pixels: NDArray[np.uint8], height: int, max_width: int, name: str = "the image") -> NDArray[np.uint8]:

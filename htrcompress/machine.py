@@ -13,6 +13,9 @@ ALLOCATOR = {
 }
 """glibc gives large buffers back to the system at every free; the page faults can double a training step."""
 
+LINES_A_THREAD = 8
+"""Of text, in one batch on a CPU."""
+
 
 def tune_allocator() -> None:
     """Starts the running command anew with glibc told to keep its buffers; does nothing where that is set.
@@ -32,6 +35,11 @@ def allocator() -> str:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def lines_at_once(threads: int | None) -> int:
+    """Lines that so many CPU threads, or all, read fastest together: of more, a layer's result leaves the caches."""
+    return LINES_A_THREAD * (threads or cores())
 
 
 def rank() -> int:

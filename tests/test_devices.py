@@ -24,7 +24,7 @@ class FakeRuntime:
         self.registered: list[tuple[str, str]] = []
 
     def SessionOptions(self) -> SimpleNamespace:
-        options = SimpleNamespace(plugin=[])
+        options = SimpleNamespace(plugin=[], add_session_config_entry=lambda key, value: None)
         options.add_provider_for_devices = lambda devices, settings: options.plugin.append(
             (devices[0].ep_name, settings)
         )

@@ -49,9 +49,13 @@ def test_a_plain_area_stays_plain(value: int) -> None:
     assert (image.scale(pixels, 16, 7) == value).all()
 
 
-def test_large_images_do_not_overflow() -> None:
-    pixels = np.full((1000, 10_000), 255, np.uint8)
+@pytest.mark.parametrize("size", [(4096, 4096), (4097, 4096), (1, 20_000_000)])  # to 2^24, and past it
+def test_large_images_do_not_overflow(size: tuple[int, int]) -> None:
+    pixels = np.full(size, 255, np.uint8)
     assert (image.scale(pixels, 64, 640) == 255).all()
+    pixels[:, size[1] // 2 :] = 0
+    halves = image.scale(pixels, 64, 640)
+    assert (halves[:, :320] == 255).all() and not halves[:, 320:].any()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from htrcompress.export.command import export
 from htrcompress.export.guard import VERSIONS, logits, scores, versions
 from htrcompress.export.int8 import FILES, Quantised, quantise
 from htrcompress.export.onnx import export_onnx, session
-from htrcompress.export.rewrite import without_pooling
+from htrcompress.export.rewrite import fuse_gelu, without_pooling
 from htrcompress.export.verification import verify
 from htrcompress.runtime import load
 
@@ -65,14 +65,35 @@ def test_convolutions_run_in_integers_and_the_rest_does_not(made: dict[str, Quan
         assert path.stat().st_size < 0.45 * source.stat().st_size
 
 
-def test_nothing_between_convolutions_leaves_the_integers_but_for_masks(
-    made: dict[str, Quantised], tmp_path: Path
-) -> None:
-    """Of the file for the CPU, as ONNX Runtime runs it: gates are integer products, and pools went into the gates."""
+def test_what_onnx_runtime_makes_of_the_file_for_the_cpu(made: dict[str, Quantised], tmp_path: Path) -> None:
     session(onnx.load(made["cpu"].path), "the file", tmp_path / "optimised.onnx")
     operators = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
-    assert operators["QLinearSigmoid"] == operators["QLinearMul"] == 6  # the stem, three reductions, two blocks
-    assert operators["QLinearAveragePool"] == operators["AveragePool"] == 0
+    assert operators["Conv"] == operators["QuickGelu"] == 1  # the stem
+    assert operators["QLinearSigmoid"] == operators["QLinearMul"] == 5  # gates of three reductions and two blocks
+    assert operators["QLinearAveragePool"] == operators["AveragePool"] == 0  # pools went into the gates
+    assert operators["QLinearMatMul"] == 0 < operators["MatMulIntegerToFloat"]  # products hand on their exact sums
+    assert operators["Erf"] == 0 < operators["Gelu"] == operators["BiasGelu"]
+
+
+def test_the_residual_stream_is_not_rounded(made: dict[str, Quantised]) -> None:
+    for done in made.values():
+        graph = onnx.load(done.path)
+        rounded = {node.output[0] for node in graph.graph.node if node.op_type == "DequantizeLinear"}
+        weights = {weight.name for weight in graph.graph.initializer}
+        sums = [node for node in graph.graph.node if node.op_type == "Add" and "network." in node.name]
+        streams = [node for node in sums if not weights & set(node.input)]  # others add a bias
+        assert any("stages" in node.name for node in streams) and any("sequence" in node.name for node in streams)
+        assert not [node.name for node in streams if set(node.input) & rounded]
+
+
+def test_a_fused_gelu_computes_the_same(source: Path, lines: dict[str, Examples]) -> None:
+    graph, fused = onnx.load(source), onnx.load(source)
+    fuse_gelu(fused)
+    before, after = (Counter(node.op_type for node in some.graph.node) for some in (graph, fused))
+    assert after["Gelu"] == before["Erf"] > 0 == after["Erf"]
+    few = lines["valid"].subset(range(4))
+    for a, b in zip(logits(graph, few), logits(fused, few), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_a_folded_pool_computes_the_same(source: Path, lines: dict[str, Examples]) -> None:

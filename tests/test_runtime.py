@@ -122,6 +122,16 @@ def test_a_network_that_gives_something_else_is_noticed(
         recognizer.read([picture(40), picture(50)])
 
 
+def test_a_cpu_computes_as_many_lines_as_its_caches_hold(recognizer: Recognizer, picture: Picture) -> None:
+    seen, run = [], recognizer.backend.run
+    lines = [picture(20 + i) for i in range(20)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recognizer.backend, "run", lambda pixels, widths: seen.append(len(widths)) or run(pixels, widths))
+        expected = recognizer.read(lines, batch_size=1)
+        assert same(recognizer.read(lines, batch_size=20), expected)
+    assert seen[20:] == [8, 8, 4]  # with one thread
+
+
 def test_the_backend_gives_what_is_documented(recognizer: Recognizer, picture: Picture) -> None:
     pixels, widths = stack([picture(50), picture(70)])
     assert pixels.shape == (2, 1, 32, 70)

@@ -5,7 +5,8 @@ Weights get a scale a channel, activations one a tensor, from training lines. On
 back to FP32. There are two files, each with its own guard, since no file suits both runtimes: `model.int8.cpu.onnx`
 (unsigned activations, integer bias: ONNX Runtime fuses it; gates are quantised with their convolutions, for each step
 out of INT8 and back costs it as much as a convolution) and `model.int8.trt.onnx` (symmetric, float bias: TensorRT's
-parser refuses integer ones). Masks, softmax, squeeze-and-excitation, positions and decode are not quantised.
+parser refuses integer ones). Only what a quantised layer reads is rounded: the residual stream beside it is not, nor
+are masks, softmax, squeeze-and-excitation, positions and decode.
 
 On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrcompress.export.verify` tells.
 """
@@ -28,11 +29,11 @@ from htrcompress.examples import Examples
 from htrcompress.export.guard import batches, logits, scores, versions
 from htrcompress.export.onnx import check, read_onnx, session, stamp
 from htrcompress.export.precision import integer_share
-from htrcompress.export.rewrite import without_pooling
+from htrcompress.export.rewrite import fuse_gelu, without_pooling
 from htrcompress.files import write_atomic
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
 Target = Literal["cpu", "trt"]
 FILES: dict[Target, str] = {"cpu": "model.int8.cpu.onnx", "trt": "model.int8.trt.onnx"}
@@ -40,8 +41,10 @@ REQUIRED_SHARE = 0.9
 """Share of the convolutions' multiplications that must be integer ones in the graph that ONNX Runtime runs."""
 PROBE = 32
 """Lines that the layers' disturbance is measured on."""
-UNTOUCHED = (".excite.",)
-"""Modules that stay FP32: tiny, and a whole channel hangs on each number."""
+UNTOUCHED = (".stem", ".excite.")
+"""Modules that stay FP32: integer kernels are slower on one channel; and a whole channel hangs on each number here."""
+OUTPUTS: dict[Target, list[str]] = {"cpu": ["Gemm", "MatMul"], "trt": ["Conv", "Gemm", "MatMul"]}
+"""Operators whose results stay as exact as their sums: a step of FP32 or FP16 follows."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,11 @@ class _Quantiser:
     def __init__(self, graph: "ModelProto", card: Card, calibration: Examples, scratch: Path, target: Target):
         import onnx
 
-        self.graph, self.card, self.calibration, self.scratch = without_pooling(graph), card, calibration, scratch
+        self.card, self.calibration, self.scratch = card, calibration, scratch
+        # With all types told, since they cannot be inferred behind an operator that is not ONNX's own.
+        self.graph = onnx.shape_inference.infer_shapes(without_pooling(graph))
+        if target == "cpu":
+            fuse_gelu(self.graph)
         onnx.save(self.graph, scratch / "model.onnx")
         self.layers = _layers(self.graph) | (_gates(self.graph) if target == "cpu" else {})
         self.target = target
@@ -139,7 +146,13 @@ class _Quantiser:
 
         q = quantization()
         symmetric = target == "trt"
-        extra = {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric}
+        extra = {
+            "ActivationSymmetric": symmetric,
+            "WeightSymmetric": True,
+            "QuantizeBias": not symmetric,
+            "OpTypesToExcludeOutputQuantization": OUTPUTS[target],
+            "DedicatedQDQPair": True,  # the residual stream beside a quantised layer stays as exact as it is
+        }
         out = self.scratch / "made.onnx"
         with _quiet():
             q.quantize_static(
@@ -167,9 +180,7 @@ def _layers(graph: "ModelProto") -> dict[str, list[str]]:
     return {
         node.name: [node.name]
         for node in graph.graph.node
-        if node.op_type in ("Conv", "Gemm", "MatMul")
-        and node.input[1] in weights
-        and not any(part in node.name for part in UNTOUCHED)
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights and _touched(node)
     }
 
 
@@ -184,10 +195,14 @@ def _gates(graph: "ModelProto") -> dict[str, list[str]]:
     return {
         node.name: [opened[gate], node.name]
         for node in graph.graph.node
-        if node.op_type == "Mul"
+        if node.op_type == "Mul" and _touched(node)
         for value, gate in (node.input, reversed(node.input))
         if value in convolved and gate in opened
     }
+
+
+def _touched(node: "NodeProto") -> bool:
+    return not any(part in node.name for part in UNTOUCHED)
 
 
 class _Reader:

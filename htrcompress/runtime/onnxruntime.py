@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
+from htrcompress.machine import lines_at_once
 from htrcompress.runtime.providers import first_line, open_session
 
 OUTPUTS = {"labels": "tensor(int32)", "lengths": "tensor(int32)", "scores": "tensor(float)"}
@@ -32,10 +33,10 @@ class OnnxRuntimeBackend:
     """
 
     name = "ONNX Runtime"
-    most = (math.inf, math.inf)
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
         self._session, self.device = open_session(path, str(path), device, threads)
+        self.most = (lines_at_once(threads) if self.device == "cpu" else math.inf, math.inf)
         self.card = Card.of_graph(self._session.get_modelmeta().custom_metadata_map, str(path))
         _check(self._session, self.card, path)
 

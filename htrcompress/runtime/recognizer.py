@@ -59,7 +59,7 @@ class Backend(Protocol):
         name: of the runtime, for people.
         device: where it computes, one of `Device`.
         card: the card of the model.
-        most: the most lines, and the widest in pixels, that it takes at once; infinity for no limit.
+        most: the most lines, and the widest in pixels, that `read` gives it at once; infinity for no limit.
     """
 
     name: str
@@ -93,7 +93,8 @@ class Recognizer:
         Args:
             images: any number of paths, uint8 arrays (h, w), (h, w, 3) or (h, w, 4), or PIL images; dark
                 ink on light paper, of any height.
-            batch_size: lines that the network sees at once; fewer where an engine takes no more.
+            batch_size: lines that the network sees at once; fewer where an engine takes no more, or where a CPU is
+                faster with fewer.
 
         Raises:
             HtrError: an image cannot be read, or is too wide for the model; it is named.

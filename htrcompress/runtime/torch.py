@@ -16,6 +16,7 @@ except ImportError as error:
 
 from htrcompress.artifact import load_model
 from htrcompress.decode import greedy
+from htrcompress.machine import lines_at_once
 from htrcompress.models.blocks import fold
 
 
@@ -38,7 +39,6 @@ class TorchBackend:
     """
 
     name = "PyTorch"
-    most = (math.inf, math.inf)
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
         self.device = device or ("cuda" if "cuda" in present() else "cpu")
@@ -51,6 +51,7 @@ class TorchBackend:
             torch.backends.cudnn.allow_tf32 = False  # FP32 is FP32; this too is one setting for the whole process
         if threads is not None:
             torch.set_num_threads(threads)
+        self.most = (lines_at_once(threads) if self.device == "cpu" else math.inf, math.inf)
         model, self.card = load_model(path)
         self.model = fold(model).to(self.device)
 
