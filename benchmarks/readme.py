@@ -26,6 +26,7 @@ TITLES = {
     "language": "A language model's help in as many steps (`intermediate`: CTC at the layer that it looks at)",
     "language_time": "The same in as much time (alone on a core: 99 lines/s, 95 and 23)",
     "pretraining": "Built-in handwriting first, then real lines",
+    "builds": "TensorRT-RTX engines of every preset, random weights: built, not executed",
     "decode": "What the decode in the graph costs",
     "finetune": "A few lines of a new hand",
     "training": "Training on two cores, and what makes it fast",
@@ -47,6 +48,8 @@ def figures() -> str:
 
 
 def _written(result: dict[str, Any]) -> list[str]:
+    if "engines" in result:
+        return _builds(result)
     if "points" in result:
         return _curve(result)
     if "share" in result:
@@ -148,6 +151,21 @@ def _decode(result: dict[str, Any]) -> list[str]:
         f"`{result['command']}`, {result['machine']}, {result['threads']} threads, {result['lines']} lines a round.",
         "",
     ]
+
+
+def _builds(result: dict[str, Any]) -> list[str]:
+    """Engines of presets: a row an engine."""
+    rows = [["preset", "precision", "seconds", "engine MiB", "ONNX MiB"], ["---"] * 2 + ["---:"] * 3]
+    for row in result["engines"]:
+        sizes = [f"{row[size] / 2**20:.1f}" for size in ("bytes", "onnx_bytes")]
+        rows.append([row["preset"], row["precision"].upper(), f"{row['seconds']:.1f}", *sizes])
+    machine, generations = result["machine"], ", ".join(result["capabilities"])
+    batch, width = (" to ".join(map(str, (some[0], some[-1]))) for some in result["profile"].values())
+    note = (
+        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores, TensorRT-RTX {result['version']}: "
+        f"each for {generations} in one file, {batch} lines of {width} pixels."
+    )
+    return [*("| " + " | ".join(row) + " |" for row in rows), "", note, ""]
 
 
 def _seeds(result: dict[str, Any]) -> list[str]:

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
-from htrcompress import models
+from benchmarks.builds import build_preset
 from htrcompress.artifact import load_model
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
@@ -96,11 +95,5 @@ def test_a_plugin_without_a_gpu_is_refused(tiny_model: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_builds_for_three_generations(preset: str, half: bool, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = models.create(preset, 80)
-    charset = tuple(map(chr, range(33, 33 + 79)))
-    card = Card(preset, models.architecture(model), charset, model.config.height, models.STRIDE, 4096)  # type: ignore
-    export_onnx(model, card, tmp_path / "model.onnx", half=half)
-    profile = Profile((1, 32, 32), (1, 1024, 4096))
-    engine = build_engine(tmp_path / "model.onnx", tmp_path / "model.engine", profile=profile, runtime="tensorrt-rtx")
+    engine = build_preset(preset, half, tmp_path)
     assert engine.precision == ("fp16" if half else "fp32") and engine.capabilities == ("SM86", "SM89", "SM120")
