@@ -49,7 +49,7 @@ def test_a_plain_area_stays_plain(value: int) -> None:
     assert (image.scale(pixels, 16, 7) == value).all()
 
 
-@pytest.mark.parametrize("size", [(4096, 4096), (4097, 4096), (1, 20_000_000)])  # to 2^24, and past it
+@pytest.mark.parametrize("size", [(4096, 4096), (4097, 4096)])  # to 2^24, and past it
 def test_large_images_do_not_overflow(size: tuple[int, int]) -> None:
     pixels = np.full(size, 255, np.uint8)
     assert (image.scale(pixels, 64, 640) == 255).all()
