@@ -18,7 +18,8 @@ BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of f
 TITLES = {
     "demo": "The demo: built-in handwriting, tiny presets",
     "speed": "Speed on real lines, full sizes with random weights",
-    "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`; `pruned` half of its work)",
+    "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "
+    "`student-s`; `pruned` is half the teacher's work)",
     "copiste_fr": "Real handwriting: copiste_fr, `student-s` alone, beside other work on one core",
     "distillation": "Distilled, and trained alone: hooker_en",
     "distillation_fr": "Distilled, and trained alone: copiste_fr",
@@ -26,6 +27,7 @@ TITLES = {
     "language": "A language model's help in as many steps (`intermediate`: CTC at the layer that it looks at)",
     "language_time": "The same in as much time (alone on a core: 99 lines/s, 95 and 23)",
     "pretraining": "Built-in handwriting first, then real lines",
+    "transfer": "Another corpus first: `student-s` on hooker_en from nothing, and after copiste_fr",
     "builds": "TensorRT-RTX engines of every preset, random weights: built, not executed",
     "decode": "What the decode in the graph costs",
     "finetune": "A few lines of a new hand",
