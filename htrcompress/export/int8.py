@@ -43,7 +43,7 @@ PROBE = 32
 """Lines that the layers' disturbance is measured on."""
 UNTOUCHED = (".stem", ".excite.")
 """Modules that stay FP32: integer kernels are slower on one channel; and a whole channel hangs on each number here."""
-OUTPUTS: dict[Target, list[str]] = {"cpu": ["Gemm", "MatMul"], "trt": ["Conv", "Gemm", "MatMul"]}
+EXACT: dict[Target, list[str]] = {"cpu": ["Gemm", "MatMul"], "trt": ["Conv", "Gemm", "MatMul"]}
 """Operators whose results stay as exact as their sums: a step of FP32 or FP16 follows."""
 
 
@@ -150,7 +150,7 @@ class _Quantiser:
             "ActivationSymmetric": symmetric,
             "WeightSymmetric": True,
             "QuantizeBias": not symmetric,
-            "OpTypesToExcludeOutputQuantization": OUTPUTS[target],
+            "OpTypesToExcludeOutputQuantization": EXACT[target],
             "DedicatedQDQPair": True,  # the residual stream beside a quantised layer stays as exact as it is
         }
         out = self.scratch / "made.onnx"
