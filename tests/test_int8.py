@@ -1,5 +1,6 @@
 """INT8: what is quantised, what the guard refuses, and that both files read."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from htrcompress.artifact import load_model
 from htrcompress.card import Card
+from htrcompress.data.batches import pad
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import Refused
 from htrcompress.examples import Examples, load_examples
@@ -84,6 +86,25 @@ def test_the_residual_stream_is_not_rounded(made: dict[str, Quantised]) -> None:
         streams = [node for node in sums if not weights & set(node.input)]  # others add a bias
         assert any("stages" in node.name for node in streams) and any("sequence" in node.name for node in streams)
         assert not [node.name for node in streams if set(node.input) & rounded]
+
+
+def test_the_residual_stream_is_the_same_in_every_batch_to_the_last_bit(
+    made: dict[str, Quantised], lines: dict[str, Examples]
+) -> None:
+    """Rounding to 8 bits makes a step of what the last bit of a sum decides, so no sum may depend on the batch."""
+    images = sorted(lines["valid"].images, key=lambda image: image.shape[1])
+    graph = onnx.load(made["cpu"].path)
+    sums = [node.output[0] for node in graph.graph.node if re.match(r"network\.stages.*/Add_", node.name)]
+    assert sums
+    graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sums)
+    running = session(graph, "the INT8 graph")
+    for image in images[:-1]:
+        alone, beside = (
+            running.run(sums, dict(zip(("pixels", "widths"), pad(batch), strict=True)))
+            for batch in ([image], [image, images[-1]])
+        )
+        for first, second in zip(alone, beside, strict=True):
+            assert np.array_equal(first[0], second[0, ..., : first.shape[3]])
 
 
 def test_a_fused_gelu_computes_the_same(source: Path, lines: dict[str, Examples]) -> None:

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from htrcompress import models
 from htrcompress.errors import HtrError
-from htrcompress.models.blocks import fold
+from htrcompress.models.blocks import GATE_GAIN, SqueezeExcite, column_mask, fold, normalised_ink
 from htrcompress.models.hybrid import HybridRecognizer
 from htrcompress.models.presets import PRESETS
 from htrcompress.models.recurrence import turned
@@ -99,6 +99,34 @@ def test_a_line_is_the_same_alone_and_beside_longer_lines(name: str) -> None:
             alone, [count] = model(pixels[row : row + 1, :, :, :width], widths[row : row + 1])
             assert count == frames[row] == max(1, -(-width // models.STRIDE))
             torch.testing.assert_close(together[row, :count], alone[0, :count], atol=1e-4, rtol=0)
+
+
+def test_sums_over_columns_are_the_same_in_every_batch_to_the_last_bit() -> None:
+    """What INT8 and FP16 round further on must not depend on how wide the batch is."""
+    generator = torch.Generator().manual_seed(2)
+    excite = SqueezeExcite(16)
+    for width in (1, 5, 104, 517, 2047):
+        pixels = torch.randint(0, 256, (1, 1, 48, 4200), generator=generator, dtype=torch.uint8)
+        features = torch.randn(1, 16, 6, 4200, generator=generator)
+        for wider in (width + 3, 2 * width + 77):
+            valid = torch.tensor([width])
+            alone, beside = (normalised_ink(pixels[..., :end], valid, 4)[0] for end in (width, wider))
+            assert torch.equal(alone[..., :width], beside[..., :width]) and not beside[..., width:].any()
+            alone, beside = (
+                excite(features[..., :end], column_mask(valid, end)[:, None, None]) for end in (width, wider)
+            )
+            assert torch.equal(alone, beside)
+
+
+def test_squeeze_and_excitation_is_the_mean_and_learns_through_it() -> None:
+    torch.manual_seed(3)
+    excite, x = SqueezeExcite(16), torch.randn(2, 16, 6, 50, requires_grad=True)
+    mean = x.mean((2, 3)) * GATE_GAIN
+    expected = 2 * torch.sigmoid(excite.up(torch.relu(excite.down(mean))))
+    found = excite(x, torch.ones(2, 1, 1, 50))
+    torch.testing.assert_close(found[:, :, 0, 0], expected, atol=1e-3, rtol=0)
+    [plain], [passed] = (torch.autograd.grad(y.square().sum(), x) for y in (expected, found))
+    torch.testing.assert_close(passed, plain, atol=1e-5, rtol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["tiny-teacher", "tiny-hybrid"])

@@ -44,6 +44,8 @@ def test_forms_of_one_model_stay_beside_each_other(card: Card, tmp_path: Path) -
     second = {"model.plugin.onnx", "model.plugin.engine", "libhtr_ctc.so"}
     assert write(card, out, *second) == first | second
     assert write(card, out, "model.onnx", withdrawn="model.fp16.*") == (first | second) - {"model.fp16.engine"}
+    renamed = "model_repository/renamed/1/model.onnx"
+    assert write(card, out, renamed) == {"model.onnx", renamed, *second}
     assert write(dataclasses.replace(card, name="other"), out, "model.none.onnx") == {"model.none.onnx"}
 
 

@@ -98,6 +98,10 @@ def _move(made: Path, target: Path, withdrawn: list[str]) -> None:
     gone = ("verify.json", *withdrawn) if same else OWNED
     for old in {file for pattern in gone for file in target.glob(pattern)} - {target / "card.json"}:
         _remove(old)
+    served = made / REPOSITORY
+    for old in target.glob(f"{REPOSITORY}/*") if served.is_dir() else ():
+        if not (served / old.name).exists():  # the same model under the name that its file had then
+            _remove(old)
     for file in sorted(made.rglob("*"), key=lambda file: file.name == "card.json"):
         place = target / file.relative_to(made)
         if file.is_dir():

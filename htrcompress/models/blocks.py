@@ -6,6 +6,10 @@ statistics: convolutions standardise their weights instead (a constant that expo
 reads the same in training, alone, and beside longer lines. What half precision would break (norms,
 softmax, masked means, positions) is computed in FP32 whatever the weights' type; `export/precision.py`
 lists these islands.
+
+Kernels add in another order where a batch is wider, and the last bit of a sum then depends on the batch; rounding
+further on, to 8 or 11 bits, can make a character of that bit. So sums over columns are sums of whole numbers, which
+are the same in every order.
 """
 
 import math
@@ -22,9 +26,18 @@ MASKED = -30_000.0
 """Added to attention scores of padding; finite in FP16, and exp() of it is zero."""
 
 
+STEPS = 1024
+"""Steps of a unit that means over columns are taken in: sums of them are whole numbers, exact below 2^24."""
+
+
 def column_mask(valid: Tensor, columns: int) -> Tensor:
     """Mask of valid columns: valid (B,) int64, to bool (B, columns)."""
     return torch.arange(columns, device=valid.device) < valid.unsqueeze(1)
+
+
+def whole(x: Tensor) -> Tensor:
+    """Rounds to whole numbers, any shape and type; gradients pass unchanged."""
+    return x + (x.round() - x).detach() if x.requires_grad else x.round()
 
 
 class StandardisedConv2d(nn.Conv2d):
@@ -123,8 +136,8 @@ class SqueezeExcite(nn.Module):
         self.up = nn.Linear(channels // reduction, channels)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        columns = x.mean(2).float() * mask[:, 0].float()
-        mean = columns.sum(2) * (GATE_GAIN / mask.float().sum((1, 2, 3)).unsqueeze(1))
+        columns = whole(x.mean(2).float() * (mask[:, 0].float() * STEPS))
+        mean = columns.sum(2) * (GATE_GAIN / STEPS / mask.float().sum((1, 2, 3)).unsqueeze(1))
         return torch.sigmoid(self.up(F.relu(self.down(mean.to(x.dtype)))))[:, :, None, None] * 2
 
 
@@ -216,15 +229,17 @@ def normalised_ink(pixels: Tensor, widths: Tensor, stride: int) -> tuple[Tensor,
     uint8 (B, 1, H, W) to FP32 (B, 1, H, W padded to a multiple of the stride) with zeros as padding; int64 (B,).
     """
     widths = widths.long().clamp(min=1)
-    ink = 1 - pixels.float() / 255
-    ink = F.pad(ink, (0, -ink.shape[3] % stride))
+    ink = F.pad(255 - pixels.float(), (0, -pixels.shape[3] % stride))
     mask = column_mask(widths, ink.shape[3])[:, None, None].float()
-    area = (widths * ink.shape[2]).float()[:, None, None, None]
     ink = ink * mask
-    mean = ink.sum((1, 2, 3), keepdim=True) / area
-    centred = (ink - mean) * mask
-    deviation = (centred.square().sum((1, 2, 3), keepdim=True) / area).sqrt()
-    return centred / (deviation + 0.05), widths
+    area = (widths * ink.shape[2]).float()[:, None, None, None]
+    # Grey levels are whole numbers, and so are their sums: exact in FP32 down a column, in integers from there.
+    mean, power = (
+        columns.long().sum(3, keepdim=True).float() / area
+        for columns in (ink.sum(2, keepdim=True), ink.square().sum(2, keepdim=True))
+    )
+    deviation = (power - mean.square()).clamp(min=0).sqrt()
+    return (ink - mean) * (mask / (deviation + 0.05 * 255)), widths
 
 
 def fold(model: nn.Module) -> nn.Module:
