@@ -21,6 +21,7 @@ TITLES = {
     "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "
     "`student-s`; `pruned` is half the teacher's work)",
     "copiste_fr": "Real handwriting: copiste_fr, `student-s` alone, beside other work on one core",
+    "proofs": "Every exported form beside the model in PyTorch (`export.verify`)",
     "distillation": "Distilled, and trained alone: hooker_en",
     "distillation_fr": "Distilled, and trained alone: copiste_fr",
     "recurrent": "A recurrent teacher of a convolutional student, `tiny` presets",
@@ -52,6 +53,8 @@ def figures() -> str:
 def _written(result: dict[str, Any]) -> list[str]:
     if "engines" in result:
         return _builds(result)
+    if "proofs" in result:
+        return _proofs(result)
     if "points" in result:
         return _curve(result)
     if "share" in result:
@@ -166,6 +169,33 @@ def _builds(result: dict[str, Any]) -> list[str]:
     note = (
         f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores, TensorRT-RTX {result['version']}: "
         f"each for {generations} in one file, {batch} lines of {width} pixels."
+    )
+    return [*("| " + " | ".join(row) + " |" for row in rows), "", note, ""]
+
+
+def _proofs(result: dict[str, Any]) -> list[str]:
+    """Exported forms of models: a row a form."""
+    heads = [
+        "data",
+        "model",
+        "form",
+        "CER %",
+        "change, points (95 %)",
+        "lines differ",
+        "turn with the batch",
+        "verdict",
+    ]
+    rows = [heads, ["---"] * 3 + ["---:"] * 4 + ["---"]]
+    for proof in result["proofs"]:
+        for check in proof["checks"]:
+            mean, low, high = (f"{100 * value:+.3f}" for value in check["difference"])
+            cells = [proof["data"], check["model"], check["form"], f"{100 * check['cer']:.2f}"]
+            cells += [f"{mean} ({low} to {high})", str(check["differing"]), str(check["moved"])]
+            rows.append([*cells, "ok" if check["passed"] else check["note"]])
+    splits = [f"{p['data']}/{p['split']} {p['hash']} ({p['lines']} lines)" for p in result["proofs"]]
+    note = (
+        f"`{result['command']}`, {result['machine']}: {', '.join(splits)}. Half precision is here PyTorch's on the CPU, "
+        "and the files of FP16 and INT8 are ONNX Runtime's; no engine was executed."
     )
     return [*("| " + " | ".join(row) + " |" for row in rows), "", note, ""]
 

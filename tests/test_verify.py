@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from standins import OnnxEngine, pretend, write_engine
 
+from benchmarks.proofs import prove
 from htrcompress.artifact import load_card, load_model
 from htrcompress.card import Card
 from htrcompress.cli import to_json
@@ -66,6 +67,18 @@ def test_exports_read_like_the_model(run: Path) -> None:
     assert json.loads(to_json(result))["checks"][0]["passed"]
     again = verify(run / "export/student", lines=3, model=run / "student.safetensors")  # a second time, one folder
     assert again.exit_code == 0
+
+
+def test_proofs_of_several_runs_are_one_file(run: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "proofs.json"
+    result = prove([f"{run}={data}", f"{run / 'export'}={data}"], out=out)
+    first, second = result.proofs
+    assert first == second and first["lines"] == 8 and len(first["checks"]) == 4
+    assert result.exit_code == max(not check["passed"] for check in first["checks"])
+    assert all(isinstance(check["differing"], int) for check in json.loads(out.read_text())["proofs"][0]["checks"])
+    for words, reason in (([], "name a run"), ([str(run)], "must be RUN=DATA"), ([f"{run}="], "must be RUN=DATA")):
+        with pytest.raises(HtrError, match=reason):
+            prove(words)
 
 
 def test_a_graph_that_reads_otherwise_fails(run: Path, tmp_path: Path) -> None:

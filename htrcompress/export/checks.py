@@ -26,8 +26,8 @@ TOLERANCE = {"FP32": 0.0002, "FP16": 0.0002, "INT8": 0.005}
 characters either way: over some hundred lines, read once, chance alone is 0.2 to 0.3 points (`guard.py`)."""
 
 MOVED = {"FP32": 0.0, "FP16": 0.01, "INT8": 0.01}
-"""Largest share of lines whose text may turn with their batch. Kernels add in another order where the batch has another
-shape; rounding to 11 or 8 bits can make a step of the last bit of that, and a doubtful character turns."""
+"""Largest share of lines whose text may turn with their batch. Matrix products add in another order where the batch has
+another shape; rounding to 11 or 8 bits can make a step of the last bit of that, and a doubtful character turns."""
 
 
 @dataclass(frozen=True)
