@@ -194,8 +194,8 @@ def _proofs(result: dict[str, Any]) -> list[str]:
             rows.append([*cells, "ok" if check["passed"] else check["note"]])
     splits = [f"{p['data']}/{p['split']} {p['hash']} ({p['lines']} lines)" for p in result["proofs"]]
     note = (
-        f"`{result['command']}`, {result['machine']}: {', '.join(splits)}. Half precision is here PyTorch's on the CPU, "
-        "and the files of FP16 and INT8 are ONNX Runtime's; no engine was executed."
+        f"`{result['command']}`, {result['machine']}: {', '.join(splits)}. Half precision is PyTorch's on the CPU, the "
+        "files are ONNX Runtime's; no engine was executed."
     )
     return [*("| " + " | ".join(row) + " |" for row in rows), "", note, ""]
 

@@ -14,7 +14,7 @@ ALLOCATOR = {
 """glibc gives large buffers back to the system at every free; the page faults can double a training step."""
 
 LINES_A_THREAD = 8
-"""Of text, in one batch on a CPU."""
+"""Of text, at once on a CPU."""
 
 
 def tune_allocator() -> None:

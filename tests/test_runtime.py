@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import onnx
@@ -115,7 +117,7 @@ def test_a_batch_holds_at_least_one_line(recognizer: Recognizer) -> None:
 def test_a_network_that_gives_something_else_is_noticed(
     tiny_onnx: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch, rows: int, length: int
 ) -> None:
-    recognizer = htrcompress.load(tiny_onnx)
+    recognizer = htrcompress.load(tiny_onnx, threads=1)
     answer = np.zeros((rows, 4), np.int32), np.full(rows, length, np.int32), np.zeros(rows, np.float32)
     monkeypatch.setattr(recognizer.backend, "run", lambda *_: answer)
     with pytest.raises(HtrError, match="does not give a text for each of 2 lines"):
@@ -130,6 +132,39 @@ def test_a_cpu_computes_as_many_lines_as_its_caches_hold(recognizer: Recognizer,
         expected = recognizer.read(lines, batch_size=1)
         assert same(recognizer.read(lines, batch_size=20), expected)
     assert seen[20:] == [8, 8, 4]  # with one thread
+
+
+def test_threads_read_side_by_side_what_one_reads(tiny_onnx: Path, picture: Picture, tmp_path: Path) -> None:
+    model = Path(shutil.copy(tiny_onnx, tmp_path))
+    recognizer, lines = htrcompress.load(model, threads=3), [picture(20 + i) for i in range(20)]
+    model.unlink()  # what was loaded is what is read with, whenever
+    lane, seen = recognizer.backend.lane(), []
+    assert lane is not recognizer.backend and lane is recognizer.backend.lane()
+    run = lane.run
+    lane.run = lambda pixels, widths: seen.append((len(widths), get_ident())) or run(pixels, widths)  # type: ignore
+    for some, batch_size, sizes in ((lines, 32, [7, 7, 6]), (lines, 2, [2] * 10), (lines[:3], 32, [1] * 3)):
+        seen.clear()
+        expected = htrcompress.load(tiny_onnx, threads=1).read(some)
+        assert same(recognizer.read(some, batch_size), expected)
+        assert sorted(size for size, _ in seen) == sorted(sizes)
+        assert get_ident() not in {thread for _, thread in seen}
+    seen.clear()
+    assert len(recognizer.read(lines[:2])) == 2 and not seen  # fewer lines than threads: all of these for each
+
+
+def test_a_failure_beside_others_is_told(tiny_onnx: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognizer = htrcompress.load(tiny_onnx, threads=2)
+    lane = recognizer.backend.lane()
+    run = lane.run
+
+    def fail(pixels: np.ndarray, widths: np.ndarray) -> object:
+        if widths.max() > 60:
+            raise HtrError("too much")
+        return run(pixels, widths)
+
+    monkeypatch.setattr(lane, "run", fail)
+    with pytest.raises(HtrError, match="too much"):
+        recognizer.read([picture(20 + i) for i in range(60)], batch_size=1)
 
 
 def test_the_backend_gives_what_is_documented(recognizer: Recognizer, picture: Picture) -> None:

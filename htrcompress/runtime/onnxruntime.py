@@ -4,6 +4,7 @@ The file is checked against the card that it carries before the first line is re
 one is refused in one sentence.
 """
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
-from htrcompress.machine import lines_at_once
+from htrcompress.machine import cores, lines_at_once
 from htrcompress.runtime.providers import first_line, open_session
 
 OUTPUTS = {"labels": "tensor(int32)", "lengths": "tensor(int32)", "scores": "tensor(float)"}
@@ -35,7 +36,13 @@ class OnnxRuntimeBackend:
     name = "ONNX Runtime"
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
-        self._session, self.device = open_session(path, str(path), device, threads)
+        try:
+            self._model, self._where = path.read_bytes(), str(path)
+        except OSError as error:
+            raise HtrError(f"cannot read {path}: {error.strerror or error}") from None
+        self._session, self.device = open_session(self._model, self._where, device, threads)
+        self._lane: OnnxRuntimeBackend | None = None
+        self.lanes = (threads or cores()) if self.device == "cpu" else 1
         self.most = (lines_at_once(threads) if self.device == "cpu" else math.inf, math.inf)
         self.card = Card.of_graph(self._session.get_modelmeta().custom_metadata_map, str(path))
         _check(self._session, self.card, path)
@@ -51,6 +58,13 @@ class OnnxRuntimeBackend:
             raise HtrError(
                 f"ONNX Runtime failed on {lines} lines of width {width}; a smaller batch may pass: {first_line(error)}"
             ) from None
+
+    def lane(self) -> "OnnxRuntimeBackend":
+        """With a session of one thread, which several threads may run at once; opened when it is first asked for."""
+        if self.lanes > 1 and self._lane is None:
+            self._lane = copy.copy(self)
+            self._lane._session, _ = open_session(self._model, self._where, self.device, 1)
+        return self._lane or self
 
 
 def _check(session: Any, card: Card, path: Path) -> None:

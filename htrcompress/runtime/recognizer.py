@@ -11,6 +11,7 @@ model reads the same in every format:
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, cast, get_args
@@ -60,17 +61,22 @@ class Backend(Protocol):
         device: where it computes, one of `Device`.
         card: the card of the model.
         most: the most lines, and the widest in pixels, that `read` gives it at once; infinity for no limit.
+        lanes: batches that `read` gives its `lane` at once.
     """
 
     name: str
     device: str
     card: Card
     most: tuple[float, float]
+    lanes: int
 
     def run(
         self, pixels: Pixels, widths: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
         """One batch: uint8 (B, 1, H, W), int32 (B,) to labels int32 (B, T), lengths int32 (B,), scores float32 (B,)."""
+
+    def lane(self) -> "Backend":
+        """The same network for `lanes` threads at once, each of which computes its batch alone; itself if that is 1."""
 
 
 class Recognizer:
@@ -94,7 +100,7 @@ class Recognizer:
             images: any number of paths, uint8 arrays (h, w), (h, w, 3) or (h, w, 4), or PIL images; dark
                 ink on light paper, of any height.
             batch_size: lines that the network sees at once; fewer where an engine takes no more, or where a CPU is
-                faster with fewer.
+                faster with fewer on each of its threads.
 
         Raises:
             HtrError: an image cannot be read, or is too wide for the model; it is named.
@@ -121,13 +127,25 @@ class Recognizer:
         results = cast(list[Reading | HtrError], list(lines))  # every array is replaced by its reading below
         readable = [i for i, line in enumerate(lines) if isinstance(line, np.ndarray)]
         readable.sort(key=lambda i: cast(Pixels, lines[i]).shape[1])
-        size = int(min(batch_size, self.backend.most[0]))
-        for start in range(0, len(readable), size):
-            chosen = readable[start : start + size]
-            pixels, widths = stack([cast(Pixels, lines[i]) for i in chosen])
-            for i, reading in zip(chosen, self.read_batch(pixels, widths), strict=True):
-                results[i] = reading
+        size, lanes = self._cut(len(readable), batch_size)
+        batches = [readable[start : start + size] for start in range(0, len(readable), size)]
+        backend = self.backend.lane() if lanes > 1 else self.backend
+
+        def read(chosen: list[int]) -> list[Reading]:
+            return self._run(backend, *stack([cast(Pixels, lines[i]) for i in chosen]))
+
+        with ThreadPoolExecutor(lanes) as threads:
+            for chosen, readings in zip(batches, (threads.map if lanes > 1 else map)(read, batches), strict=True):
+                for i, reading in zip(chosen, readings, strict=True):
+                    results[i] = reading
         return results
+
+    def _cut(self, lines: int, batch_size: int) -> tuple[int, int]:
+        """How many lines to a batch, and batches at once: threads that wait for no other read more."""
+        most, lanes = self.backend.most[0], self.backend.lanes
+        if lines < lanes:
+            return int(min(batch_size, most)), 1
+        return int(min(batch_size, most / lanes, -(-lines // lanes))), lanes
 
     def read_batch(self, pixels: Pixels, widths: NDArray[np.int32]) -> list[Reading]:
         """Reads one batch that is ready for the network.
@@ -139,7 +157,10 @@ class Recognizer:
         Raises:
             HtrError: the network gives something else than a text for each line, so it is not what its card says.
         """
-        labels, lengths, scores = self.backend.run(pixels, widths)
+        return self._run(self.backend, pixels, widths)
+
+    def _run(self, backend: Backend, pixels: Pixels, widths: NDArray[np.int32]) -> list[Reading]:
+        labels, lengths, scores = backend.run(pixels, widths)
         rows = len(widths)
         fits = len(labels) == len(lengths) == len(scores) == rows and labels.ndim == 2
         if not (fits and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= labels.shape[1]):

@@ -151,6 +151,7 @@ class TensorRtBackend:
     """
 
     device = "cuda"
+    lanes = 1
 
     def __init__(self, path: Path):
         self._engine = Engine(path)
@@ -166,6 +167,10 @@ class TensorRtBackend:
         self._engine.execute()
         found = self._engine.download(DECODED)
         return found["labels"], found["lengths"], found["scores"]
+
+    def lane(self) -> "TensorRtBackend":
+        """Itself: a batch has the whole GPU."""
+        return self
 
 
 class Cuda:

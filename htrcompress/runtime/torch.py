@@ -39,6 +39,7 @@ class TorchBackend:
     """
 
     name = "PyTorch"
+    lanes = 1
 
     def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
         self.device = device or ("cuda" if "cuda" in present() else "cpu")
@@ -63,3 +64,7 @@ class TorchBackend:
         logits, frames = self.model(torch.tensor(pixels).to(self.device), torch.tensor(widths).to(self.device))
         labels, lengths, scores = greedy(logits, frames)
         return labels.cpu().numpy(), lengths.cpu().numpy(), scores.cpu().numpy()
+
+    def lane(self) -> "TorchBackend":
+        """Itself: PyTorch's threads are one setting for the whole process."""
+        return self

@@ -27,7 +27,11 @@ class Backend {
 
     virtual Decoded run(const Batch& batch) = 0;
 
+    // The same network for `lanes` threads at once, each of which computes its batch alone; itself if that is 1.
+    virtual Backend& lane() { return *this; }
+
     Card card;
+    int lanes = 1;
     int max_batch = 1 << 16;  // lines at once
     int min_width = 1;        // of a batch; narrower ones are filled with white
     int max_width = 1 << 20;  // of a batch

@@ -10,6 +10,7 @@
 
 #include "backend.h"
 #include "card.h"
+#include "document.h"
 #include "library.h"
 
 namespace htr {
@@ -39,8 +40,8 @@ struct Tensor {
 
 class OnnxRuntimeBackend final : public Backend {
    public:
-    OnnxRuntimeBackend(const std::filesystem::path& model, const Options& options)
-        : name_(model.string()), api_(load(options.runtime)) {
+    OnnxRuntimeBackend(std::string name, std::string model, const Options& options)
+        : name_(std::move(name)), model_(std::move(model)), options_(options), api_(load(options.runtime)) {
         OrtEnv* env = nullptr;
         check(api_->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "htr", &env));
         env_.reset(env);
@@ -51,13 +52,23 @@ class OnnxRuntimeBackend final : public Backend {
         // Its kernel for the two in one takes six times as long as either.
         check(api_->AddSessionConfigEntry(raw, "optimization.disable_specified_optimizers", "SkipLayerNormFusion"));
         OrtSession* session = nullptr;
-        check(api_->CreateSession(env, model.c_str(), raw, &session));
+        check(api_->CreateSessionFromArray(env, model_.data(), model_.size(), raw, &session));
         session_.reset(session);
         check(api_->GetAllocatorWithDefaultOptions(&allocator_));
         card = stored_card();
-        const int threads = options.threads > 0 ? options.threads : int(std::thread::hardware_concurrency());
-        max_batch = kLinesAThread * std::max(1, threads);
+        lanes = std::max(1, options.threads > 0 ? options.threads : int(std::thread::hardware_concurrency()));
+        max_batch = kLinesAThread * lanes;
         require_fit();
+    }
+
+    // A session of one thread, opened when it is first asked for.
+    Backend& lane() override {
+        if (lanes > 1 && lane_ == nullptr) {
+            Options one = options_;
+            one.threads = 1;
+            lane_ = std::make_unique<OnnxRuntimeBackend>(name_, model_, one);
+        }
+        return lane_ == nullptr ? *this : *lane_;
     }
 
     Decoded run(const Batch& batch) override {
@@ -209,16 +220,19 @@ class OnnxRuntimeBackend final : public Backend {
     }
 
     std::string name_;
+    std::string model_;  // the file's bytes
+    Options options_;
     const OrtApi* api_;
     Owned<OrtEnv> env_{nullptr, api_->ReleaseEnv};
     Owned<OrtSession> session_{nullptr, api_->ReleaseSession};
     OrtAllocator* allocator_ = nullptr;  // the runtime's own
+    std::unique_ptr<Backend> lane_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& model, const Options& options) {
-    return std::make_unique<OnnxRuntimeBackend>(model, options);
+    return std::make_unique<OnnxRuntimeBackend>(model.string(), read_file(model, "give a file that you may read"), options);
 }
 
 }  // namespace htr

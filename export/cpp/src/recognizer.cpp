@@ -1,8 +1,11 @@
 // From lines to text over either back end: scaling, batches by width, labels to characters.
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
 #include <numeric>
 #include <system_error>
+#include <thread>
 
 #include "backend.h"
 
@@ -71,10 +74,58 @@ std::string text_of(const std::int32_t* labels, std::int32_t length, const std::
     return text;
 }
 
+void read_batch(Backend& backend, const Batch& batch, const std::vector<std::size_t>& chosen,
+                std::vector<Reading>& readings) {
+    const Decoded decoded = backend.run(batch);
+    const std::size_t frames = decoded.labels.size() / chosen.size();
+    for (std::size_t row = 0; row < chosen.size(); ++row) {
+        const std::int32_t length = decoded.lengths[row];
+        if (length < 0 || std::size_t(length) > frames) {
+            throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
+                        " frames: its file is damaged");
+        }
+        readings[chosen[row]] = {text_of(decoded.labels.data() + row * frames, length, backend.card.charset),
+                                 decoded.scores[row]};
+    }
+}
+
+// Calls `work` with 0 to count - 1, on so many threads; the first failure ends it and is thrown again.
+template <class Work>
+void side_by_side(std::size_t threads, std::size_t count, const Work& work) {
+    std::atomic<std::size_t> next{0};
+    std::vector<std::exception_ptr> failures(threads);
+    const auto take = [&](std::size_t thread) {
+        try {
+            for (std::size_t number; (number = next++) < count;) {
+                work(number);
+            }
+        } catch (...) {
+            failures[thread] = std::current_exception();
+            next = count;
+        }
+    };
+    std::vector<std::thread> others;
+    try {
+        while (others.size() + 1 < threads) {
+            others.emplace_back(take, others.size() + 1);
+        }
+    } catch (const std::system_error&) {  // there are no more threads to be had: those that are there do it
+    }
+    take(0);
+    for (std::thread& other : others) {
+        other.join();
+    }
+    for (const std::exception_ptr& failure : failures) {
+        if (failure) {
+            std::rethrow_exception(failure);
+        }
+    }
+}
+
 }  // namespace
 
 Recognizer::Recognizer(const std::filesystem::path& model, const Options& options)
-    : backend_(open(model, options)), batch_size_(std::min(options.batch_size, backend_->max_batch)) {}
+    : backend_(open(model, options)), batch_size_(options.batch_size) {}
 
 Recognizer::Recognizer(Recognizer&&) noexcept = default;
 Recognizer& Recognizer::operator=(Recognizer&&) noexcept = default;
@@ -95,22 +146,17 @@ std::vector<Reading> Recognizer::read(const std::vector<Image>& images) {
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return lines[a].width < lines[b].width; });
 
+    // Threads that wait for no other read more, so batches go side by side where there is a line for each.
+    const std::size_t lanes = lines.size() < std::size_t(backend_->lanes) ? 1 : backend_->lanes;
+    Backend& backend = lanes > 1 ? backend_->lane() : *backend_;
+    const std::size_t most = std::min(batch_size_, backend.max_batch);
+    const std::size_t size = std::max<std::size_t>(1, std::min(most, (lines.size() + lanes - 1) / lanes));
     std::vector<Reading> readings(lines.size());
-    for (std::size_t start = 0; start < order.size(); start += batch_size_) {
-        const std::size_t end = std::min(order.size(), start + batch_size_);
-        const std::vector<std::size_t> chosen(order.begin() + start, order.begin() + end);
-        const Decoded decoded = backend_->run(stack(lines, chosen, card().height, backend_->min_width));
-        const std::size_t frames = decoded.labels.size() / chosen.size();
-        for (std::size_t row = 0; row < chosen.size(); ++row) {
-            const std::int32_t length = decoded.lengths[row];
-            if (length < 0 || std::size_t(length) > frames) {
-                throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
-                            " frames: its file is damaged");
-            }
-            readings[chosen[row]] = {text_of(decoded.labels.data() + row * frames, length, card().charset),
-                                     decoded.scores[row]};
-        }
-    }
+    side_by_side(lanes, (order.size() + size - 1) / size, [&](std::size_t number) {
+        const auto start = order.begin() + number * size;
+        const std::vector<std::size_t> chosen(start, start + std::min(size, order.size() - number * size));
+        read_batch(backend, stack(lines, chosen, backend.card.height, backend.min_width), chosen, readings);
+    });
     return readings;
 }
 
