@@ -20,7 +20,7 @@ TITLES = {
     "speed": "Speed on real lines, full sizes with random weights",
     "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "
     "`student-s`; `pruned` is half the teacher's work)",
-    "copiste_fr": "Real handwriting: copiste_fr, `student-s` alone, beside other work on one core",
+    "copiste_fr": "Real handwriting: copiste_fr, `student-s` trained alone",
     "proofs": "Every exported form beside the model in PyTorch (`export.verify`)",
     "distillation": "Distilled, and trained alone: hooker_en",
     "distillation_fr": "Distilled, and trained alone: copiste_fr",
