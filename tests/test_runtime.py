@@ -142,14 +142,15 @@ def test_threads_read_side_by_side_what_one_reads(tiny_onnx: Path, picture: Pict
     assert lane is not recognizer.backend and lane is recognizer.backend.lane()
     run = lane.run
     lane.run = lambda pixels, widths: seen.append((len(widths), get_ident())) or run(pixels, widths)  # type: ignore
-    for some, batch_size, sizes in ((lines, 32, [7, 7, 6]), (lines, 2, [2] * 10), (lines[:3], 32, [1] * 3)):
+    for some, batch_size, sizes in ((lines, 32, [7, 7, 6]), (lines, 7, [2] * 10), (lines[:3], 32, [1] * 3)):
         seen.clear()
         expected = htrcompress.load(tiny_onnx, threads=1).read(some)
         assert same(recognizer.read(some, batch_size), expected)
         assert sorted(size for size, _ in seen) == sorted(sizes)
         assert get_ident() not in {thread for _, thread in seen}
     seen.clear()
-    assert len(recognizer.read(lines[:2])) == 2 and not seen  # fewer lines than threads: all of these for each
+    for few, batch_size in ((lines[:2], 32), (lines, 2)):  # fewer lines than threads: all of these for each batch
+        assert len(recognizer.read(few, batch_size)) == len(few) and not seen
 
 
 def test_a_failure_beside_others_is_told(tiny_onnx: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +165,7 @@ def test_a_failure_beside_others_is_told(tiny_onnx: Path, picture: Picture, monk
 
     monkeypatch.setattr(lane, "run", fail)
     with pytest.raises(HtrError, match="too much"):
-        recognizer.read([picture(20 + i) for i in range(60)], batch_size=1)
+        recognizer.read([picture(20 + i) for i in range(60)], batch_size=2)
 
 
 def test_the_backend_gives_what_is_documented(recognizer: Recognizer, picture: Picture) -> None:

@@ -99,8 +99,8 @@ class Recognizer:
         Args:
             images: any number of paths, uint8 arrays (h, w), (h, w, 3) or (h, w, 4), or PIL images; dark
                 ink on light paper, of any height.
-            batch_size: lines that the network sees at once; fewer where an engine takes no more, or where a CPU is
-                faster with fewer on each of its threads.
+            batch_size: lines that the network sees at once, on all threads together; fewer where an engine takes no
+                more, or where a CPU is faster with fewer.
 
         Raises:
             HtrError: an image cannot be read, or is too wide for the model; it is named.
@@ -143,9 +143,9 @@ class Recognizer:
     def _cut(self, lines: int, batch_size: int) -> tuple[int, int]:
         """How many lines to a batch, and batches at once: threads that wait for no other read more."""
         most, lanes = self.backend.most[0], self.backend.lanes
-        if lines < lanes:
+        if min(lines, batch_size) < lanes:
             return int(min(batch_size, most)), 1
-        return int(min(batch_size, most / lanes, -(-lines // lanes))), lanes
+        return int(min(batch_size // lanes, most / lanes, -(-lines // lanes))), lanes
 
     def read_batch(self, pixels: Pixels, widths: NDArray[np.int32]) -> list[Reading]:
         """Reads one batch that is ready for the network.

@@ -232,7 +232,8 @@ class OnnxRuntimeBackend final : public Backend {
 }  // namespace
 
 std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& model, const Options& options) {
-    return std::make_unique<OnnxRuntimeBackend>(model.string(), read_file(model, "give a file that you may read"), options);
+    std::string bytes = read_file(model, "give a file that you may read");
+    return std::make_unique<OnnxRuntimeBackend>(model.string(), std::move(bytes), options);
 }
 
 }  // namespace htr

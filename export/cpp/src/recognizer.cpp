@@ -147,10 +147,11 @@ std::vector<Reading> Recognizer::read(const std::vector<Image>& images) {
     std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return lines[a].width < lines[b].width; });
 
     // Threads that wait for no other read more, so batches go side by side where there is a line for each.
-    const std::size_t lanes = lines.size() < std::size_t(backend_->lanes) ? 1 : backend_->lanes;
+    const std::size_t at_once = std::min(batch_size_, backend_->max_batch);
+    const bool side = std::min(lines.size(), at_once) >= std::size_t(backend_->lanes);
+    const std::size_t lanes = side ? backend_->lanes : 1;
     Backend& backend = lanes > 1 ? backend_->lane() : *backend_;
-    const std::size_t most = std::min(batch_size_, backend.max_batch);
-    const std::size_t size = std::max<std::size_t>(1, std::min(most, (lines.size() + lanes - 1) / lanes));
+    const std::size_t size = std::max<std::size_t>(1, std::min(at_once / lanes, (lines.size() + lanes - 1) / lanes));
     std::vector<Reading> readings(lines.size());
     side_by_side(lanes, (order.size() + size - 1) / size, [&](std::size_t number) {
         const auto start = order.begin() + number * size;

@@ -61,7 +61,7 @@ struct Reading {
 };
 
 struct Options {
-    int batch_size = 32;  // lines that the network sees at once; fewer where an engine or a CPU wants fewer
+    int batch_size = 32;  // lines that the network sees at once, on all threads; fewer where fewer are faster
     int threads = 0;      // for ONNX Runtime; 0 for all
     std::string runtime;  // the runtime's library; empty for its usual name, found by the dynamic loader
 };
