@@ -92,10 +92,18 @@ def test_a_graph_that_reads_otherwise_fails(run: Path, tmp_path: Path) -> None:
     failed = {check.form: check for check in result.checks if not check.passed}
     assert result.exit_code == 1 and list(failed) == ["model.onnx"]
     check = failed["model.onnx"]
-    assert "points; 0.02 are allowed" in check.note and len(check.differing) > 2
+    assert check.note.endswith("points; 0.02 are allowed") and len(check.differing) > 2
     line, text, before, now = check.differing[0]
     assert line and text and before != now
     assert verify(tmp_path / "run", lines=8, max_cer_rise=100).exit_code == 0
+
+
+def test_too_few_lines_to_tell_fail_and_say_so(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htrcompress.metrics.paired_interval", lambda *_: (0.0001, -0.0001, 0.0003))
+    result = verify(run, lines=3)
+    assert result.exit_code == 1
+    says = "the CER rises by up to 0.030 points; 0.02 are allowed; its mean is within that: more lines would tell"
+    assert {check.note for check in result.checks} == {says}
 
 
 def test_a_line_that_depends_on_its_batch_fails(run: Path, tmp_path: Path) -> None:

@@ -117,6 +117,8 @@ class Reader:
             note = "it gives logits that are not finite"
         elif difference[2] > allowed:
             note = f"the CER rises by up to {100 * difference[2]:.3f} points; {100 * allowed:g} are allowed"
+            if difference[0] <= allowed:
+                note += "; its mean is within that: more lines would tell"
         return Check(
             model, self.form.name, self.form.arithmetic, score.cer, difference, differing, logits, batch, moved, note,
             not note,
