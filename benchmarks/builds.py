@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from htrcompress import machine
 from htrcompress.cli import console, run_command, to_json
-from htrcompress.export.tensorrt import Engine, Profile
-from htrcompress.files import write_atomic
+from htrcompress.export.tensorrt_build import Engine, Profile
 from htrcompress.models.presets import PRESETS
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 CLASSES = 80
 PROFILE = Profile((1, 32, 32), (1, 1024, 4096))
@@ -82,8 +82,8 @@ def build_preset(name: str, half: bool, folder: Path) -> Engine:
 
     from htrcompress import models
     from htrcompress.card import Card
-    from htrcompress.export.onnx import export_onnx
-    from htrcompress.export.tensorrt import build_engine
+    from htrcompress.export.onnx_export import export_onnx
+    from htrcompress.export.tensorrt_build import build_engine
 
     height = models.preset(name).height
     torch.manual_seed(0)

@@ -16,11 +16,12 @@ import numpy as np
 
 from benchmarks.splits import Split
 from benchmarks.timing import Spread, require_positive
-from htrcompress import machine, runs
+from htrcompress import runs
 from htrcompress.cli import console, run_command, to_json
-from htrcompress.data.open import default_data, open_dataset, read_config
-from htrcompress.files import write_atomic
+from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.runtime.recognizer import stack
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 WARM_UP = 2
 
@@ -87,9 +88,9 @@ def measure_decode(
     Raises:
         HtrError: the model or the data cannot be used, or a number is below 1.
     """
-    from htrcompress.artifact import load_model
-    from htrcompress.export.onnx import export_onnx
-    from htrcompress.runtime.providers import open_session
+    from htrcompress.export.onnx_export import export_onnx
+    from htrcompress.models.serialization import load_model
+    from htrcompress.runtime.onnx_session import open_session
 
     require_positive(batch=batch, threads=threads, lines=lines, rounds=rounds)
     network, card = load_model(runs.model(model))

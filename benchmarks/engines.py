@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress import ctc
+from htrcompress.decoding import reference
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.forms import precision_of
-from htrcompress.runtime.tensorrt import DECODED, Engine
+from htrcompress.runtime.tensorrt_backend import DECODED, Engine
 
 PLUGIN = Path(__file__).parent.parent / "export" / "plugin"
 WARM_UP, ROUNDS = 10, 50
@@ -97,7 +97,7 @@ def time_engine(path: Path, pixels: NDArray[np.uint8], widths: NDArray[np.int32]
         found = _timed(down, lambda: engine.download(names))
         received = sum(array.nbytes for array in found.values())
         if names is not DECODED:
-            _timed(host, partial(ctc.greedy, found["logits"], found["frames"]))
+            _timed(host, partial(reference.greedy, found["logits"], found["frames"]))
     return EngineTime(
         engine=path.name,
         decode=decode_of(path),

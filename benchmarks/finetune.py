@@ -11,16 +11,16 @@ from typing import Any
 
 from benchmarks.splits import Split
 from benchmarks.timing import require_positive
-from htrcompress import machine
-from htrcompress.artifact import load_card
 from htrcompress.cli import run_command, to_json
 from htrcompress.config import AugmentConfig, Choice, TrainConfig
-from htrcompress.data.open import open_dataset
+from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
+from htrcompress.models.serialization import load_card
 from htrcompress.runs import OPTIONS, saved_options
 from htrcompress.runtime import load
 from htrcompress.train import train_network
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 LINES = (50, 100, 200, 400)
 BATCH = 32

@@ -15,15 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from htrcompress import machine, metrics, runs
-from htrcompress.artifact import load_model
+from htrcompress import metrics, runs
 from htrcompress.cli import run_command, to_json
-from htrcompress.data.batches import PAPER, pad
-from htrcompress.data.open import default_data, open_dataset, read_config
-from htrcompress.data.pixels import load_lines
+from htrcompress.data.batching import PAPER, pad
+from htrcompress.data.loading import load_lines
+from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
-from htrcompress.llm import FILE, LanguageLesson, load_lesson
+from htrcompress.models.serialization import load_model
+from htrcompress.training.language_model.loss import FILE, LanguageModelLoss, load_language_model_loss
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 BATCH = 8
 Images = Sequence[NDArray[np.uint8]]
@@ -85,7 +86,7 @@ def measure_language(
     """
     file = runs.model(run)
     model, card = load_model(file)
-    lesson = load_lesson(file.with_suffix("") / FILE, card.characters(), llm)
+    lesson = load_language_model_loss(file.with_suffix("") / FILE, card.characters(), llm)
     dataset = open_dataset(data or default_data(card), read_config(card))
     found = [line for line in dataset.split(split) if line.text][:lines]
     texts = [line.text for line in found]
@@ -100,7 +101,7 @@ def measure_language(
         "blank": blank,
         "none": None,
     }
-    surprises = {name: surprise(model, lesson, some, texts) for name, some in kinds.items()}
+    surprises = {name: negative_log_likelihood(model, lesson, some, texts) for name, some in kinds.items()}
     tokens = surprises["own"][1]
     nats = {name: float(losses.sum() / tokens.sum()) for name, (losses, _) in surprises.items()}
     rises = {}
@@ -138,8 +139,8 @@ def exchanged(widths: Sequence[int], texts: Sequence[str]) -> list[int]:
 
 
 @torch.inference_mode()
-def surprise(
-    model: torch.nn.Module, lesson: LanguageLesson, images: Images | None, texts: Sequence[str]
+def negative_log_likelihood(
+    model: torch.nn.Module, lesson: LanguageModelLoss, images: Images | None, texts: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Negative log-likelihood in nats of every text behind its image, averaged over layers, and its tokens."""
     losses, tokens = [], []
@@ -149,7 +150,7 @@ def surprise(
             pixels, widths = pad(images[at : at + BATCH])
             layers, frames = model.layers(torch.from_numpy(pixels), torch.from_numpy(widths))  # type: ignore[operator]
             prefix, several = lesson.prefixes(layers, frames, torch.arange(len(some))), len(lesson.layers)
-        found, counts = lesson.language.surprise(prefix, list(some) * several)
+        found, counts = lesson.language.negative_log_likelihood(prefix, list(some) * several)
         losses.append(found.view(several, -1).mean(0).double().numpy())
         tokens.append(counts[: len(some)].numpy())
     return np.concatenate(losses), np.concatenate(tokens)

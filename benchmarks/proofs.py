@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from htrcompress import machine
 from htrcompress.cli import run_command, to_json
 from htrcompress.errors import HtrError
 from htrcompress.export.verification import Verification, verify
-from htrcompress.files import write_atomic
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 
 @dataclass(frozen=True)

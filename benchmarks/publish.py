@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.splits import Split, test_splits
-from htrcompress import machine
-from htrcompress.artifact import load_model, save_model
 from htrcompress.cli import run_command
-from htrcompress.data.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
+from htrcompress.models.serialization import load_model, save_model
 from htrcompress.runtime import Recognizer, load
+from htrcompress.utils import machine
 
 LARGEST = 20 * 2**20
 """Bytes of a file that ships."""

@@ -30,16 +30,16 @@ from benchmarks.rtx_result import ModelResult, RtxResult, Step, tables
 from benchmarks.run import Settings, measure_all
 from benchmarks.splits import Split
 from benchmarks.systems import find
-from htrcompress import machine
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.lines import Dataset
-from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_config
+from htrcompress.data.readers.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError, Unavailable
-from htrcompress.export.command import export
+from htrcompress.export.exporter import export
 from htrcompress.export.package import LIBRARY
 from htrcompress.export.verification import verify
-from htrcompress.files import write_atomic
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 RESULTS = Path(__file__).parent / "results"
 BATCHES = (1, 32)
@@ -121,7 +121,7 @@ class _Steps:
 
 def _model(file: Path, data: str | None, lines: int, out: Path, plugin: Path | None, steps: _Steps) -> ModelResult:
     """All steps with one model."""
-    from htrcompress.artifact import load_card
+    from htrcompress.models.serialization import load_card
 
     name = file.stem
     run = out / name

@@ -27,14 +27,15 @@ from benchmarks.rows import Benchmark, Findings, differences, make_rows
 from benchmarks.splits import Pixels, Split, SplitScore, test_splits
 from benchmarks.systems import PYTORCH, System, find, make_presets, size_of
 from benchmarks.timing import Timing, measure, require_positive
-from htrcompress import machine, runs
+from htrcompress import runs
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.lines import Dataset
-from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_config
+from htrcompress.data.readers.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
 from htrcompress.metrics import Score
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 PACKAGES = ("htrcompress", "torch", "onnxruntime", "numpy")
 

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.splits import Split, test_splits
-from htrcompress import machine, metrics
-from htrcompress.artifact import load_card
+from htrcompress import metrics
 from htrcompress.card import Card
 from htrcompress.cli import run_command, to_json
-from htrcompress.data.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
+from htrcompress.models.serialization import load_card
 from htrcompress.runtime import load
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 BATCH = 32
 

@@ -14,7 +14,7 @@ from htrcompress.card import Card
 from htrcompress.data.lines import Dataset
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import GROUPS
-from htrcompress.image import normalise
+from htrcompress.image import resize_to_height
 from htrcompress.runtime import Recognizer
 
 Pixels = NDArray[np.uint8]
@@ -76,7 +76,7 @@ class Split:
             errors = []
             for line in self.lines:
                 try:
-                    images.append(normalise(line.pixels(), *key, line.id))
+                    images.append(resize_to_height(line.pixels(), *key, line.id))
                 except HtrError as error:
                     images.append(None)
                     errors.append(error)

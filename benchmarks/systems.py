@@ -16,7 +16,7 @@ from htrcompress.data.lines import Dataset
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.forms import precision_of
 from htrcompress.runtime import Recognizer, load
-from htrcompress.runtime.document import read_document
+from htrcompress.runtime.engine_file import read_document
 
 PYTORCH = "PyTorch"
 ENGINES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
@@ -122,10 +122,10 @@ def make_presets(names: list[str], dataset: Dataset, folder: Path) -> None:
     import torch
 
     from htrcompress import models
-    from htrcompress.artifact import save_model
     from htrcompress.charset import Charset
-    from htrcompress.corpus import MAX_WIDTH
-    from htrcompress.export.onnx import export_onnx
+    from htrcompress.export.onnx_export import export_onnx
+    from htrcompress.models.serialization import save_model
+    from htrcompress.training.data import MAX_WIDTH
 
     charset = Charset.of(line.text for lines in dataset.splits.values() for line in lines)
     for name in names:
@@ -143,7 +143,7 @@ def size_of(file: Path, picture: NDArray[np.uint8]) -> Size:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from htrcompress.artifact import load_model
+    from htrcompress.models.serialization import load_model
     from htrcompress.runtime.recognizer import stack
 
     model, _ = load_model(file)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import require_positive
-from htrcompress import machine
 from htrcompress.cli import run_command, to_json
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 VARIANTS = {
     "FP32, lines in random order": {"order": "random", "precision": "fp32", "allocator": "default", "processes": 1},
@@ -127,17 +127,17 @@ def _work(order: str) -> None:
     """One training as `htrcompress.train` runs it, but for the order of the lines and for a log of every step."""
     import random
 
-    from htrcompress import loop
     from htrcompress.train import train_network
+    from htrcompress.training import trainer
 
-    loop.Journal.EVERY = 1
+    trainer.MetricsLogger.EVERY = 1
     if order == "random":
 
         def shuffled(widths: list[int], size: int, seed: int, epoch: int) -> list[list[int]]:
             places = random.Random(seed).sample(range(len(widths)), len(widths))
             return [places[at : at + size] for at in range(0, len(places), size)]
 
-        loop.epoch_order = shuffled  # type: ignore[assignment]
+        trainer.epoch_order = shuffled  # type: ignore[assignment]
     run_command(train_network)
 
 

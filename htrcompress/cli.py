@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_origin, get_type_
 
 from rich.console import Console
 
-from htrcompress import machine
 from htrcompress.errors import HtrError, missing_extra, out_of_memory
+from htrcompress.utils import machine
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

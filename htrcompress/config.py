@@ -60,7 +60,7 @@ class TrainConfig:
     """Minutes between checkpoints; there is one at every validation as well."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto is bf16 where the machine has it."""
-    infeasible: float = 0.02
+    max_too_narrow: float = 0.02
     """Largest share of lines that CTC cannot emit, for want of width; they are left out of training."""
     seed: int = 0
     """Decides initial weights, order, augmentation and dropout."""

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htrcompress import machine, runs
+from htrcompress import runs
 from htrcompress.cli import console, run_command
 from htrcompress.config import (
     NONE,
@@ -24,13 +24,14 @@ from htrcompress.config import (
     require_use,
 )
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
     from torch import nn
 
     from htrcompress.card import Card
-    from htrcompress.loop import FitResult
+    from htrcompress.training.trainer import FitResult
 
 TINY, TINY_STUDENT = "tiny-teacher", "tiny-student"
 
@@ -123,12 +124,13 @@ def _distill(
 ) -> dict[str, Any]:
     import torch
 
-    from htrcompress import lessons, models
-    from htrcompress.adapt import common_charset, set_charset
-    from htrcompress.artifact import load_card, load_model
-    from htrcompress.corpus import open_corpus, open_images
-    from htrcompress.loop import Trainer
-    from htrcompress.models.blocks import fold
+    from htrcompress import models
+    from htrcompress.models.charset_transfer import common_charset, set_charset
+    from htrcompress.models.layers import fuse
+    from htrcompress.models.serialization import load_card, load_model
+    from htrcompress.training import objective as objectives
+    from htrcompress.training.data import open_images, open_training_data
+    from htrcompress.training.trainer import Trainer
 
     student = model or ("student" if teacher else TINY_STUDENT)
     height = models.preset(student).height
@@ -139,11 +141,13 @@ def _distill(
         card = load_card(source)
         _check_fit(card, height, models.STRIDE, source)
         taught = card.characters()
-    corpus = open_corpus(data, height, train, read, lambda lines: common_charset(taught, lines) if taught else lines)
+    corpus = open_training_data(
+        data, height, train, read, lambda lines: common_charset(taught, lines) if taught else lines
+    )
     console.print(corpus.summary())
     images = open_images(unlabelled, height) if unlabelled else None
     torch.manual_seed(train.seed)
-    helper = lessons.frozen(llm, lm, train.precision, corpus.train.texts)
+    helper = objectives.frozen(llm, lm, train.precision, corpus.train.texts)
     if teacher is not None and source != path and not machine.rank():
         write_atomic(path, source.read_bytes())  # not before all is known to be usable
 
@@ -153,9 +157,9 @@ def _distill(
         torch.manual_seed(config.seed)
         network = models.create(preset, corpus.charset.classes)
         card = corpus.card(role, network, {"preset": preset, "seed": config.seed, **training})
-        console.print(lessons.sizes(role, network))
-        language = lessons.language(network, aux, helper if teach else None, lm, corpus.charset)
-        objective = lessons.objective(network, aux, teach, distill, language)
+        console.print(objectives.sizes(role, network))
+        language = objectives.language(network, aux, helper if teach else None, lm, corpus.charset)
+        objective = objectives.objective(network, aux, teach, distill, language)
         lines = corpus.train.joined(images) if images and teach else corpus.train
         result = Trainer(objective, card, lines, corpus.valid, run / f"{role}.safetensors", config, augment).fit()
         if language:
@@ -164,21 +168,21 @@ def _distill(
 
     results = {}
     if teacher is None:
-        results["teacher"] = fit("teacher", TINY, train.filled(TINY), **lessons.notes(aux))
+        results["teacher"] = fit("teacher", TINY, train.filled(TINY), **objectives.notes(aux))
         source = path
     network, card = load_model(source)
     set_charset(network, card.characters(), corpus.charset, learn=False)
-    fold(network)
+    fuse(network)
     digest = sha256(source.read_bytes()).hexdigest()[:16]
     origin = {"name": card.name, "data": card.data.get("name"), "file": digest}
-    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill), **lessons.notes(aux, llm, lm)}
+    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill), **objectives.notes(aux, llm, lm)}
     if unlabelled and images:
         lesson["unlabelled"] = {"name": unlabelled.resolve().name, "lines": len(images.texts)}
     config = train.filled(student)
     results["student"] = fit("student", student, config, network, **lesson)
     if control:
         alone = replace(config, epochs=None, steps=results["student"].steps)
-        results["control"] = fit("control", student, alone, **lessons.notes(aux))
+        results["control"] = fit("control", student, alone, **objectives.notes(aux))
     return {role: {"cer": r.cer, "steps": r.steps, "seconds": r.seconds, "path": r.path} for role, r in results.items()}
 
 

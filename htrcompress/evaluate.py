@@ -17,10 +17,10 @@ from rich.text import Text
 from htrcompress import metrics, runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
-from htrcompress.data.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
 from htrcompress.runtime import Device, Reading, load
+from htrcompress.utils.io import write_atomic
 
 SHOWN = 10
 """Confusions, unknown characters and failures that people are shown."""

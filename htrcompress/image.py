@@ -130,7 +130,9 @@ def _area_sums(values: NDArray, n: int, unsigned: type[np.uint32 | np.uint64]) -
     return np.diff(reached, axis=0)
 
 
-def normalise(pixels: NDArray[np.uint8], height: int, max_width: int, name: str = "the image") -> NDArray[np.uint8]:
+def resize_to_height(
+    pixels: NDArray[np.uint8], height: int, max_width: int, name: str = "the image"
+) -> NDArray[np.uint8]:
     """Scales a grey line, uint8 (h, w), to uint8 (height, round(w · height / h)), at least one pixel wide.
 
     Args:

@@ -1,6 +1,6 @@
 """Makes a trained model smaller: `python -m htrcompress.prune --model MODEL --data DIR --flops 0.5`.
 
-Channels are removed where they matter least for what they cost (`channels.py`), in several rounds; then the smaller
+Channels are removed where they matter least for what they cost (`pruning.py`), in several rounds; then the smaller
 network learns from the one it came from, as `distill` does it. The result is an ordinary model file with its own sizes.
 """
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htrcompress import machine, runs
+from htrcompress import runs
 from htrcompress.cli import console, run_command
 from htrcompress.config import AugmentConfig, DistillConfig, ReadConfig, TrainConfig
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from htrcompress.corpus import Corpus
+    from htrcompress.training.data import TrainingData
 
 ROUNDS = 4
 """Importance is measured anew so often on the way to the target."""
@@ -100,27 +101,27 @@ def prune_model(
 
 def _refuse(model: Path, flops: float | None, params: float | None) -> None:
     """Raises HtrError where the model cannot shrink so far, before a run is started."""
-    from htrcompress import channels
-    from htrcompress.artifact import load_model
+    from htrcompress.compression import pruning
     from htrcompress.models.gated import GatedRecognizer
+    from htrcompress.models.serialization import load_model
 
     network, card = load_model(model)
     if not isinstance(network, GatedRecognizer):
         raise HtrError(f"{model} is recurrent, and channels are pruned from convolutional models alone: distil it")
     cost, share = _cost(flops, card.characters().classes), flops or params or 0.0
-    left = cost(channels.least(network.config)) / cost(network.config)
+    left = cost(pruning.least(network.config)) / cost(network.config)
     if left > share:
         raise HtrError(
-            f"{model} cannot shrink to {share:.1%}: at least {channels.FLOOR:.0%} of every layer stays, which leaves "
+            f"{model} cannot shrink to {share:.1%}: at least {pruning.FLOOR:.0%} of every layer stays, which leaves "
             f"{left:.1%}; ask for more, or train a smaller --model"
         )
 
 
 def _cost(flops: float | None, classes: int) -> Callable[[Any], int]:
     """What is to shrink, for a network of given sizes."""
-    from htrcompress import channels
+    from htrcompress.compression import pruning
 
-    return channels.multiplications if flops is not None else lambda config: channels.parameters(config, classes)
+    return pruning.multiplications if flops is not None else lambda config: pruning.parameters(config, classes)
 
 
 def _prune(
@@ -136,26 +137,28 @@ def _prune(
 ) -> PruneResult:
     import torch
 
-    from htrcompress import channels
-    from htrcompress.adapt import common_charset, set_charset
-    from htrcompress.artifact import load_model
-    from htrcompress.corpus import open_corpus
-    from htrcompress.data.open import default_data
-    from htrcompress.loop import Trainer
-    from htrcompress.losses import Distillation, Objective
-    from htrcompress.optimisation import accelerator
-    from htrcompress.validation import validate
+    from htrcompress.compression import pruning
+    from htrcompress.data.readers.open import default_data
+    from htrcompress.models.charset_transfer import common_charset, set_charset
+    from htrcompress.models.serialization import load_model
+    from htrcompress.training.data import open_training_data
+    from htrcompress.training.losses import Distillation, Objective
+    from htrcompress.training.optim import accelerator
+    from htrcompress.training.trainer import Trainer
+    from htrcompress.training.validation import validate
 
     teacher_file = run / "teacher.safetensors"
     whole, card = load_model(teacher_file if teacher_file.is_file() else model)
     if not teacher_file.is_file() and not machine.rank():
         write_atomic(teacher_file, model.read_bytes())
     known = card.characters()
-    corpus = open_corpus(data or default_data(card), card.height, train, read, lambda c: common_charset(known, c))
+    corpus = open_training_data(
+        data or default_data(card), card.height, train, read, lambda c: common_charset(known, c)
+    )
     console.print(corpus.summary())
     set_charset(whole, known, corpus.charset, learn=False)
     torch.manual_seed(train.seed)
-    teacher = channels.plain(whole)  # type: ignore[arg-type]  # see _refuse
+    teacher = pruning.plain(whole)  # type: ignore[arg-type]  # see _refuse
     small = _smaller(teacher, corpus, flops, params, train.seed)
 
     sizes = [(network.config, corpus.charset.classes) for network in (teacher, small)]
@@ -167,32 +170,32 @@ def _prune(
     objective = Objective(small, distill=Distillation(teacher, small.config.dim, distill))
     path = run / "pruned.safetensors"
     fit = Trainer(objective, own, corpus.train, corpus.valid, path, train.filled("pruned"), augment).fit()
-    work = tuple(2 * channels.multiplications(config) for config, _ in sizes)
-    numbers = tuple(channels.parameters(config, classes) for config, classes in sizes)
+    work = tuple(2 * pruning.multiplications(config) for config, _ in sizes)
+    numbers = tuple(pruning.parameters(config, classes) for config, classes in sizes)
     return PruneResult(run, path, work, numbers, (before, cut, fit.cer))  # type: ignore[arg-type]
 
 
-def _smaller(teacher: Any, corpus: "Corpus", flops: float | None, params: float | None, seed: int) -> Any:
+def _smaller(teacher: Any, corpus: "TrainingData", flops: float | None, params: float | None, seed: int) -> Any:
     """The network at its target size, channel importance measured anew in every round."""
     import torch
 
-    from htrcompress import channels
+    from htrcompress.compression import pruning
 
     cost, share = _cost(flops, corpus.charset.classes), flops or params or 0.0
     first, network = cost(teacher.config), teacher
     for number in range(1, ROUNDS + 1):
         torch.manual_seed(seed)
-        scores = channels.importance(network, _losses(network, corpus, seed + number))
+        scores = pruning.importance(network, _losses(network, corpus, seed + number))
         target = first * (1 - (1 - share) * number / ROUNDS)
-        config = channels.choose(teacher.config, network.config, scores, cost, target)
-        network = channels.shrink(network, scores, config)
+        config = pruning.choose(teacher.config, network.config, scores, cost, target)
+        network = pruning.shrink(network, scores, config)
     return network
 
 
-def _losses(network: "nn.Module", corpus: "Corpus", seed: int) -> Iterator["Tensor"]:
+def _losses(network: "nn.Module", corpus: "TrainingData", seed: int) -> Iterator["Tensor"]:
     """CTC losses of a few training batches."""
-    from htrcompress.data.batches import epoch_order
-    from htrcompress.losses import ctc
+    from htrcompress.data.batching import epoch_order
+    from htrcompress.training.losses import ctc
 
     network.eval()
     for indices in epoch_order(corpus.train.widths, BATCH, seed, 0)[:BATCHES]:

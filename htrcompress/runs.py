@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from htrcompress import machine
 from htrcompress.cli import options_of, typed
 from htrcompress.config import NONE
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 ROOT = Path("runs")
 ROLES = ("teacher", "student", "control")

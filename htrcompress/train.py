@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htrcompress import machine, runs
+from htrcompress import runs
 from htrcompress.cli import console, run_command
 from htrcompress.config import (
     NONE,
@@ -23,10 +23,11 @@ from htrcompress.config import (
     require_use,
 )
 from htrcompress.errors import HtrError
-from htrcompress.files import write_atomic
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
-    from htrcompress.loop import FitResult
+    from htrcompress.training.trainer import FitResult
 
 
 @dataclass(frozen=True)
@@ -108,32 +109,34 @@ def _fit(
 ) -> "FitResult":
     import torch
 
-    from htrcompress import adapt, lessons, models
-    from htrcompress.artifact import load_model
-    from htrcompress.corpus import open_corpus
-    from htrcompress.loop import Trainer
+    from htrcompress import models
+    from htrcompress.models.charset_transfer import choose_charset, set_charset
+    from htrcompress.models.serialization import load_model
+    from htrcompress.training import objective as objectives
+    from htrcompress.training.data import open_training_data
+    from htrcompress.training.trainer import Trainer
 
     torch.manual_seed(train.seed)
-    training: dict[str, Any] = {"seed": train.seed, **lessons.notes(aux, llm, lm)}
+    training: dict[str, Any] = {"seed": train.seed, **objectives.notes(aux, llm, lm)}
     if init:
         kept = list((run / "init").glob("*.safetensors"))  # a run goes on with its own copy
         source = kept[0] if kept else runs.model(init)
         network, start = load_model(source)
         name, known = source.stem, start.characters()
-        corpus = open_corpus(data, start.height, train, read, lambda c: adapt.choose_charset(known, c, charset))
-        adapt.set_charset(network, known, corpus.charset, learn=True)
+        corpus = open_training_data(data, start.height, train, read, lambda c: choose_charset(known, c, charset))
+        set_charset(network, known, corpus.charset, learn=True)
         training["init"] = {"name": start.name, "data": start.data.get("name"), "training": start.training}
     else:
         name = model or "teacher"
-        corpus = open_corpus(data, models.preset(name).height, train, read)
+        corpus = open_training_data(data, models.preset(name).height, train, read)
         network = models.create(name, corpus.charset.classes)
     console.print(corpus.summary())
-    console.print(lessons.sizes(name, network))
+    console.print(objectives.sizes(name, network))
     card = corpus.card(name, network, training)
     path = run / f"{name}.safetensors"
-    helper = lessons.frozen(llm, lm, train.precision, corpus.train.texts)
-    language = lessons.language(network, aux, helper, lm, corpus.charset)
-    objective = lessons.objective(network, aux, language=language)
+    helper = objectives.frozen(llm, lm, train.precision, corpus.train.texts)
+    language = objectives.language(network, aux, helper, lm, corpus.charset)
+    objective = objectives.objective(network, aux, language=language)
     if init and not kept and not machine.rank():  # not before all is known to be usable
         write_atomic(run / "init" / source.name, source.read_bytes())
     fit = Trainer(objective, card, corpus.train, corpus.valid, path, train.filled(name), augment).fit()

@@ -28,8 +28,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from htrcompress import models
-    from htrcompress.artifact import save_model
     from htrcompress.card import Card
+    from htrcompress.models.serialization import save_model
 
     charset = tuple(" abcdefghijklmnopqrstuvwxyz")
     torch.manual_seed(0)
@@ -43,8 +43,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_model: Path) -> Path:
     """The same model as an `.onnx` file."""
-    from htrcompress.artifact import load_model
-    from htrcompress.export.onnx import export_onnx
+    from htrcompress.export.onnx_export import export_onnx
+    from htrcompress.models.serialization import load_model
 
     path = tiny_model.with_suffix(".onnx")
     export_onnx(*load_model(tiny_model), path)
@@ -88,7 +88,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory, write_lines: Callable[[Path,
 
 
 @pytest.fixture(scope="session")
-def whole(lines: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def round_ste(lines: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run that nothing interrupted."""
     from trainings import SHORT
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from htrcompress import lessons
 from htrcompress.charset import Charset
 from htrcompress.config import AuxConfig, LlmConfig, TrainConfig
-from htrcompress.data.batches import Batch, turns
-from htrcompress.llm import LanguageLesson
+from htrcompress.data.batching import Batch, turns
+from htrcompress.training import objective
+from htrcompress.training.language_model.loss import LanguageModelLoss
 
 CHARSET = Charset(tuple(" abcdefgh"))
 SMALL = LlmConfig(queries=4, ratio=1.0)
@@ -36,9 +36,9 @@ def write_llama(path: Path) -> Path:
 
 def lesson_for(
     model: torch.nn.Module, llama: Path, config: LlmConfig = SMALL, arithmetic: str = "fp32", **aux: Any
-) -> LanguageLesson:
-    frozen = lessons.frozen(str(llama), config, arithmetic, ["abc"])
-    found = lessons.language(model, AuxConfig(**aux), frozen, config, CHARSET)
+) -> LanguageModelLoss:
+    frozen = objective.frozen(str(llama), config, arithmetic, ["abc"])
+    found = objective.language(model, AuxConfig(**aux), frozen, config, CHARSET)
     assert found is not None
     return found
 

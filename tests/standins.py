@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from htrcompress.runtime import tensorrt
+from htrcompress.runtime import tensorrt_backend
 
 VERSION = "1.7.1"
 
@@ -130,8 +130,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, onnx: Path | None = None) -> Simple
     runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
     formats = SimpleNamespace(JSON=1)
     module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger, LayerInformationFormat=formats)
-    monkeypatch.setattr(tensorrt, "_module", lambda name: module)
-    monkeypatch.setattr(tensorrt, "Cuda", lambda runtime: device)
+    monkeypatch.setattr(tensorrt_backend, "_module", lambda name: module)
+    monkeypatch.setattr(tensorrt_backend, "Cuda", lambda runtime: device)
     return built
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from htrcompress.adapt import choose_charset, common_charset, set_charset
-from htrcompress.artifact import load_model
 from htrcompress.charset import Charset
 from htrcompress.errors import HtrError
+from htrcompress.models.charset_transfer import choose_charset, common_charset, set_charset
+from htrcompress.models.serialization import load_model
 
 SMALL, LARGE, OTHER = (Charset(tuple(text)) for text in ("abc", "abcd", "bcé"))
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from htrcompress import files, models
-from htrcompress.artifact import load_card, load_model, save_model
+from htrcompress import models
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.errors import HtrError
+from htrcompress.models.serialization import load_card, load_model, save_model
+from htrcompress.utils import io as htrcompress_io
 
 
 def rewritten(source: Path, target: Path, card: dict[str, Any] | None = None, **weights: Any) -> Path:
@@ -167,7 +168,7 @@ def test_a_card_survives_json(tiny_model: Path) -> None:
 def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
     for path in (tmp_path, Path("."), Path("/")):
         with pytest.raises(HtrError, match="is a folder: name a file"):
-            files.write_atomic(path, b"")
+            htrcompress_io.write_atomic(path, b"")
 
 
 def full_disk(*_: object) -> NoReturn:
@@ -190,9 +191,9 @@ def test_a_full_disk_costs_nothing(
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"the last good one")
     if failing == "open":
-        monkeypatch.setattr(files, "open", full_disk, raising=False)
+        monkeypatch.setattr(htrcompress_io, "open", full_disk, raising=False)
     elif failing == "write":
-        monkeypatch.setattr(files, "open", lambda *_: FullFile(), raising=False)
+        monkeypatch.setattr(htrcompress_io, "open", lambda *_: FullFile(), raising=False)
     else:
         monkeypatch.setattr(os, failing, full_disk)
     with pytest.raises(HtrError, match=r"cannot write .*a\.safetensors \(No space left on device\)"):

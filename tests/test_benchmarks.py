@@ -24,10 +24,10 @@ from benchmarks.run import benchmark
 from benchmarks.splits import Split, SplitScore
 from benchmarks.systems import Size, System, find, size_of
 from benchmarks.timing import SINGLES, Timing, evenly, measure
-from htrcompress.artifact import load_card, load_model, save_model
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.errors import HtrError
 from htrcompress.metrics import score
+from htrcompress.models.serialization import load_card, load_model, save_model
 
 Picture = Callable[..., NDArray[np.uint8]]
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ from PIL import Image
 
 from htrcompress.config import ReadConfig
 from htrcompress.data.lines import Dataset
-from htrcompress.data.open import open_dataset
+from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
 
 TEXTS = {

@@ -50,7 +50,7 @@ def test_lines_get_the_width_that_they_get_here_and_wide_ones_are_refused(parts:
         path = save(tmp_path / f"{number}.pgm", noise(rng, int(h), int(w)))
         jobs.append((path, 32, 960, tmp_path / f"{number}.raw"))
         try:
-            pixels = image.normalise(image.load_grey(path), 32, 960, str(path))
+            pixels = image.resize_to_height(image.load_grey(path), 32, 960, str(path))
             expected.append(f"ok {pixels.shape[0]} {pixels.shape[1]}")
         except HtrError as error:
             expected.append(f"error: {error}")
@@ -165,9 +165,9 @@ def test_the_demo_reads_what_transcribe_reads(
         pytest.skip("ONNXRUNTIME_ROOT is not set: the back end is not built without onnxruntime_c_api.h")
     import onnxruntime
 
-    from htrcompress.artifact import load_model
     from htrcompress.data.synthetic import open_synthetic
-    from htrcompress.export.onnx import export_onnx
+    from htrcompress.export.onnx_export import export_onnx
+    from htrcompress.models.serialization import load_model
     from htrcompress.transcribe import transcribe
 
     library = next((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"))

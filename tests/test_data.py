@@ -12,12 +12,12 @@ from PIL import Image
 from rich.console import Console
 
 from htrcompress.card import Card
-from htrcompress.data import pixels
+from htrcompress.data import loading
 from htrcompress.data.__main__ import look
-from htrcompress.data.batches import PAPER, by_width, collate, epoch_order, pad
-from htrcompress.data.open import default_data, open_dataset
-from htrcompress.data.pixels import load_lines
-from htrcompress.data.unlabelled import open_unlabelled
+from htrcompress.data.batching import PAPER, by_width, collate, epoch_order, pad
+from htrcompress.data.loading import load_lines
+from htrcompress.data.readers.image_folder import open_unlabelled
+from htrcompress.data.readers.open import default_data, open_dataset
 from htrcompress.errors import HtrError
 
 
@@ -131,10 +131,10 @@ def test_a_reader_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         def map(self, *_: object, **__: object) -> NoReturn:
             raise BrokenProcessPool
 
-    monkeypatch.setattr(pixels, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(loading, "ProcessPoolExecutor", Pool)
     lines = open_dataset(str(folder(tmp_path, train="a.png\tx\n"))).split("train")
     with pytest.raises(HtrError, match="a process that reads images was ended, as where memory runs out"):
-        load_lines(lines * pixels.WORTH_PROCESSES, 32, 4096, 2)
+        load_lines(lines * loading.WORTH_PROCESSES, 32, 4096, 2)
 
 
 def test_other_encodings_and_missing_splits_are_told(tmp_path: Path) -> None:

@@ -10,20 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from htrcompress import ctc, decode
+from htrcompress.decoding import greedy, reference
 
 Decoder = Callable[[NDArray[np.float32], NDArray[np.int64]], list[NDArray]]
 
 
 class Greedy(nn.Module):
     def forward(self, logits: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return decode.greedy(logits, frames)
+        return greedy.greedy(logits, frames)
 
 
 @pytest.fixture(scope="module", params=["torch", "onnx"])
 def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     if request.param == "torch":
-        return lambda logits, frames: [t.numpy() for t in decode.greedy(torch.tensor(logits), torch.tensor(frames))]
+        return lambda logits, frames: [t.numpy() for t in greedy.greedy(torch.tensor(logits), torch.tensor(frames))]
     path = tmp_path_factory.mktemp("decode") / "greedy.onnx"
     session = onnxruntime.InferenceSession(_export(path), providers=["CPUExecutionProvider"])
     return lambda logits, frames: session.run(None, {"logits": logits, "frames": frames})
@@ -47,7 +47,7 @@ def _export(path: Path) -> Path:
 
 def _check(decoder: Decoder, logits: NDArray, frames: NDArray) -> None:
     logits, frames = np.asarray(logits, np.float32), np.asarray(frames, np.int64)
-    expected = ctc.greedy(logits, frames)
+    expected = reference.greedy(logits, frames)
     found = decoder(logits, frames)
     assert [array.dtype for array in found] == [np.int32, np.int32, np.float32]
     np.testing.assert_array_equal(found[0], expected[0])
@@ -102,7 +102,7 @@ def test_long_lines_keep_their_order(decoder: Decoder) -> None:
 
 def test_half_precision_logits_are_read_in_fp32() -> None:
     logits = torch.randn(2, 40, 9, generator=torch.Generator().manual_seed(4)).half()
-    expected = ctc.greedy(logits.float().numpy(), np.array([40, 20]))
-    labels, lengths, scores = decode.greedy(logits, torch.tensor([40, 20]))
+    expected = reference.greedy(logits.float().numpy(), np.array([40, 20]))
+    labels, lengths, scores = greedy.greedy(logits, torch.tensor([40, 20]))
     assert labels.tolist() == expected[0].tolist() and lengths.tolist() == expected[1].tolist()
     np.testing.assert_allclose(scores.numpy(), expected[2], atol=1e-6)

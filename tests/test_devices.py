@@ -8,9 +8,9 @@ import pytest
 
 from htrcompress import HtrError
 from htrcompress.errors import Unavailable
-from htrcompress.runtime import Device, load, providers
+from htrcompress.runtime import Device, load, onnx_session
 
-CPU, CUDA = providers.PROVIDERS["cpu"], providers.PROVIDERS["cuda"]
+CPU, CUDA = onnx_session.PROVIDERS["cpu"], onnx_session.PROVIDERS["cuda"]
 
 
 class FakeRuntime:
@@ -60,8 +60,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path) -> Any:
     """`runtime(available, working)`: puts a fake in the place of ONNX Runtime."""
 
     def make(available: list[str], working: list[str]) -> FakeRuntime:
-        fake = FakeRuntime([providers.PROVIDERS[name] for name in available], working, tiny_onnx)
-        monkeypatch.setattr(providers, "onnxruntime", lambda: fake)
+        fake = FakeRuntime([onnx_session.PROVIDERS[name] for name in available], working, tiny_onnx)
+        monkeypatch.setattr(onnx_session, "onnxruntime", lambda: fake)
         return fake
 
     return make
@@ -91,7 +91,7 @@ def test_cuda_is_taken_where_it_works_and_the_cpu_where_it_is_named(runtime: Any
 
 
 def test_providers_that_build_engines_are_told_the_range(runtime: Any, tiny_onnx: Path) -> None:
-    name = providers.PROVIDERS["tensorrt"]
+    name = onnx_session.PROVIDERS["tensorrt"]
     fake = runtime(["cpu", "tensorrt"], [CPU, name])
     assert load(tiny_onnx, device="tensorrt").backend.device == "tensorrt"
     assert fake.asked[-1] == (
@@ -105,7 +105,7 @@ def test_providers_that_build_engines_are_told_the_range(runtime: Any, tiny_onnx
 
 
 def test_tensorrt_rtx_comes_as_a_library(runtime: Any, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = providers.PROVIDERS["tensorrt-rtx"]
+    name = onnx_session.PROVIDERS["tensorrt-rtx"]
     fake = runtime(["cpu"], [CPU, name])
     fake.devices = [SimpleNamespace(ep_name=name)]
     library = SimpleNamespace(get_library_path=lambda: "lib.so")
@@ -113,7 +113,7 @@ def test_tensorrt_rtx_comes_as_a_library(runtime: Any, tiny_onnx: Path, monkeypa
     assert load(tiny_onnx, device="tensorrt-rtx").backend.device == "tensorrt-rtx"
     assert fake.registered == [(name, "lib.so")]
     assert fake.asked[-1][1]["nv_profile_min_shapes"] == "pixels:1x1x32x1,widths:1"
-    assert "tensorrt-rtx" in providers.present()
+    assert "tensorrt-rtx" in onnx_session.present()
     fake.working = [CPU]
     with pytest.raises(Unavailable, match="no usable tensorrt-rtx here"):
         load(tiny_onnx, device="tensorrt-rtx")
@@ -146,7 +146,7 @@ def test_an_unknown_device_is_told_the_known_ones(tiny_onnx: Path) -> None:
 @pytest.mark.parametrize("width", [1, 61])
 def test_openvino_reads_what_the_cpu_reads(tiny_onnx: Path, picture: Any, width: int) -> None:
     """In an environment with `htrcompress[openvino]`; elsewhere there is nothing to compare."""
-    if "openvino" not in providers.present():
+    if "openvino" not in onnx_session.present():
         pytest.skip("ONNX Runtime has no OpenVINO here")
     lines = [picture(width), picture(300)]
     one, other = (load(tiny_onnx, 1, device).read(lines) for device in ("cpu", "openvino"))

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 from trainings import SHORT, log
 
-from htrcompress.adapt import set_charset
-from htrcompress.artifact import load_card, load_model, save_model
 from htrcompress.charset import Charset
 from htrcompress.config import AugmentConfig, DistillConfig
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
+from htrcompress.models.charset_transfer import set_charset
+from htrcompress.models.serialization import load_card, load_model, save_model
 
 
 def test_unlabelled_lines_teach_the_student_alone(whole: Path, lines: str, tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from rich.console import Console
 import htrcompress
 from htrcompress import HtrError
 from htrcompress import evaluate as command
-from htrcompress.artifact import load_card, load_model, save_model
 from htrcompress.charset import clean_text
 from htrcompress.cli import to_json
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.open import default_data, open_dataset
+from htrcompress.data.readers.open import default_data, open_dataset
 from htrcompress.evaluate import evaluate
+from htrcompress.models.serialization import load_card, load_model, save_model
 
 WIDTHS = range(60, 72)
 

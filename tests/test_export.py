@@ -12,17 +12,16 @@ import torch
 from onnx import ModelProto, TensorProto, helper
 from torch import nn
 
-from htrcompress.artifact import save_model
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
-from htrcompress.export import command, writer
-from htrcompress.export import onnx as exporter
-from htrcompress.export.graph import deployable, sample
-from htrcompress.export.onnx import export_onnx, read_onnx, run
+from htrcompress.export import exporter, onnx_export, writer
+from htrcompress.export.deployable import deployable, sample
+from htrcompress.export.onnx_export import export_onnx, read_onnx, run
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
 from htrcompress.models import architecture
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
 from htrcompress.models.hybrid import HybridConfig, HybridRecognizer
+from htrcompress.models.serialization import save_model
 
 CHARSET = tuple(" abcdefghij")
 HEIGHT = 16
@@ -98,7 +97,7 @@ def test_a_line_reads_the_same_alone_and_beside_longer_lines(model: nn.Module, f
 
 def test_each_gelu_is_one_operator_in_onnx_runtime(full: Path, tmp_path: Path) -> None:
     before = [node.op_type for node in onnx.load(full).graph.node].count("Erf")
-    exporter.session(onnx.load(full), "the graph", tmp_path / "optimised.onnx")
+    onnx_export.session(onnx.load(full), "the graph", tmp_path / "optimised.onnx")
     operators = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
     assert operators.count("Gelu") + operators.count("BiasGelu") == before and "Erf" not in operators
 
@@ -221,7 +220,7 @@ def test_a_graph_that_differs_from_pytorch_is_not_written(
     model: nn.Module, card: Card, full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, _ = read_onnx(full)
-    monkeypatch.setattr(exporter, "_trace", lambda module, height, outputs: graph)
+    monkeypatch.setattr(onnx_export, "_trace", lambda module, height, outputs: graph)
     with pytest.raises(HtrError, match="not written: the decode"):
         export_onnx(model, dataclasses.replace(card, stride=8), tmp_path / "model.onnx")
     other = copy.deepcopy(model)
@@ -245,11 +244,11 @@ def test_the_command_fills_a_folder_or_leaves_none(
     monkeypatch.setattr(writer, "_batches", lambda lines, card: iter([sample(HEIGHT, 2, 90)]))
     files[True] = full  # an FP16 export that is not FP16
     with pytest.raises(HtrError, match=r"model\.fp16\.onnx is not FP16"):
-        command.export(tmp_path, fp16=True)
+        exporter.export(tmp_path, fp16=True)
     assert not (tmp_path / "export/student").exists()
 
     files[True] = half
-    result = command.export(tmp_path, fp16=True)
+    result = exporter.export(tmp_path, fp16=True)
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["card.json", "labels.txt", "model.fp16.onnx", "model.onnx", "model_repository"]
     assert [file.precision for file in result.files] == ["fp32", "fp16"]
@@ -258,7 +257,7 @@ def test_the_command_fills_a_folder_or_leaves_none(
     assert Card.from_json((folder / "card.json").read_text(), "card.json") == card
 
     (folder / "mine.txt").touch()
-    command.export(tmp_path / "student.safetensors")  # the same folder: what else is there of the model stays
+    exporter.export(tmp_path / "student.safetensors")  # the same folder: what else is there of the model stays
     assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "mine.txt"])
     assert [path.name for path in folder.parent.iterdir()] == ["student"]
 
@@ -266,7 +265,7 @@ def test_the_command_fills_a_folder_or_leaves_none(
     with torch.no_grad():  # a form that is refused goes from an earlier export too, and the others are written
         large.sequence[0].pointwise.weight *= 1e6  # type: ignore[index,union-attr,operator]
     save_model(tmp_path / "student.safetensors", large, card)
-    result = command.export(tmp_path, fp16=True)
+    result = exporter.export(tmp_path, fp16=True)
     assert result.exit_code == 1 and "half precision is not safe" in result.refused[0]
     assert [file.precision for file in result.files] == ["fp32"]
     assert sorted(path.name for path in folder.iterdir()) == sorted({*names, "mine.txt"} - {"model.fp16.onnx"})
@@ -297,7 +296,7 @@ def test_a_graph_without_our_decode(model: nn.Module, card: Card, full: Path, tm
 
 def test_the_triton_repository_names_what_the_graph_takes(model: nn.Module, card: Card, tmp_path: Path) -> None:
     save_model(tmp_path / "student.safetensors", model, card)
-    command.export(tmp_path)
+    exporter.export(tmp_path)
     repository = tmp_path / "export/student/model_repository/student"
     config = (repository / "config.pbtxt").read_text(encoding="utf-8")
     assert 'input { name: "pixels" data_type: TYPE_UINT8 dims: [ -1, 1, 16, -1 ] }' in config
@@ -334,7 +333,7 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     save_model(tmp_path / "student.safetensors", model, card)
     with pytest.raises(HtrError, match=message):
-        command.export(tmp_path, **options)  # type: ignore[arg-type]
+        exporter.export(tmp_path, **options)  # type: ignore[arg-type]
     assert not list((tmp_path / "export").glob("*"))
 
 
@@ -342,15 +341,15 @@ def test_a_folder_that_cannot_be_written_is_told(model: nn.Module, card: Card, t
     save_model(tmp_path / "student.safetensors", model, card)
     (tmp_path / "file").touch()
     with pytest.raises(HtrError, match="cannot write the export folder"):
-        command.export(tmp_path / "student.safetensors", out=tmp_path / "file/out")
+        exporter.export(tmp_path / "student.safetensors", out=tmp_path / "file/out")
     with pytest.raises(HtrError, match="is a file, and an export is a folder"):
-        command.export(tmp_path / "student.safetensors", out=tmp_path / "file")
+        exporter.export(tmp_path / "student.safetensors", out=tmp_path / "file")
     for missing in ("nowhere", "nowhere.safetensors"):
         with pytest.raises(HtrError, match=f"no run folder or model file at .*{missing}"):
-            command.export(tmp_path / missing)
+            exporter.export(tmp_path / missing)
     (tmp_path / "broken.safetensors").write_bytes((tmp_path / "student.safetensors").read_bytes()[:-9])
     with pytest.raises(HtrError, match=r"broken\.safetensors is damaged"):
-        command.export(tmp_path / "broken.safetensors")
+        exporter.export(tmp_path / "broken.safetensors")
 
 
 def test_no_operator_that_runtimes_get_wrong(full: Path, half: Path) -> None:

@@ -63,38 +63,38 @@ def test_large_images_do_not_overflow(size: tuple[int, int]) -> None:
 )
 def test_normalise_keeps_the_proportions(shape: tuple[int, int], width: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    line = image.normalise(pixels, 64, 4096)
+    line = image.resize_to_height(pixels, 64, 4096)
     assert line.shape == (64, width)
     assert line.dtype == np.uint8
     assert line.flags.writeable is pixels.flags.writeable
 
 
 def test_normalising_twice_changes_nothing() -> None:
-    line = image.normalise(np.random.default_rng(0).integers(0, 256, (51, 333), dtype=np.uint8), 64, 4096)
-    np.testing.assert_array_equal(image.normalise(line, 64, 4096), line)
+    line = image.resize_to_height(np.random.default_rng(0).integers(0, 256, (51, 333), dtype=np.uint8), 64, 4096)
+    np.testing.assert_array_equal(image.resize_to_height(line, 64, 4096), line)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
 def test_no_pixels_is_refused_by_name(shape: tuple[int, int]) -> None:
     with pytest.raises(HtrError, match=r"page 7 has no pixels: its size is \dx\d"):
-        image.normalise(np.zeros(shape, np.uint8), 64, 4096, "page 7")
+        image.resize_to_height(np.zeros(shape, np.uint8), 64, 4096, "page 7")
 
 
 def test_a_line_too_wide_is_refused_by_name() -> None:
     with pytest.raises(HtrError, match="page 7 is 60000 pixels wide at height 64; the model reads up to 4096"):
-        image.normalise(np.zeros((64, 60_000), np.uint8), 64, 4096, "page 7")
-    assert image.normalise(np.zeros((64, 4096), np.uint8), 64, 4096).shape == (64, 4096)
+        image.resize_to_height(np.zeros((64, 60_000), np.uint8), 64, 4096, "page 7")
+    assert image.resize_to_height(np.zeros((64, 4096), np.uint8), 64, 4096).shape == (64, 4096)
 
 
 def test_a_thin_line_that_would_grow_is_refused_before_it_is_scaled() -> None:
     with pytest.raises(HtrError, match="6400000 pixels wide"):
-        image.normalise(np.zeros((1, 100_000), np.uint8), 64, 4096)
+        image.resize_to_height(np.zeros((1, 100_000), np.uint8), 64, 4096)
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((5, 5)), np.zeros((5, 5, 3), np.uint8), np.zeros(5, np.uint8)])
 def test_normalise_takes_grey_bytes_only(pixels: NDArray[np.uint8]) -> None:
     with pytest.raises(HtrError, match="is not a grey image"):
-        image.normalise(pixels, 64, 4096)
+        image.resize_to_height(pixels, 64, 4096)
 
 
 def saved(tmp_path: Path, picture: Image.Image, name: str = "a.png") -> NDArray[np.uint8]:

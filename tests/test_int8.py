@@ -8,18 +8,18 @@ import numpy as np
 import onnx
 import pytest
 
-from htrcompress.artifact import load_model
 from htrcompress.card import Card
-from htrcompress.data.batches import pad
+from htrcompress.data.batching import pad
+from htrcompress.data.prepare import EncodedLines, encode_lines
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import Refused
-from htrcompress.examples import Examples, load_examples
-from htrcompress.export.command import export
-from htrcompress.export.guard import VERSIONS, logits, scores, versions
+from htrcompress.export.accuracy_guard import VERSIONS, logits, scores, versions
+from htrcompress.export.exporter import export
+from htrcompress.export.graph_passes import fuse_gelu, without_pooling
 from htrcompress.export.int8 import FILES, Quantised, quantise
-from htrcompress.export.onnx import export_onnx, session
-from htrcompress.export.rewrite import fuse_gelu, without_pooling
+from htrcompress.export.onnx_export import export_onnx, session
 from htrcompress.export.verification import verify
+from htrcompress.models.serialization import load_model
 from htrcompress.runtime import load
 
 ROOT = Path(__file__).parent.parent
@@ -39,13 +39,15 @@ def source(card: Card, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lines(card: Card) -> dict[str, Examples]:
+def lines(card: Card) -> dict[str, EncodedLines]:
     splits = open_synthetic({"train": 24, "valid": 24, "test": 8}).splits
-    return {name: load_examples(splits[name], card.characters(), 32, 4096) for name in ("train", "valid")}
+    return {name: encode_lines(splits[name], card.characters(), 32, 4096) for name in ("train", "valid")}
 
 
 @pytest.fixture(scope="module")
-def made(source: Path, lines: dict[str, Examples], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Quantised]:
+def made(
+    source: Path, lines: dict[str, EncodedLines], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Quantised]:
     folder = tmp_path_factory.mktemp("int8")
     return {target: quantise(source, folder, lines["train"], lines["valid"], 0.1, target) for target in FILES}
 
@@ -89,7 +91,7 @@ def test_the_residual_stream_is_not_rounded(made: dict[str, Quantised]) -> None:
 
 
 def test_the_residual_stream_is_the_same_in_every_batch_to_the_last_bit(
-    made: dict[str, Quantised], lines: dict[str, Examples]
+    made: dict[str, Quantised], lines: dict[str, EncodedLines]
 ) -> None:
     """Rounding to 8 bits makes a step of what the last bit of a sum decides, so no sum may depend on the batch."""
     images = sorted(lines["valid"].images, key=lambda image: image.shape[1])
@@ -107,7 +109,7 @@ def test_the_residual_stream_is_the_same_in_every_batch_to_the_last_bit(
             assert np.array_equal(first[0], second[0, ..., : first.shape[3]])
 
 
-def test_a_fused_gelu_computes_the_same(source: Path, lines: dict[str, Examples]) -> None:
+def test_a_fused_gelu_computes_the_same(source: Path, lines: dict[str, EncodedLines]) -> None:
     graph, fused = onnx.load(source), onnx.load(source)
     fuse_gelu(fused)
     before, after = (Counter(node.op_type for node in some.graph.node) for some in (graph, fused))
@@ -117,7 +119,7 @@ def test_a_fused_gelu_computes_the_same(source: Path, lines: dict[str, Examples]
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_a_folded_pool_computes_the_same(source: Path, lines: dict[str, Examples]) -> None:
+def test_a_folded_pool_computes_the_same(source: Path, lines: dict[str, EncodedLines]) -> None:
     graph = onnx.load(source)
     folded = without_pooling(graph)
     before, after = (Counter(node.op_type for node in some.graph.node) for some in (graph, folded))
@@ -127,7 +129,7 @@ def test_a_folded_pool_computes_the_same(source: Path, lines: dict[str, Examples
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_a_short_split_is_read_in_several_versions(lines: dict[str, Examples], source: Path, card: Card) -> None:
+def test_a_short_split_is_read_in_several_versions(lines: dict[str, EncodedLines], source: Path, card: Card) -> None:
     several = versions(lines["valid"], card.stride)
     assert len(several) == VERSIONS and several[0] is lines["valid"]
     first, second = several[1].images, several[2].images
@@ -157,7 +159,7 @@ def test_both_files_read_and_carry_the_card(made: dict[str, Quantised], card: Ca
         assert same > 0.5 * sum(map(len, before))
 
 
-def test_the_guard_ships_nothing_past_its_limit(source: Path, lines: dict[str, Examples], tmp_path: Path) -> None:
+def test_the_guard_ships_nothing_past_its_limit(source: Path, lines: dict[str, EncodedLines], tmp_path: Path) -> None:
     few = {name: examples.subset(range(4)) for name, examples in lines.items()}
     for target, name in FILES.items():
         with pytest.raises(Refused, match=rf"{name} is not written: no mixture .*--max-cer-drop"):

@@ -11,12 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from htrcompress.artifact import load_model
-from htrcompress.data.batches import pad
-from htrcompress.data.open import open_dataset
-from htrcompress.export.graph import deployable
-from htrcompress.export.onnx import export_onnx
-from htrcompress.image import normalise
+from htrcompress.data.batching import pad
+from htrcompress.data.readers.open import open_dataset
+from htrcompress.export.deployable import deployable
+from htrcompress.export.onnx_export import export_onnx
+from htrcompress.image import resize_to_height
+from htrcompress.models.serialization import load_model
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "models" / "tiny-student.safetensors"
@@ -31,7 +31,7 @@ def lines_of(source: str, most: int) -> list[Pixels]:
         pytest.skip(f"the corpus {Path(source).name} is not on this machine")
     _, card = load_model(MODEL)
     lines = open_dataset(source).split("test")[:most]
-    return [normalise(line.pixels(), card.height, card.max_width, line.id) for line in lines]
+    return [resize_to_height(line.pixels(), card.height, card.max_width, line.id) for line in lines]
 
 
 def mixed(images: list[Pixels]) -> list[list[int]]:

@@ -46,7 +46,7 @@ def test_lines_are_loaded_as_here_and_wide_ones_refused(line_image: ModuleType, 
         for shape, suffix in (((h, w), "pgm"), ((h, w), "png"), ((h, w, 3), "png")):
             path = tmp_path / f"{number}.{suffix}"
             Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
-            expected = image.normalise(image.load_grey(path), 32, 4000)
+            expected = image.resize_to_height(image.load_grey(path), 32, 4000)
             np.testing.assert_array_equal(line_image.load_line(str(path), 32, 4000), expected)
     Image.fromarray(np.zeros((4, 600), np.uint8)).save(tmp_path / "wide.png")
     with pytest.raises(ValueError, match=r"wide.png is 4800 pixels wide at height 32; the model reads up to 4000"):
@@ -89,7 +89,7 @@ def test_pictures_of_every_mode_become_the_pixels_that_they_are_here(line_image:
     for path in pictures(tmp_path):
         with Image.open(path) as picture:
             modes.add(picture.mode)
-        expected = image.normalise(image.load_grey(path), 32, 4000)
+        expected = image.resize_to_height(image.load_grey(path), 32, 4000)
         np.testing.assert_array_equal(line_image.load_line(str(path), 32, 4000), expected, str(path))
     assert modes >= {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F", "I;16", "I;16B"}
     grey = Image.fromarray(np.full((32, 50), 32767, np.uint16))

@@ -16,12 +16,12 @@ from languages import CHARSET, HALF, SHORT, SMALL, batch, lesson_for
 
 from htrcompress import models
 from htrcompress.config import AuxConfig, LlmConfig
-from htrcompress.data.batches import turns
+from htrcompress.data.batching import turns
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
-from htrcompress.llm import FrozenLanguageModel, LanguageLesson
-from htrcompress.losses import Objective
 from htrcompress.train import train_network
+from htrcompress.training.language_model.loss import FrozenLanguageModel, LanguageModelLoss
+from htrcompress.training.losses import Objective
 
 
 @pytest.mark.parametrize("name", ["tiny-student", "tiny-hybrid"])
@@ -50,7 +50,7 @@ def test_the_loss_is_that_of_transformers_itself(llama: Path) -> None:
     torch.manual_seed(1)
     prefix = torch.randn(2, 4, 24)
     texts = ["abca", "h"]
-    losses, counts = language.surprise(prefix, texts)
+    losses, counts = language.negative_log_likelihood(prefix, texts)
     assert counts.tolist() == [5, 2]
     for row, text in enumerate(texts):  # one at a time, with the library's own shift and mean
         ids = torch.tensor([[0, *language.tokenizer(text, add_special_tokens=False)["input_ids"], 1]])
@@ -58,7 +58,7 @@ def test_the_loss_is_that_of_transformers_itself(llama: Path) -> None:
         labels = torch.cat((torch.full((1, 5), -100), ids[:, 1:]), 1)
         expected = language.frozen(inputs_embeds=inputs, labels=labels).loss
         torch.testing.assert_close(losses[row] / counts[row], expected)
-    alone, _ = language.surprise(None, texts)
+    alone, _ = language.negative_log_likelihood(None, texts)
     ids = torch.tensor([[0, *language.tokenizer("h", add_special_tokens=False)["input_ids"], 1]])
     torch.testing.assert_close(alone[1] / 2, language.frozen(input_ids=ids, labels=ids).loss)
 
@@ -160,9 +160,9 @@ def test_names_of_special_tokens_are_letters_and_tokens_past_the_embedding_are_r
     [ids] = language.encode(["a</s>"])
     assert len(ids) == 5 and language.tokenizer.eos_token_id not in ids
     language.frozen.resize_token_embeddings(50)
-    language.check_room(["A"], 4)
+    language.check_context_length(["A"], 4)
     with pytest.raises(HtrError, match=r"gives token 6\d and the model has but 50: put the tokenizer"):
-        language.check_room(["A", "a"], 4)
+        language.check_context_length(["A", "a"], 4)
 
 
 def test_what_cannot_be_had_is_told_in_a_sentence(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,9 +227,9 @@ def test_what_cannot_be_had_is_told_in_a_sentence(llama: Path, tmp_path: Path, m
 
 def test_a_text_longer_than_what_the_language_model_reads_is_told_before_training(llama: Path) -> None:
     language = FrozenLanguageModel.load(str(llama), SMALL, "no")
-    language.check_room(["a" * 194], 4)
+    language.check_context_length(["a" * 194], 4)
     with pytest.raises(HtrError, match=r"the text 'aaa.*' needs 201 tokens with its prefix and .* reads 200"):
-        language.check_room(["b", "a" * 195], 4)
+        language.check_context_length(["b", "a" * 195], 4)
 
 
 def test_memory_that_runs_out_names_the_options_of_the_language_model(
@@ -238,7 +238,7 @@ def test_memory_that_runs_out_names_the_options_of_the_language_model(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(LanguageLesson, "forward", full)
+    monkeypatch.setattr(LanguageModelLoss, "forward", full)
     with pytest.raises(HtrError, match=r"smaller --train\.batch \(it is 8\), --lm\.ratio or --lm\.queries.*or --model"):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT, llm=str(llama), lm=SMALL)
 

@@ -20,14 +20,14 @@ from languages import HALF, SHORT, SMALL
 from safetensors.torch import load_file
 
 from benchmarks import language
-from htrcompress import loop
-from htrcompress.artifact import load_card
 from htrcompress.cli import run_command
 from htrcompress.config import AuxConfig, LlmConfig
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
-from htrcompress.llm import FrozenLanguageModel, load_lesson
+from htrcompress.models.serialization import load_card
 from htrcompress.train import train_network
+from htrcompress.training import trainer
+from htrcompress.training.language_model.loss import FrozenLanguageModel, load_language_model_loss
 
 
 @pytest.fixture(scope="module")
@@ -50,27 +50,27 @@ def test_a_run_leaves_an_ordinary_model_and_a_connector_beside_its_log(trained: 
     checkpoint = torch.load(trained / "tiny-hybrid/checkpoint.pt", weights_only=True)
     assert not any("embed_tokens" in name for name in checkpoint["objective"])
     assert all(value.dtype == torch.float32 for name, value in checkpoint["objective"].items() if "adapters" in name)
-    lesson = load_lesson(trained / "tiny-hybrid/connector.safetensors", card.characters())
+    lesson = load_language_model_loss(trained / "tiny-hybrid/connector.safetensors", card.characters())
     found = load_file(trained / "tiny-hybrid/connector.safetensors")
     assert all(torch.equal(found[name], value) for name, value in lesson.state_dict().items())
     with pytest.raises(HtrError, match=r"no connector at .*trained with --llm"):
-        load_lesson(trained / "nothing.safetensors", card.characters())
+        load_language_model_loss(trained / "nothing.safetensors", card.characters())
     with pytest.raises(HtrError, match="is damaged or not a connector"):
-        load_lesson(trained / "tiny-hybrid.safetensors", card.characters())
+        load_language_model_loss(trained / "tiny-hybrid.safetensors", card.characters())
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(
     trained: Path, lines: str, tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = loop.Trainer._step
+    step = trainer.Trainer._step
 
-    def killed(self: loop.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
+    def killed(self: trainer.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
         if state.step == 3:
             monkeypatch.undo()
             raise SystemExit(9)
         return step(self, wrapped, optimizer, state)
 
-    monkeypatch.setattr(loop.Trainer, "_step", killed)
+    monkeypatch.setattr(trainer.Trainer, "_step", killed)
     options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": HALF}
     with pytest.raises(SystemExit):
         train_network(lines, "tiny-hybrid", out=tmp_path / "run", train=SHORT, llm=str(llama), **options)  # type: ignore[arg-type]
@@ -97,9 +97,9 @@ def test_the_language_model_may_move_and_no_other_takes_its_place(
         train_network(resume=trained, llm=str(other))
     connector = trained / "tiny-hybrid/connector.safetensors"
     charset = load_card(trained / "tiny-hybrid.safetensors").characters()
-    load_lesson(connector, charset, str(moved))
+    load_language_model_loss(connector, charset, str(moved))
     with pytest.raises(HtrError, match=r"connector\.safetensors was not trained with .*other: name its language model"):
-        load_lesson(connector, charset, str(other))
+        load_language_model_loss(connector, charset, str(other))
     for arithmetic in ("bf16", "fp16"):
         half = FrozenLanguageModel.load(str(llama), LlmConfig(dtype=arithmetic), "no")  # type: ignore[arg-type]
         assert half.fingerprint == FrozenLanguageModel.load(str(llama), LlmConfig(), "no").fingerprint
@@ -185,9 +185,11 @@ def test_a_real_language_model_drives_the_loss(write_lines: Callable[..., Path],
     lines = str(write_lines(tmp_path / "lines", {"train": 8, "valid": 4, "test": 2}))
     result = train_network(lines, "tiny-hybrid", out=tmp_path / "run", train=replace(SHORT, steps=3), llm=str(gguf))
     card = load_card(result.fit.path)
-    lesson = load_lesson(tmp_path / "run/tiny-hybrid/connector.safetensors", card.characters())
+    lesson = load_language_model_loss(tmp_path / "run/tiny-hybrid/connector.safetensors", card.characters())
     assert lesson.language.meter.parameters == 134_515_008
-    fox, xof = lesson.language.surprise(None, ["The quick brown fox jumps", "Teh qiuck bworn fxo jmups"])[0].tolist()
+    fox, xof = lesson.language.negative_log_likelihood(
+        None, ["The quick brown fox jumps", "Teh qiuck bworn fxo jmups"]
+    )[0].tolist()
     assert fox < xof  # real weights know English
 
 

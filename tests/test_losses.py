@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from htrcompress import lessons, models
+from htrcompress import models
 from htrcompress.config import AugmentConfig, AuxConfig, DistillConfig
 from htrcompress.data.augment import augment
-from htrcompress.data.batches import Batch
+from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
-from htrcompress.losses import Distillation, IntermediateCtc, Objective, ctc, divergence, spike_frames
+from htrcompress.training.losses import Distillation, IntermediateCtc, Objective, ctc, divergence, spike_frames
 
 
 def batch(lines: int = 3, width: int = 96) -> Batch:
@@ -106,7 +106,7 @@ def test_the_teacher_goes_where_the_student_goes() -> None:
 @pytest.mark.parametrize("name", ["tiny-student", "tiny-hybrid"])
 def test_ctc_at_other_places_reaches_the_layers_below_it(name: str) -> None:
     model = models.create(name, 9)
-    [middle] = models.tap(model, ())
+    [middle] = models.resolve_layers(model, ())
     assert middle == 1
     objective = Objective(model, 0.1, intermediate=IntermediateCtc(model.dims, (middle,), 9, 0.3))  # type: ignore[arg-type]
     terms = objective(batch())
@@ -119,9 +119,9 @@ def test_ctc_at_other_places_reaches_the_layers_below_it(name: str) -> None:
     assert all(p.grad is not None for p in below.parameters())  # type: ignore[union-attr]
     if name == "tiny-student":
         with pytest.raises(HtrError, match=r"--aux\.shortcut is for a hybrid"):
-            lessons.objective(model, AuxConfig(shortcut=0.2))
+            objectives.objective(model, AuxConfig(shortcut=0.2))
     with pytest.raises(HtrError, match=r"--aux\.layers 3: this network has layers 0 to 2"):
-        models.tap(model, (3,))
+        models.resolve_layers(model, (3,))
 
 
 def test_an_objective_with_every_lesson_leaves_no_parameter_without_gradient() -> None:

@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from htrcompress import models
 from htrcompress.errors import HtrError
-from htrcompress.models.blocks import GATE_GAIN, SqueezeExcite, column_mask, fold, normalised_ink
 from htrcompress.models.hybrid import HybridRecognizer
+from htrcompress.models.layers import GATE_GAIN, SqueezeExcite, column_mask, fuse, standardize_ink
+from htrcompress.models.lstm import reverse_sequences
 from htrcompress.models.presets import PRESETS
-from htrcompress.models.recurrence import turned
 
 CLASSES = 80
 
@@ -61,12 +61,6 @@ def test_student_has_60_percent_fewer_parameters_and_same_depth_and_stride() -> 
         assert 0.6 <= other / one <= 0.65
 
 
-@pytest.mark.parametrize("name", ["hybrid", "tiny-hybrid"])
-def test_every_part_has_the_size_that_the_config_promises(name: str) -> None:
-    config = PRESETS[name]
-    assert models.parts(models.create(name, CLASSES)) == config.parameters(CLASSES)  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize("height", [16, 48, 80])
 def test_a_hybrid_takes_any_height_of_its_config(height: int) -> None:
     config = replace(PRESETS["tiny-hybrid"], height=height)  # type: ignore[type-var]
@@ -80,9 +74,9 @@ def test_a_hybrid_takes_any_height_of_its_config(height: int) -> None:
 
 def test_rows_are_turned_over_each_for_itself() -> None:
     x = torch.arange(1.0, 9).view(2, 4, 1)
-    over = turned(x, torch.tensor([3, 1]))
+    over = reverse_sequences(x, torch.tensor([3, 1]))
     assert over.flatten().tolist() == [3, 2, 1, 4, 5, 6, 7, 8]
-    assert torch.equal(turned(over, torch.tensor([3, 1])), x)
+    assert torch.equal(reverse_sequences(over, torch.tensor([3, 1])), x)
 
 
 @pytest.mark.parametrize("name", ["tiny-teacher", "student-xs", "tiny-hybrid"])
@@ -110,7 +104,7 @@ def test_sums_over_columns_are_the_same_in_every_batch_to_the_last_bit() -> None
         features = torch.randn(1, 16, 6, 4200, generator=generator)
         for wider in (width + 3, 2 * width + 77):
             valid = torch.tensor([width])
-            alone, beside = (normalised_ink(pixels[..., :end], valid, 4)[0] for end in (width, wider))
+            alone, beside = (standardize_ink(pixels[..., :end], valid, 4)[0] for end in (width, wider))
             assert torch.equal(alone[..., :width], beside[..., :width]) and not beside[..., width:].any()
             alone, beside = (
                 excite(features[..., :end], column_mask(valid, end)[:, None, None]) for end in (width, wider)
@@ -135,7 +129,7 @@ def test_folding_keeps_the_logits(name: str) -> None:
     pixels, widths = torch.randint(0, 256, (2, 1, 32, 96), dtype=torch.uint8), torch.tensor([96, 50])
     with torch.inference_mode():
         before = model(pixels, widths)[0]
-        torch.testing.assert_close(fold(model)(pixels, widths)[0], before, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(fuse(model)(pixels, widths)[0], before, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["tiny-student", "tiny-hybrid"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from htrcompress import ctc
+from htrcompress.decoding import reference
 
 PLUGIN = Path(__file__).parents[1] / "export" / "plugin"
 BLANK_LOGIT = 4.0
@@ -61,7 +61,7 @@ def decoder(host: ctypes.CDLL) -> Decoder:
 
 
 def check(decoder: Decoder, logits: NDArray, frames: NDArray) -> None:
-    expected = ctc.greedy(logits, frames)
+    expected = reference.greedy(logits, frames)
     found = decoder(logits, frames)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
@@ -142,7 +142,7 @@ def test_every_half_is_read_rightly(decoder: Decoder) -> None:
     numbers = np.sort(numbers[~np.isnan(numbers)])
     triples = np.lib.stride_tricks.sliding_window_view(numbers, 3)[None]
     found = decoder(triples, np.array([triples.shape[1]]))
-    expected = ctc.greedy(
+    expected = reference.greedy(
         np.nan_to_num(triples.astype(np.float32), posinf=7e4, neginf=-7e4), np.array([len(triples[0])])
     )
     np.testing.assert_array_equal(found[0], expected[0])
@@ -179,7 +179,7 @@ def test_nvcc_compiles_the_kernel_its_launcher_and_the_check(built: Path) -> Non
 REGISTER = """
 import pathlib, sys, tensorrt_rtx_libs
 import tensorrt_rtx_bindings as trt
-from htrcompress.runtime.tensorrt import load_plugin
+from htrcompress.runtime.tensorrt_backend import load_plugin
 log = trt.Logger(trt.Logger.ERROR)
 registry = trt.get_plugin_registry()
 for _ in range(2):

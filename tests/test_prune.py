@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from htrcompress import channels, models
-from htrcompress.artifact import load_card, load_model, save_model
+from htrcompress import models
 from htrcompress.card import Card
+from htrcompress.compression import pruning
 from htrcompress.config import DistillConfig, TrainConfig
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
-from htrcompress.export.onnx import export_onnx
+from htrcompress.export.onnx_export import export_onnx
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
+from htrcompress.models.serialization import load_card, load_model, save_model
 from htrcompress.prune import prune_model
 from htrcompress.runtime import load
 
@@ -43,18 +44,18 @@ def picture() -> tuple[Tensor, Tensor]:
 
 
 def test_plain_convolutions_compute_the_same(network: GatedRecognizer, picture: tuple[Tensor, Tensor]) -> None:
-    same = channels.plain(network).eval()
-    assert not same.config.standardised and models.build(models.architecture(same), 11)
+    same = pruning.plain(network).eval()
+    assert not same.config.standardized and models.build(models.architecture(same), 11)
     with torch.no_grad():
         torch.testing.assert_close(same(*picture)[0], network(*picture)[0], atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
 def test_units_that_nobody_reads_go_without_a_trace(network: GatedRecognizer, picture: tuple[Tensor, Tensor]) -> None:
-    whole = channels.plain(network).eval()
-    weights, config = dict(whole.named_parameters()), channels.sized(whole.config, PRUNED)
+    whole = pruning.plain(network).eval()
+    weights, config = dict(whole.named_parameters()), pruning.sized(whole.config, PRUNED)
     scores = {}
-    for name, group in channels.groups(whole.config).items():
+    for name, group in pruning.groups(whole.config).items():
         gone = torch.randperm(group.units)[: group.units - PRUNED[name]]
         scores[name] = torch.ones(group.units).index_fill(0, gone, 0)
         for cut in group.cuts:
@@ -63,7 +64,7 @@ def test_units_that_nobody_reads_go_without_a_trace(network: GatedRecognizer, pi
     for stage, (blocks, left) in enumerate(zip(config.blocks, config.channels[1:], strict=True)):
         for block in range(1, 1 + blocks):
             weights[f"stages.{stage}.{block}.excite.up.weight"][:, left // 4 :] = 0
-    small = channels.shrink(whole, scores, config).eval()
+    small = pruning.shrink(whole, scores, config).eval()
     assert sum(p.numel() for p in small.parameters()) < 0.75 * sum(p.numel() for p in whole.parameters())
     torch.testing.assert_close(small(*picture)[0], whole(*picture)[0], atol=1e-4, rtol=1e-4)
 
@@ -73,23 +74,23 @@ def test_multiplications_are_those_that_pytorch_counts(name: str) -> None:
     config = models.preset(name)
     with torch.device("meta"):
         network = GatedRecognizer(config, 1)
-        pixels, widths = torch.empty(1, 1, config.height, channels.WIDTH, dtype=torch.uint8), torch.empty(1)
+        pixels, widths = torch.empty(1, 1, config.height, pruning.WIDTH, dtype=torch.uint8), torch.empty(1)
     with FlopCounterMode(display=False) as counter:
         network(pixels, widths.long())
-    assert 2 * channels.multiplications(config) == pytest.approx(counter.get_total_flops(), rel=0.02)
+    assert 2 * pruning.multiplications(config) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 def test_what_disturbs_the_loss_is_important(network: GatedRecognizer, picture: tuple[Tensor, Tensor]) -> None:
-    whole = channels.plain(network)
+    whole = pruning.plain(network)
     with torch.no_grad():
         whole.stages[0][0].value.weight[3] = 0  # type: ignore[index,union-attr]
         whole.stages[0][0].value.bias[3] = 0  # type: ignore[index,union-attr]
     losses = (whole(*picture)[0].square().mean() for _ in range(2))
-    scores = channels.importance(whole, losses)
+    scores = pruning.importance(whole, losses)
     assert all(values.isfinite().all() for values in scores.values())
-    half = 0.5 * channels.multiplications(SMALL)
-    smaller = channels.choose(whole.config, whole.config, scores, channels.multiplications, half)
-    assert channels.multiplications(smaller) <= half
+    half = 0.5 * pruning.multiplications(SMALL)
+    smaller = pruning.choose(whole.config, whole.config, scores, pruning.multiplications, half)
+    assert pruning.multiplications(smaller) <= half
     assert all(size >= 0.25 * before - 4 for size, before in zip(smaller.channels, SMALL.channels, strict=True))
 
 
@@ -104,7 +105,7 @@ def test_the_command_leaves_an_ordinary_model(
     assert 0.4 < result.flops[1] / result.flops[0] <= 0.51 and result.parameters[1] < result.parameters[0]
     network, card = load_model(result.path)
     assert sum(p.numel() for p in network.parameters()) == result.parameters[1]
-    assert card.training["pruned"]["name"] == load_card(model).name and not card.architecture["standardised"]
+    assert card.training["pruned"]["name"] == load_card(model).name and not card.architecture["standardized"]
     export_onnx(network, card, tmp_path / "model.onnx")
     pictures = [line.pixels() for line in open_synthetic({"test": 3}).splits["test"]]
     assert load(tmp_path / "model.onnx").read(pictures) and load(result.path).read(pictures)

@@ -17,26 +17,26 @@ import torch
 from safetensors.torch import load_file
 from trainings import SHORT, interrupt_after, log
 
-from htrcompress import loop
 from htrcompress.cli import run_command
 from htrcompress.config import DistillConfig, TrainConfig
-from htrcompress.data.open import open_dataset
+from htrcompress.data.readers.open import open_dataset
 from htrcompress.distill import distill_student
 from htrcompress.errors import HtrError
 from htrcompress.train import train_network
+from htrcompress.training import trainer
 
 
 def press_ctrl_c_in(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Ctrl-C in the middle of a step."""
-    step = loop.Trainer._step
+    step = trainer.Trainer._step
 
-    def pressed(self: loop.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
+    def pressed(self: trainer.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
         if state.step + 1 == number:
             monkeypatch.undo()
             signal.raise_signal(signal.SIGINT)
         return step(self, wrapped, optimizer, state)
 
-    monkeypatch.setattr(loop.Trainer, "_step", pressed)
+    monkeypatch.setattr(trainer.Trainer, "_step", pressed)
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5])
@@ -123,17 +123,17 @@ def test_a_full_disk_is_told_and_costs_no_good_file(
 def test_what_a_power_cut_left_of_the_log_is_dropped(tmp_path: Path) -> None:
     rows = ['{"step": 1, "loss": 2.5}', "\0\0\0}", "[1]", "{}", '{"step": 2, "loss": 2.0}', '{"step": 3, "lo']
     (tmp_path / "log.jsonl").write_text("\n".join(rows))
-    loop.Journal(tmp_path, 1).close()
+    trainer.MetricsLogger(tmp_path, 1).close()
     assert (tmp_path / "log.jsonl").read_text() == f"{rows[0]}\n"
 
 
 def test_a_folder_that_cannot_be_locked_or_logged_in_is_told(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(HtrError, match="cannot write in the folder"), loop.Checkpoint(tmp_path, {}):
+    with pytest.raises(HtrError, match="cannot write in the folder"), trainer.Checkpoint(tmp_path, {}):
         pass
     (tmp_path / "log.jsonl").mkdir()
     with pytest.raises(HtrError, match=r"cannot write the log .*log\.jsonl"):
-        loop.Journal(tmp_path, 0)
+        trainer.MetricsLogger(tmp_path, 0)
 
 
 def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path
         (tmp_path / "run/config.yaml").write_text(config)
         (tmp_path / "run/tiny-student").symlink_to(whole / "tiny-student")
         train_network(resume=tmp_path / "run")
-    with loop.Checkpoint(whole / "tiny-student", {}), pytest.raises(HtrError, match="another run is training"):
+    with trainer.Checkpoint(whole / "tiny-student", {}), pytest.raises(HtrError, match="another run is training"):
         train_network(resume=whole)
 
 

@@ -12,9 +12,9 @@ from standins import pretend, write_engine
 from benchmarks import readme, rtx
 from benchmarks.engines import build_kernel, time_engine, time_kernel
 from benchmarks.gpu import Gpu, find_gpu
-from htrcompress.artifact import load_card
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError, Unavailable
+from htrcompress.models.serialization import load_card
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "models/tiny-student.safetensors"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from standins import VERSION, pretend, write_engine
 
-from htrcompress.artifact import load_card
 from htrcompress.errors import HtrError
-from htrcompress.runtime import load, tensorrt
+from htrcompress.models.serialization import load_card
+from htrcompress.runtime import load, tensorrt_backend
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_cannot_run_is_told(engine: Path, machine: SimpleNamespace, monkeyp
 
 def test_without_cuda_it_is_one_sentence(engine: Path, machine: SimpleNamespace, monkeypatch: Any) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(tensorrt, "_module", lambda name: SimpleNamespace(__version__=VERSION))
+    monkeypatch.setattr(tensorrt_backend, "_module", lambda name: SimpleNamespace(__version__=VERSION))
     with pytest.raises(HtrError, match=r"cuda-python is not installed|no usable NVIDIA GPU|the GPU cannot be used"):
         load(engine)
 

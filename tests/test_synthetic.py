@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from htrcompress.charset import clean_text
-from htrcompress.data.fonts import STROKE_FONTS, characters
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.sentences import CHARSET, LONGEST, SHORTEST, WORD, is_held_out
 from htrcompress.data.synthetic import FONTS, SIZES, TRAIN_FONTS, Scan, open_synthetic, place_ink
+from htrcompress.data.synthetic.fonts import STROKE_FONTS, characters
+from htrcompress.data.synthetic.sentences import CHARSET, LONGEST, SHORTEST, WORD, is_held_out
 from htrcompress.errors import HtrError
 
 FEW = {"train": 24, "valid": 2, "test": 4, "test_known_fonts": 12}

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.builds import build_preset
-from htrcompress.artifact import load_model
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
-from htrcompress.export import tensorrt
-from htrcompress.export.onnx import export_onnx, read_onnx
-from htrcompress.export.tensorrt import Profile, build_engine, find_runtime
+from htrcompress.export import tensorrt_build
+from htrcompress.export.onnx_export import export_onnx, read_onnx
+from htrcompress.export.tensorrt_build import Profile, build_engine, find_runtime
 from htrcompress.models.presets import PRESETS
+from htrcompress.models.serialization import load_model
 
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: pip install 'htrcompress[rtx]'")
 
@@ -44,7 +44,7 @@ def test_engines_are_built_for_three_generations_without_a_gpu(
 def test_an_fp16_graph_that_tensorrt_reads_as_fp32_is_refused(
     tiny_half: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorrt, "tensorrt_shares", lambda trt, network: (0.5, 0.0))
+    monkeypatch.setattr(tensorrt_build, "tensorrt_shares", lambda trt, network: (0.5, 0.0))
     with pytest.raises(HtrError, match=r"only 50\.0%"):
         build_engine(tiny_half, tmp_path / "x.engine", profile=PROFILE)
     assert not list(tmp_path.iterdir())
@@ -56,12 +56,12 @@ def test_tensorrt_messages_become_one_sentence(tiny_onnx: Path, tmp_path: Path, 
     with pytest.raises(HtrError, match="cut"):
         build_engine(cut, tmp_path / "x.engine", profile=PROFILE)
 
-    session = tensorrt._Session(find_runtime().module, "here.onnx")
+    session = tensorrt_build._Session(find_runtime().module, "here.onnx")
     with pytest.raises(HtrError, match=r"TensorRT cannot read the graph for here\.onnx: ."):
         session.parse(b"not a graph")
 
     graph, card = read_onnx(tiny_onnx)
-    session = tensorrt._Session(find_runtime().module, "here.onnx")
+    session = tensorrt_build._Session(find_runtime().module, "here.onnx")
     with pytest.raises(HtrError, match=r"TensorRT cannot build an engine for here\.onnx: ."):  # another height
         session.build(session.parse(graph.SerializeToString()), PROFILE, card.height * 2, "tensorrt-rtx")
     assert capfd.readouterr() == ("", "")
@@ -69,7 +69,7 @@ def test_tensorrt_messages_become_one_sentence(tiny_onnx: Path, tmp_path: Path, 
 
 
 def test_a_missing_tensorrt_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt, "_load", lambda module: None)
+    monkeypatch.setattr(tensorrt_build, "_load", lambda module: None)
     with pytest.raises(HtrError, match=r"htrcompress\[rtx\]"):
         find_runtime()
     with pytest.raises(HtrError, match=r"htrcompress\[tensorrt\]"):

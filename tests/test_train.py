@@ -13,12 +13,12 @@ import torch
 from accelerate import Accelerator
 from trainings import SHORT, interrupt_after, log
 
-from htrcompress import loop
-from htrcompress.artifact import load_card, load_model, save_model
 from htrcompress.cli import run_command
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
+from htrcompress.models.serialization import load_card, load_model, save_model
 from htrcompress.train import train_network
+from htrcompress.training import trainer
 
 
 def test_a_run_leaves_a_model_with_its_card_and_its_log(whole: Path, lines: str) -> None:
@@ -35,8 +35,8 @@ def test_a_run_leaves_a_model_with_its_card_and_its_log(whole: Path, lines: str)
 def test_a_loss_that_is_not_finite_stops_and_names_the_lines(
     lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    total = loop.Trainer._total
-    monkeypatch.setattr(loop.Trainer, "_total", lambda *a: {k: v * float("nan") for k, v in total(*a).items()})
+    total = trainer.Trainer._total
+    monkeypatch.setattr(trainer.Trainer, "_total", lambda *a: {k: v * float("nan") for k, v in total(*a).items()})
     told = r"not finite at step 1 \(lines train-\d+\.png.*train anew in another folder with a lower --train\.lr.*3\)$"
     with pytest.raises(HtrError, match=told):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
@@ -74,7 +74,7 @@ def test_memory_that_runs_out_on_the_way_to_the_device_is_told(
     monkeypatch.setattr(Accelerator, "prepare", full)
     with pytest.raises(HtrError, match=r"out of memory at step 1: choose a smaller --train\.batch"):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
-    monkeypatch.setattr(loop, "adamw", full)  # where nobody expects it
+    monkeypatch.setattr(trainer, "adamw", full)  # where nobody expects it
     with pytest.raises(SystemExit, match="2"):
         run_command(
             train_network, argv=["--data", lines, "--train.precision", "fp32", "--out", str(tmp_path / "other")]
@@ -93,8 +93,8 @@ def test_validation_reads_no_more_at_a_time_than_training(
     lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    validate = loop.validate
-    monkeypatch.setattr(loop, "validate", lambda *a: seen.append(a[-1]) or validate(*a))  # type: ignore[func-returns-value]
+    validate = trainer.validate
+    monkeypatch.setattr(trainer, "validate", lambda *a: seen.append(a[-1]) or validate(*a))  # type: ignore[func-returns-value]
     train_network(lines, "tiny-student", out=tmp_path / "run", train=replace(SHORT, steps=1, batch=2))
     assert seen == [2]
 
@@ -188,7 +188,7 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
                 init=start,
                 charset="keep",
                 out=tmp_path / f"{share}",
-                train=replace(SHORT, infeasible=share),
+                train=replace(SHORT, max_too_narrow=share),
             )
 
 
@@ -222,9 +222,11 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
     shutil.copy(root / "train-0.png", root / "narrow.png")
     with open(root / "train.tsv", "a", encoding="utf-8") as file:
         file.write("narrow.png\t" + "long " * 80 + "\n")
-    with pytest.raises(HtrError, match=r"1 of 25 training lines have more characters than frames.*--train.infeasible"):
+    with pytest.raises(
+        HtrError, match=r"1 of 25 training lines have more characters than frames.*--train.max_too_narrow"
+    ):
         train_network(str(root), "tiny-student", out=tmp_path / "a", train=SHORT)
-    allowed = replace(SHORT, infeasible=0.1)
+    allowed = replace(SHORT, max_too_narrow=0.1)
     result = train_network(str(root), "tiny-student", out=tmp_path / "b", train=allowed, augment=None)
     assert load_card(result.fit.path).data["not_emittable"] == 1
 

@@ -17,11 +17,11 @@ from benchmarks.finetune import fine_tune
 from benchmarks.publish import publish
 from benchmarks.seeds import compare_seeds
 from benchmarks.training import VARIANTS, measure_training
-from htrcompress.artifact import load_card, load_model, save_model
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import evaluate
 from htrcompress.metrics import mean_difference, score
+from htrcompress.models.serialization import load_card, load_model, save_model
 
 Picture = Callable[..., NDArray[np.uint8]]
 ROOT = Path(__file__).parent.parent

@@ -15,15 +15,15 @@ from onnx import numpy_helper
 from standins import OnnxEngine, pretend, write_engine
 
 from benchmarks.proofs import prove
-from htrcompress.artifact import load_card, load_model
 from htrcompress.card import Card
 from htrcompress.cli import to_json
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
 from htrcompress.export.checks import Pictures, Reader
-from htrcompress.export.command import export
+from htrcompress.export.exporter import export
 from htrcompress.export.forms import TorchForm, precision_of
 from htrcompress.export.verification import verify
+from htrcompress.models.serialization import load_card, load_model
 
 ROOT = Path(__file__).parent.parent
 Picture = Callable[..., NDArray[np.uint8]]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from htrcompress import loop
 from htrcompress.config import TrainConfig
+from htrcompress.training import trainer
 
 SHORT = TrainConfig(steps=6, batch=8, valid_every=2, warmup=2, precision="fp32")
 
@@ -18,12 +18,12 @@ def log(run: Path, name: str = "tiny-student") -> list[dict[str, Any]]:
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, error: BaseException) -> None:
-    step = loop.Trainer._step
+    step = trainer.Trainer._step
 
-    def interrupted(self: loop.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
+    def interrupted(self: trainer.Trainer, wrapped: Any, optimizer: Any, state: Any) -> Any:
         if state.step == steps:
             monkeypatch.undo()
             raise error
         return step(self, wrapped, optimizer, state)
 
-    monkeypatch.setattr(loop.Trainer, "_step", interrupted)
+    monkeypatch.setattr(trainer.Trainer, "_step", interrupted)

@@ -6,7 +6,7 @@ from typing import Any
 
 from htrcompress.cli import run_command
 from htrcompress.data.lines import Line
-from htrcompress.data.open import open_dataset
+from htrcompress.data.readers.open import open_dataset
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import numpy as np
 from htrcompress import metrics
 from htrcompress.card import Card
 from htrcompress.cli import console
-from htrcompress.data.batches import by_width
+from htrcompress.data.batching import by_width
 from htrcompress.data.lines import Line
 from htrcompress.errors import HtrError
 from htrcompress.export.forms import Form, Pixels, precision_of
-from htrcompress.image import normalise
+from htrcompress.image import resize_to_height
 from htrcompress.runtime.recognizer import stack
 
 BATCH = 32
@@ -71,7 +71,7 @@ class Pictures:
         self.images: list[Pixels] = []
         for line in lines:
             try:
-                self.images.append(normalise(line.pixels(), card.height, card.max_width, line.id))
+                self.images.append(resize_to_height(line.pixels(), card.height, card.max_width, line.id))
                 self.lines.append(line)
             except HtrError as error:
                 console.print(f"left out: {error}")

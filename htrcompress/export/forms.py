@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from htrcompress import ctc
 from htrcompress.card import CARD_KEY, Card
+from htrcompress.decoding import reference
 from htrcompress.errors import HtrError
-from htrcompress.export.graph import OUTPUTS, RAW_OUTPUTS, deployable
-from htrcompress.export.onnx import read_onnx
-from htrcompress.runtime.providers import open_session
-from htrcompress.runtime.tensorrt import Engine
+from htrcompress.export.deployable import OUTPUTS, RAW_OUTPUTS, deployable
+from htrcompress.export.onnx_export import read_onnx
+from htrcompress.runtime.onnx_session import open_session
+from htrcompress.runtime.tensorrt_backend import Engine
 
 Pixels = NDArray[np.uint8]
 
@@ -129,5 +129,5 @@ def _output(found: dict[str, NDArray[Any]]) -> Output:
     logits = found.get(OUTPUTS[3])
     if OUTPUTS[0] in found:
         return Output(found[OUTPUTS[0]], found[OUTPUTS[1]], logits)
-    labels, lengths, _ = ctc.greedy(found[OUTPUTS[3]], found[RAW_OUTPUTS[1]])
+    labels, lengths, _ = reference.greedy(found[OUTPUTS[3]], found[RAW_OUTPUTS[1]])
     return Output(labels, lengths, logits)

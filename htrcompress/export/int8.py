@@ -24,13 +24,13 @@ import numpy as np
 from htrcompress import metrics
 from htrcompress.card import Card
 from htrcompress.cli import console
+from htrcompress.data.prepare import EncodedLines
 from htrcompress.errors import HtrError, Refused, missing_extra
-from htrcompress.examples import Examples
-from htrcompress.export.guard import batches, logits, scores, versions
-from htrcompress.export.onnx import check, read_onnx, session, stamp
+from htrcompress.export.accuracy_guard import batches, logits, scores, versions
+from htrcompress.export.graph_passes import fuse_gelu, without_pooling
+from htrcompress.export.onnx_export import check, read_onnx, session, stamp
 from htrcompress.export.precision import integer_share
-from htrcompress.export.rewrite import fuse_gelu, without_pooling
-from htrcompress.files import write_atomic
+from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -69,7 +69,7 @@ class Quantised:
 
 
 def quantise(
-    onnx_path: Path, folder: Path, calibration: Examples, valid: Examples, limit: float, target: Target
+    onnx_path: Path, folder: Path, calibration: EncodedLines, valid: EncodedLines, limit: float, target: Target
 ) -> Quantised:
     """Writes one INT8 file of an FP32 ONNX file.
 
@@ -112,7 +112,7 @@ def quantise(
 class _Quantiser:
     """Makes INT8 graphs of one model from one calibration."""
 
-    def __init__(self, graph: "ModelProto", card: Card, calibration: Examples, scratch: Path, target: Target):
+    def __init__(self, graph: "ModelProto", card: Card, calibration: EncodedLines, scratch: Path, target: Target):
         import onnx
 
         self.card, self.calibration, self.scratch = card, calibration, scratch
@@ -124,7 +124,7 @@ class _Quantiser:
         self.layers = _layers(self.graph) | (_gates(self.graph) if target == "cpu" else {})
         self.target = target
 
-    def mixtures(self, probe: Examples) -> Iterator[tuple[str, ...]]:
+    def mixtures(self, probe: EncodedLines) -> Iterator[tuple[str, ...]]:
         """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
         yield ()
         console.print(f"{FILES[self.target]}: measuring what each of {len(self.layers)} layers disturbs")
@@ -208,7 +208,7 @@ def _touched(node: "NodeProto") -> bool:
 class _Reader:
     """Training lines in the form that ONNX Runtime's calibration takes."""
 
-    def __init__(self, examples: Examples):
+    def __init__(self, examples: EncodedLines):
         self.batches = batches(examples)
 
     def get_next(self) -> dict[str, Any] | None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
-from htrcompress.export.onnx import read_onnx
-from htrcompress.files import write_atomic
+from htrcompress.export.onnx_export import read_onnx
+from htrcompress.utils.io import write_atomic
 
 LIBRARY = "libhtr_ctc.so"
 """The plugin, beside the engines that decode with it."""

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.module_tracker import ModuleTracker
 
 from htrcompress.errors import HtrError, Refused
-from htrcompress.export.graph import deployable
+from htrcompress.export.deployable import deployable
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -218,7 +218,7 @@ def _shapes(graph: "ModelProto", names: set[str]) -> dict[str, tuple[int, ...]]:
     """Shapes of some values for one line of `WIDTH` pixels, found by running the graph."""
     import onnx
 
-    from htrcompress.export.onnx import run
+    from htrcompress.export.onnx_export import run
 
     shapes = {weight.name: tuple(weight.dims) for weight in graph.graph.initializer}
     exposed = onnx.ModelProto()

@@ -18,16 +18,16 @@ import torch
 from torch import nn
 
 from htrcompress import runs
-from htrcompress.artifact import load_model
 from htrcompress.card import Card
 from htrcompress.cli import console
-from htrcompress.data.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.checks import Check, Pictures, Reader
 from htrcompress.export.forms import EngineForm, Form, OnnxForm, TorchForm
 from htrcompress.export.package import check_package
-from htrcompress.files import write_atomic
-from htrcompress.runtime.document import read_document, read_plan
+from htrcompress.models.serialization import load_model
+from htrcompress.runtime.engine_file import read_document, read_plan
+from htrcompress.utils.io import write_atomic
 
 PLUGIN = ".plugin."
 """In the names of ONNX files that only TensorRT can run."""

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from htrcompress.artifact import load_model
 from htrcompress.card import Card
-from htrcompress.data.batches import by_width, pad
+from htrcompress.data.batching import by_width, pad
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.open import SYNTHETIC, default_data, open_dataset, read_config
+from htrcompress.data.prepare import encode_lines
+from htrcompress.data.readers.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError, Refused
-from htrcompress.examples import load_examples
-from htrcompress.export.onnx import Decode, export_onnx, read_onnx
-from htrcompress.export.options import read_profile
+from htrcompress.export.config import read_profile
+from htrcompress.export.onnx_export import Decode, export_onnx, read_onnx
 from htrcompress.export.package import Package, write_labels, write_triton
 from htrcompress.export.precision import half_share, islands, largest_activation, require_half
-from htrcompress.export.tensorrt import Choice, Profile, build_engine
-from htrcompress.image import normalise
+from htrcompress.export.tensorrt_build import Choice, Profile, build_engine
+from htrcompress.image import resize_to_height
+from htrcompress.models.serialization import load_model
 
 if TYPE_CHECKING:
     from htrcompress.export.int8 import Quantised
@@ -163,8 +163,8 @@ class Writer:
         dataset = self._dataset(card)
         train, charset = dataset.split("train"), card.characters()
         spread = [train[i * len(train) // CALIBRATION] for i in range(min(CALIBRATION, len(train)))]
-        calibration = load_examples(spread, charset, card.height, card.max_width)
-        valid = load_examples(dataset.split("valid"), charset, card.height, card.max_width)
+        calibration = encode_lines(spread, charset, card.height, card.max_width)
+        valid = encode_lines(dataset.split("valid"), charset, card.height, card.max_width)
         made = []
         for target, name in FILES.items():
             started = time.perf_counter()
@@ -188,7 +188,7 @@ def _batches(lines: list[Line], card: Card) -> Iterator[tuple[Tensor, Tensor]]:
     images = []
     for line in lines:
         with contextlib.suppress(HtrError):  # an unreadable or overlong line is never given to the export either
-            images.append(normalise(line.pixels(), card.height, card.max_width))
+            images.append(resize_to_height(line.pixels(), card.height, card.max_width))
     for group in by_width([image.shape[1] for image in images], 8):
         pixels, widths = pad([images[i] for i in group])
         yield torch.from_numpy(pixels), torch.from_numpy(widths)

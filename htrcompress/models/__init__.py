@@ -10,7 +10,7 @@ from htrcompress.models.gated import STRIDE, GatedConfig, GatedRecognizer
 from htrcompress.models.hybrid import HybridConfig, HybridRecognizer
 from htrcompress.models.presets import PRESETS
 
-__all__ = ["STRIDE", "architecture", "build", "create", "parts", "preset", "tap"]
+__all__ = ["STRIDE", "architecture", "build", "create", "parts", "preset", "resolve_layers"]
 
 LARGEST = 16_384
 """No size in a config may exceed this, so a hostile card cannot ask for endless layers."""
@@ -19,7 +19,7 @@ FAMILIES: dict[str, tuple[type, type[nn.Module]]] = {
     "hybrid": (HybridConfig, HybridRecognizer),
 }
 """Name in a card to the class of the sizes and that of the network."""
-UNUSUAL = {"inner": (), "hidden": (), "standardised": True}
+UNUSUAL = {"inner": (), "hidden": (), "standardized": True}
 """Sizes that pruned networks alone have, and what they are otherwise; then a card does without them."""
 
 
@@ -86,7 +86,7 @@ def parts(model: nn.Module) -> dict[str, int]:
     return {name: size for name, size in sizes.items() if size}
 
 
-def tap(model: nn.Module, layers: tuple[int, ...]) -> tuple[int, ...]:
+def resolve_layers(model: nn.Module, layers: tuple[int, ...]) -> tuple[int, ...]:
     """The layers of the sequence part that a loss looks at: those named, or the middle one.
 
     Args:

@@ -10,7 +10,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from htrcompress.models.blocks import (
+from htrcompress.models.layers import (
     MASKED,
     GatedBlock,
     LayerNorm,
@@ -18,8 +18,8 @@ from htrcompress.models.blocks import (
     SequenceBlock,
     Stem,
     column_mask,
-    normalised_ink,
     sinusoidal_positions,
+    standardize_ink,
 )
 
 STRIDE = 4
@@ -53,7 +53,7 @@ class GatedConfig:
     """Width of the attention in each block, a multiple of `heads`; `dim` if not given."""
     hidden: tuple[int, ...] = ()
     """Width of the feed-forward layer in each block; `expansion` times `dim` if not given."""
-    standardised: bool = True
+    standardized: bool = True
     """Whether convolutions standardise their weights in training; those of a pruned network are plain."""
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class GatedRecognizer(nn.Module):
         super().__init__()
         self.config = config
         c0, c1, c2, c3 = config.channels
-        standard = config.standardised
+        standard = config.standardized
         self.stem = Stem(c0, standard)
         self.stages = nn.ModuleList(
             nn.ModuleList(
@@ -130,7 +130,7 @@ class GatedRecognizer(nn.Module):
 
         The last is what `classify` takes. Beyond a row's frames they mean nothing.
         """
-        ink, widths = normalised_ink(pixels, widths, STRIDE)
+        ink, widths = standardize_ink(pixels, widths, STRIDE)
         x = ink.to(self.head.weight.dtype)
         halves = (widths + 1) // 2
         frames = (halves + 1) // 2

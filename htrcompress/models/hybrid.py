@@ -12,17 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htrcompress.models.blocks import (
+from htrcompress.models.layers import (
     MASKED,
     SILU_GAIN,
     Attention,
     LayerNorm,
     SequenceDropout,
-    StandardisedConv2d,
+    StandardizedConv2d,
     column_mask,
-    normalised_ink,
+    standardize_ink,
 )
-from htrcompress.models.recurrence import BidirectionalLayer
+from htrcompress.models.lstm import BidirectionalLayer
 
 STRIDE = 4
 DEEPEST = 64
@@ -66,34 +66,6 @@ class HybridConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, not {self.dropout}")
 
-    def parameters(self, classes: int) -> dict[str, int]:
-        """How many numbers each part of the network has, by name."""
-
-        def conv(before: int, after: int, kernel: int) -> int:
-            return before * after * kernel**2 + 2 * after  # bias and gain
-
-        c0, *after = self.channels
-        before, dim, hidden = self.channels[:3], self.dim, self.hidden
-        stages = sum(
-            conv(a, b, 3) + conv(a, b, 1) + conv(b, b, 3) + 1 + (blocks - 1) * (2 * conv(b, b, 3) + 1)
-            for a, b, blocks in zip(before, after, self.blocks, strict=True)
-        )
-        attention = dim * (4 * dim + 4) + 4 * dim + dim * (4 * dim + 3)  # projections, two norms, feed-forward
-        mixers = sum(
-            conv(c, c, 3) + conv(c, dim, 1) + attention + conv(dim, c, 1) + conv(2 * c, c, 3) + 1 for c in after[:2]
-        )
-        inputs = [after[2], *(2 * hidden for _ in range(self.layers - 1))]
-        return {
-            "stem": conv(1, c0, 7),
-            "stages": stages,
-            "mixers": mixers,
-            "recurrence": sum(2 * 4 * hidden * (inner + hidden + 2) for inner in inputs),
-            "norm": 4 * hidden,
-            "mix": (2 * hidden + 1) * hidden,
-            "head": (hidden + 1) * classes,
-            "shortcut": (3 * after[2] + 1) * classes,
-        }
-
 
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions behind SiLUs around a shortcut, which strides and widens by pooling and a 1×1 convolution.
@@ -105,9 +77,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, out: int, stride: tuple[int, int]):
         super().__init__()
         self.stride = stride
-        self.first = StandardisedConv2d(channels, out, 3, stride)
-        self.second = StandardisedConv2d(out, out, 3)
-        self.widen = None if channels == out else StandardisedConv2d(channels, out, 1)
+        self.first = StandardizedConv2d(channels, out, 3, stride)
+        self.second = StandardizedConv2d(out, out, 3)
+        self.widen = None if channels == out else StandardizedConv2d(channels, out, 1)
         self.scale = nn.Parameter(torch.full((1,), 0.2))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -132,19 +104,19 @@ class MobileViTBlock(nn.Module):
         super().__init__()
         self.columns = patch
         self.rows = max(d for d in range(1, patch + 1) if rows % d == 0)
-        self.local = StandardisedConv2d(channels, channels, 3)
-        self.enter = StandardisedConv2d(channels, dim, 1)
+        self.local = StandardizedConv2d(channels, channels, 3)
+        self.proj_in = StandardizedConv2d(channels, dim, 1)
         self.attention_norm, self.attention = LayerNorm(dim), Attention(dim, heads, dim)
-        self.feed_norm = LayerNorm(dim)
-        self.feed = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
-        self.leave = StandardisedConv2d(dim, channels, 1)
-        self.fuse = StandardisedConv2d(2 * channels, channels, 3)
+        self.ffn_norm = LayerNorm(dim)
+        self.ffn = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
+        self.proj_out = StandardizedConv2d(dim, channels, 1)
+        self.fuse = StandardizedConv2d(2 * channels, channels, 3)
         self.scale = nn.Parameter(torch.full((1,), 0.2))
 
     def forward(self, x: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
         mask = mask.to(x.dtype)
-        inner = self.enter(F.silu(self.local(x)) * SILU_GAIN) * mask
-        inner = self.leave(self._mixed(inner, frames)) * mask
+        inner = self.proj_in(F.silu(self.local(x)) * SILU_GAIN) * mask
+        inner = self.proj_out(self._mixed(inner, frames)) * mask
         inner = self.fuse(F.silu(torch.cat((x, inner), 1)) * SILU_GAIN)
         return torch.addcmul(x, inner, (mask * self.scale).to(x.dtype))
 
@@ -160,7 +132,7 @@ class MobileViTBlock(nn.Module):
         seen = seen.transpose(1, 2)[:, None, :, None].expand(-1, self.rows, -1, tall, -1)
         bias = (1 - seen.float()).reshape(-1, 1, 1, tall * wide) * MASKED
         x = x + self.attention(self.attention_norm(x), bias)
-        x = x + self.feed(self.feed_norm(x))
+        x = x + self.ffn(self.ffn_norm(x))
         x = x.view(-1, self.rows, self.columns, tall, wide, dim).permute(0, 5, 3, 1, 4, 2)
         return x.reshape(-1, dim, tall * self.rows, wide * self.columns)[..., :width]
 
@@ -175,7 +147,7 @@ class HybridRecognizer(nn.Module):
         super().__init__()
         self.config = config
         hidden, channels = config.hidden, config.channels
-        self.stem = StandardisedConv2d(1, channels[0], 7, (2, 2))
+        self.stem = StandardizedConv2d(1, channels[0], 7, (2, 2))
         self.stages = nn.ModuleList(
             nn.ModuleList(
                 ResidualBlock(before if first else after, after, stride if first else (1, 1))
@@ -189,7 +161,7 @@ class HybridRecognizer(nn.Module):
         )
         self.recurrence = nn.ModuleList(BidirectionalLayer(dim, hidden) for dim in self.dims[:-1])
         self.dropout = SequenceDropout(config.dropout)
-        self.norm, self.mix = LayerNorm(2 * hidden), nn.Linear(2 * hidden, hidden)
+        self.norm, self.fusion = LayerNorm(2 * hidden), nn.Linear(2 * hidden, hidden)
         self.head = nn.Linear(hidden, classes)
         self.shortcut = nn.Conv1d(channels[3], classes, 3, padding=1)
 
@@ -208,7 +180,7 @@ class HybridRecognizer(nn.Module):
         The last is what `classify` takes, the first is for `classify_early`; beyond a row's frames that one is zero,
         and the others mean nothing.
         """
-        ink, widths = normalised_ink(pixels, widths, STRIDE)
+        ink, widths = standardize_ink(pixels, widths, STRIDE)
         halves = (widths + 1) // 2
         frames = (halves + 1) // 2
         # One channel leaves the memory layout open; settled here, no later layer has to convert it.
@@ -226,7 +198,7 @@ class HybridRecognizer(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits FP32 (B, T, classes) of what the last layer gives."""
-        return self.head(F.gelu(self.mix(self.norm(features)))).float()
+        return self.head(F.gelu(self.fusion(self.norm(features)))).float()
 
     def classify_early(self, columns: Tensor) -> Tensor:
         """Logits FP32 (B, T, classes) of the shortcut, past the recurrence; training alone needs them."""

@@ -22,7 +22,7 @@ from PIL import Image
 
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
-from htrcompress.image import load_grey, normalise, to_grey
+from htrcompress.image import load_grey, resize_to_height, to_grey
 
 WHITE = 255
 MOST_THREADS = 256
@@ -178,7 +178,7 @@ class Recognizer:
                 grey = load_grey(Path(picture))
             else:
                 grey = to_grey(picture() if callable(picture) else picture, name)
-            return normalise(grey, self.card.height, self._widest, name)
+            return resize_to_height(grey, self.card.height, self._widest, name)
         except HtrError as error:
             return error
 
@@ -219,7 +219,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, device: str |
 
 
 def _onnx(path: Path, threads: int | None, device: str | None) -> Backend:
-    from htrcompress.runtime.onnxruntime import OnnxRuntimeBackend
+    from htrcompress.runtime.onnx_backend import OnnxRuntimeBackend
 
     if device == "mps":
         raise HtrError(f"{path} has no mps: use the .safetensors model there, or ONNX Runtime on the cpu")
@@ -227,7 +227,7 @@ def _onnx(path: Path, threads: int | None, device: str | None) -> Backend:
 
 
 def _engine(path: Path, threads: int | None, device: str | None) -> Backend:
-    from htrcompress.runtime.tensorrt import TensorRtBackend
+    from htrcompress.runtime.tensorrt_backend import TensorRtBackend
 
     if device not in (None, "cuda", "tensorrt", "tensorrt-rtx"):
         raise HtrError(f"{path} is a TensorRT engine, which runs on a GPU: use the .onnx model on the {device}")
@@ -235,7 +235,7 @@ def _engine(path: Path, threads: int | None, device: str | None) -> Backend:
 
 
 def _torch(path: Path, threads: int | None, device: str | None) -> Backend:
-    from htrcompress.runtime.torch import TorchBackend
+    from htrcompress.runtime.torch_backend import TorchBackend
 
     if device not in (None, "cpu", "cuda", "mps"):
         raise HtrError(f"{path} is run by PyTorch, which has no {device}: export it and name the .onnx file")

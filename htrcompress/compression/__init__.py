@@ -1,0 +1,1 @@
+"""Making a trained network smaller: distillation losses and structured pruning."""

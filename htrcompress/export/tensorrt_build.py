@@ -1,0 +1,245 @@
+"""A TensorRT engine from an exported ONNX file, with TensorRT-RTX or TensorRT: one code path for both.
+
+TensorRT-RTX builds on any machine, without a GPU, for several generations of RTX cards at once; TensorRT
+builds for the GPU that is there. Beside `model.engine` stands `model.engine.json` with the model's card and
+how the engine was made. This is the one place in `export/` that knows which of the two is installed.
+"""
+
+import hashlib
+import importlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from htrcompress.errors import HtrError, missing_extra
+from htrcompress.export.onnx_export import read_onnx
+from htrcompress.export.package import LIBRARY
+from htrcompress.export.precision import WIDTH, Island, half_share, islands, require_half, tensorrt_shares
+from htrcompress.runtime.tensorrt_backend import Cuda, load_plugin
+from htrcompress.utils.io import write_atomic
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Choice = Literal["auto", "tensorrt-rtx", "tensorrt"]
+CAPABILITIES = ("SM86", "SM89", "SM120")
+"""What an RTX engine is built for: Ampere, Ada and Blackwell."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """TensorRT in one of its two forms.
+
+    Attributes:
+        name: `tensorrt-rtx` or `tensorrt`.
+        version: its version; an engine runs on this version only.
+        module: the Python module.
+    """
+
+    name: str
+    version: str
+    module: Any
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The smallest, the typical and the largest input of an engine; it is fastest at the typical one.
+
+    Attributes:
+        batch: lines.
+        width: pixels, padding included.
+    """
+
+    batch: tuple[int, int, int]
+    width: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        for name, sizes in (("batch", self.batch), ("width", self.width)):
+            if not 0 < sizes[0] <= sizes[1] <= sizes[2]:
+                raise HtrError(f"the {name} of an engine must rise from at least 1, not {sizes}")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What was built, as written to `<engine>.json` under `engine`.
+
+    Attributes:
+        runtime: `tensorrt-rtx` or `tensorrt`.
+        version: version of the runtime that built it; it runs on this one only.
+        capabilities: the GPU generations it runs on, or `local` for the GPU that built it.
+        precision: `fp16`, `int8` or `fp32`; FP32 without TF32, so it computes what the ONNX file computes.
+        profile: the inputs it takes.
+        half_share: share of its multiplications in half precision.
+        integer_share: share of its multiplications in INT8.
+        islands: what computes in FP32 inside an FP16 engine.
+        plugin: the library beside the engine that decodes; empty where standard operators do.
+        seconds: time to build.
+        bytes: size of the file.
+        sha256: of the file.
+    """
+
+    runtime: str
+    version: str
+    capabilities: tuple[str, ...]
+    precision: str
+    profile: Profile
+    half_share: float
+    integer_share: float
+    islands: tuple[Island, ...]
+    plugin: str
+    seconds: float
+    bytes: int
+    sha256: str
+
+
+def find_runtime(name: Choice = "auto") -> Runtime:
+    """The installed TensorRT.
+
+    Args:
+        name: `tensorrt-rtx`, `tensorrt`, or `auto` for the first of these that is installed.
+
+    Raises:
+        HtrError: it is not installed, or cannot be loaded here.
+    """
+    for module in {"auto": _MODULES["tensorrt-rtx"] + _MODULES["tensorrt"], **_MODULES}[name]:
+        found = _load(module)
+        if found is not None:
+            return Runtime("tensorrt" if module == "tensorrt" else "tensorrt-rtx", found.__version__, found)
+    if name == "tensorrt":
+        raise missing_extra("tensorrt", "tensorrt")
+    raise missing_extra("tensorrt-rtx-cu13-libs and tensorrt-rtx-cu13-bindings", "rtx")
+
+
+def build_engine(
+    onnx_path: Path, engine_path: Path, *, profile: Profile, runtime: Choice = "auto", plugin: Path | None = None
+) -> Engine:
+    """Builds an engine, strongly typed: every layer computes in the type that the ONNX file gives it.
+
+    Args:
+        onnx_path: a file that `export_onnx` wrote, FP32 or FP16.
+        engine_path: the engine to write; its card goes to the same name with `.json` added.
+        profile: the range of inputs that it must take.
+        runtime: see `find_runtime`.
+        plugin: the library of `export/plugin`, for a graph that decodes with it; copied beside the engine.
+
+    Raises:
+        HtrError: the ONNX file is damaged or foreign, TensorRT is not installed or refuses the graph, an FP16 graph
+            is not FP16 in TensorRT's reading, or there is a plugin and no GPU.
+    """
+    graph, card = read_onnx(onnx_path)
+    found = find_runtime(runtime)
+    if plugin:
+        Cuda(found.name)  # without a GPU, TensorRT aborts the process as soon as it meets a plugin
+        load_plugin(found.module, plugin)
+    session = _Session(found.module, str(onnx_path))
+    halves = half_share(graph) > 0
+    share, integers = tensorrt_shares(found.module, session.parse(_fixed(graph)))
+    if halves:
+        require_half(share, f"{onnx_path} as {found.name} reads it")
+    started = time.perf_counter()
+    plan = session.build(session.parse(graph.SerializeToString()), profile, card.height, found.name)
+    engine = Engine(
+        runtime=found.name,
+        version=found.version,
+        capabilities=CAPABILITIES if found.name == "tensorrt-rtx" else ("local",),
+        precision="fp16" if halves else "int8" if integers else "fp32",
+        profile=profile,
+        half_share=share,
+        integer_share=integers,
+        islands=islands(graph) if halves else (),
+        plugin=LIBRARY if plugin else "",
+        seconds=round(time.perf_counter() - started, 2),
+        bytes=len(plan),
+        sha256=hashlib.sha256(plan).hexdigest(),
+    )
+    document = {"card": json.loads(card.to_json()), "engine": asdict(engine)}
+    if plugin:
+        write_atomic(engine_path.with_name(LIBRARY), plugin.read_bytes())
+    write_atomic(engine_path, plan)
+    write_atomic(Path(f"{engine_path}.json"), json.dumps(document, ensure_ascii=False, indent=1).encode())
+    return engine
+
+
+_MODULES = {"tensorrt-rtx": ["tensorrt_rtx", "tensorrt_rtx_bindings"], "tensorrt": ["tensorrt"]}
+
+
+def _load(module: str) -> Any:
+    """A TensorRT module, or None where it is not installed."""
+    try:
+        if module == "tensorrt_rtx_bindings":
+            importlib.import_module("tensorrt_rtx_libs")  # loads the libraries that the bindings link to
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        return None
+    except (ImportError, OSError) as error:
+        raise HtrError(f"{module} is installed but cannot be loaded: {error}") from None
+
+
+def _fixed(graph: "ModelProto") -> bytes:
+    """The graph for one line of `WIDTH` pixels, so that TensorRT knows every shape."""
+    from onnx import ModelProto
+
+    fixed = ModelProto()
+    fixed.CopyFrom(graph)
+    for value in fixed.graph.input:
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param:
+                axis.dim_value = WIDTH if axis.dim_param == "width" else 1
+    return fixed.SerializeToString()
+
+
+class _Session:
+    """A builder whose messages are collected instead of printed."""
+
+    def __init__(self, trt: Any, where: str):
+        messages: list[str] = []
+        serious = (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR)
+
+        class Log(trt.ILogger):
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in serious:
+                    messages.append(message)
+
+        self.trt, self.where, self.messages, self.log = trt, where, messages, Log()
+        try:
+            self.builder = trt.Builder(self.log)
+        except (RuntimeError, TypeError) as error:  # TensorRT without a GPU gives no builder
+            raise self._failure("cannot start here", str(error)) from None
+
+    def parse(self, data: bytes) -> Any:
+        """An INetworkDefinition from the bytes of an ONNX graph."""
+        network = self.builder.create_network(1 << int(self.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = self.trt.OnnxParser(network, self.log)
+        if not parser.parse(data):
+            raise self._failure("cannot read the graph", parser.get_error(0).desc() if parser.num_errors else "")
+        self.parser = parser  # owns weights that the network refers to
+        return network
+
+    def build(self, network: Any, profile: Profile, height: int, runtime: str) -> bytes:
+        """The serialised engine."""
+        trt, config = self.trt, self.builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # for the engine inspector
+        if hasattr(trt.BuilderFlag, "TF32"):
+            config.clear_flag(trt.BuilderFlag.TF32)
+        if runtime == "tensorrt-rtx":
+            config.num_compute_capabilities = len(CAPABILITIES)
+            for place, name in enumerate(CAPABILITIES):
+                config.set_compute_capability(getattr(trt.ComputeCapability, name), place)
+        shapes = self.builder.create_optimization_profile()
+        sizes = list(zip(profile.batch, profile.width, strict=True))
+        shapes.set_shape("pixels", *((batch, 1, height, width) for batch, width in sizes))
+        shapes.set_shape("widths", *((batch,) for batch, _ in sizes))
+        config.add_optimization_profile(shapes)
+        plan = self.builder.build_serialized_network(network, config)
+        if plan is None:
+            raise self._failure("cannot build an engine", "")
+        return bytes(plan)
+
+    def _failure(self, what: str, message: str) -> HtrError:
+        reason = (self.messages or [message])[0] or "no reason given"
+        return HtrError(f"TensorRT {what} for {self.where}: {reason.splitlines()[0]}")

@@ -1,0 +1,83 @@
+"""The one file that rebuilds itself: weights as safetensors, with the card in the file's metadata.
+
+Teacher, student and control are the same kind of file; nothing here runs code from a file.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from htrcompress import models
+from htrcompress.card import CARD_KEY, Card
+from htrcompress.errors import HtrError
+from htrcompress.utils.io import write_atomic
+
+TYPES = ("F32", "F16", "BF16")
+"""Types of weights in a file, as safetensors names them."""
+
+
+def save_model(path: Path, model: nn.Module, card: Card) -> None:
+    """Writes the model's weights and its card to one `.safetensors` file, whole or not at all.
+
+    Raises:
+        HtrError: a weight is not a finite number, or the file cannot be written.
+    """
+    card = replace(card, architecture=models.architecture(model))
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    odd = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+    if odd:
+        raise HtrError(f"{path} is not written, for {odd} holds what is no finite number: train anew at a lower rate")
+    write_atomic(path, save(tensors, metadata={CARD_KEY: card.to_json()}))
+
+
+def load_card(path: Path) -> Card:
+    """The card of a `.safetensors` file, without its weights."""
+    with _open(path) as file:
+        return Card.from_json((file.metadata() or {}).get(CARD_KEY), str(path))
+
+
+def load_model(path: Path) -> tuple[nn.Module, Card]:
+    """Rebuilds a model, in FP32 and in evaluation mode, from its file alone.
+
+    Raises:
+        HtrError: the file is missing, damaged, of another kind, or its weights do not fit its card.
+    """
+    with _open(path) as file:
+        card = Card.from_json((file.metadata() or {}).get(CARD_KEY), str(path))
+        if card.height != card.architecture.get("height") or card.stride != models.STRIDE:
+            raise HtrError(f"the card of {path} contradicts itself: height or stride is not that of its architecture")
+        try:
+            with torch.device("meta"):  # nothing is allocated before the file proves that it holds the weights
+                model = models.build(card.architecture, card.characters().classes)
+        except HtrError as error:
+            raise HtrError(f"the card of {path} is damaged: {error}") from None
+        expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        if expected != found:
+            odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise HtrError(f"the weights in {path} do not fit its card, first at {odd[0]}")
+        odd = [name for name in found if file.get_slice(name).get_dtype() not in TYPES]
+        if odd:
+            raise HtrError(
+                f"{path} holds weights of a type that no model of ours has, first at {odd[0]}: it is damaged"
+            )
+        weights = {name: file.get_tensor(name).float() for name in found}
+    if not all(torch.isfinite(w).all() for w in weights.values()):
+        raise HtrError(f"{path} holds weights that are not finite numbers: the file is damaged")
+    model.load_state_dict(weights, assign=True)
+    return model.eval(), card
+
+
+def _open(path: Path) -> safe_open:
+    if not path.is_file():
+        raise HtrError(f"no model at {path}")
+    if path.suffix != ".safetensors":
+        raise HtrError(f"{path} is not a .safetensors file; files with Python code inside (pickle) are never read")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise HtrError(f"{path} is damaged or not a safetensors file: {error}") from None

@@ -1,0 +1,1 @@
+"""The training loop and everything that it needs: data, objective, optimiser, checkpoint, validation, logs."""

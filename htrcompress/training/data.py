@@ -1,0 +1,121 @@
+"""A dataset made ready for training at one height: examples, charset, and what the card says of them."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from htrcompress import models
+from htrcompress.card import Card
+from htrcompress.charset import Charset
+from htrcompress.config import ReadConfig, TrainConfig
+from htrcompress.data.lines import Dataset
+from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines, unknown_characters
+from htrcompress.data.readers.image_folder import open_unlabelled
+from htrcompress.data.readers.open import open_dataset
+from htrcompress.utils import machine
+
+MAX_WIDTH = 4096
+"""The widest line that our models read, in pixels at their own height."""
+PACKAGES = ("htrcompress", "torch", "numpy", "pillow", "kornia", "accelerate", "safetensors")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Training and validation examples of a dataset.
+
+    Attributes:
+        source: what the user called it.
+        read: how its texts were read.
+        dataset: all its lines, other splits included.
+        charset: the characters of the training split, or those of the model that is followed.
+        height: of the images, in pixels.
+        train, valid: the examples.
+        left_out: training lines that CTC cannot emit.
+        unknown: characters of train and valid outside the charset, with counts.
+    """
+
+    source: str
+    read: ReadConfig
+    dataset: Dataset
+    charset: Charset
+    height: int
+    train: EncodedLines
+    valid: EncodedLines
+    left_out: int
+    unknown: dict[str, int]
+
+    def card(self, name: str, model: nn.Module, training: dict[str, Any]) -> Card:
+        """The card of a model that will be trained on this corpus."""
+        used = {split: self.dataset.split(split) for split in ("train", "valid")}
+        data = {
+            "name": self.dataset.name,
+            "path": self.source,
+            "format": self.dataset.format,
+            "read": asdict(self.read),
+            "splits": {s: {"lines": len(ls), "hash": self.dataset.identity(s)} for s, ls in used.items()},
+            "dropped": self.dataset.dropped,
+            "changed": self.dataset.changed,
+            "not_emittable": self.left_out,
+            "unknown_characters": self.unknown,
+        }
+        return Card(
+            name,
+            models.architecture(model),
+            self.charset.characters,
+            self.height,
+            models.STRIDE,
+            MAX_WIDTH,
+            data,
+            training=training,
+            versions=machine.versions(*PACKAGES),
+        )
+
+    def summary(self) -> str:
+        """A sentence for people."""
+        notes = [f"left out: {count} {reason}" for reason, count in self.dataset.dropped.items()]
+        notes += [f"{count} {what}" for what, count in self.dataset.changed.items()]
+        shared = {split: self.dataset.trained_on(split) for split in self.dataset.splits}
+        notes += [f"{count} lines of {split} are training lines too" for split, count in shared.items() if count]
+        notes += [f"{self.left_out} too narrow for their text"] if self.left_out else []
+        notes += [f"outside the charset: {' '.join(self.unknown)}"] if self.unknown else []
+        return (
+            f"{self.dataset.name}: {len(self.train.texts)} training and {len(self.valid.texts)} validation lines, "
+            f"{len(self.charset.characters)} characters" + (f" ({'; '.join(notes)})" if notes else "")
+        )
+
+
+def open_training_data(
+    source: str,
+    height: int,
+    config: TrainConfig,
+    read: ReadConfig,
+    choose: Callable[[Charset], Charset] = lambda charset: charset,
+) -> TrainingData:
+    """Opens a dataset and reads its training and validation lines.
+
+    Args:
+        source: a folder, several with commas between, or `synthetic`.
+        height: of the model's lines, in pixels.
+        config: how many lines to use, and the largest share of them that CTC may be unable to emit.
+        read: how to read texts where the format leaves a choice.
+        choose: from the characters of the training lines to those of the model.
+
+    Raises:
+        HtrError: the dataset lacks a split, an image is unusable, or too many lines cannot be emitted.
+    """
+    dataset = open_dataset(source, read).limited("train", config.lines, config.seed)
+    train_lines, valid_lines = dataset.split("train"), dataset.split("valid")
+    charset = choose(Charset.of(line.text for line in train_lines))
+    unknown = unknown_characters([line.text for line in [*train_lines, *valid_lines]], charset)
+    train = encode_lines(train_lines, charset, height, MAX_WIDTH)
+    valid = encode_lines(valid_lines, charset, height, MAX_WIDTH)
+    train, left_out = drop_too_narrow(train, models.STRIDE, config.max_too_narrow)
+    return TrainingData(source, read, dataset, charset, height, train, valid, left_out, unknown)
+
+
+def open_images(folder: Path, height: int) -> EncodedLines:
+    """The images of a folder as lines without labels."""
+    return encode_lines(open_unlabelled(folder), Charset((" ",)), height, MAX_WIDTH)
