@@ -138,8 +138,8 @@ def test_threads_read_side_by_side_what_one_reads(tiny_onnx: Path, picture: Pict
     model = Path(shutil.copy(tiny_onnx, tmp_path))
     recognizer, lines = htrcompress.load(model, threads=3), [picture(20 + i) for i in range(20)]
     model.unlink()  # what was loaded is what is read with, whenever
-    lane, seen = recognizer.backend.lane(), []
-    assert lane is not recognizer.backend and lane is recognizer.backend.lane()
+    lane, seen = recognizer.backend.stream(), []
+    assert lane is not recognizer.backend and lane is recognizer.backend.stream()
     run = lane.run
     lane.run = lambda pixels, widths: seen.append((len(widths), get_ident())) or run(pixels, widths)  # type: ignore
     for some, batch_size, sizes in ((lines, 32, [7, 7, 6]), (lines, 7, [2] * 10), (lines[:3], 32, [1] * 3)):
@@ -155,7 +155,7 @@ def test_threads_read_side_by_side_what_one_reads(tiny_onnx: Path, picture: Pict
 
 def test_a_failure_beside_others_is_told(tiny_onnx: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = htrcompress.load(tiny_onnx, threads=2)
-    lane = recognizer.backend.lane()
+    lane = recognizer.backend.stream()
     run = lane.run
 
     def fail(pixels: np.ndarray, widths: np.ndarray) -> object:

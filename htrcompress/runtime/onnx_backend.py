@@ -5,7 +5,6 @@ one is refused in one sentence.
 """
 
 import copy
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
+from htrcompress.runtime.backend import UNLIMITED, Open, Output
 from htrcompress.runtime.onnx_session import first_line, open_session
 from htrcompress.utils.machine import cores, lines_at_once
 
@@ -25,8 +25,8 @@ class OnnxRuntimeBackend:
 
     Args:
         path: the model file.
-        threads: CPU threads; by default one for each physical core.
-        device: one of `providers.PROVIDERS`; `cuda` where it works, else `cpu` by default.
+        options: threads, one for each physical core by default; the device, one of `onnx_session.PROVIDERS`, `cuda`
+            where it works, else `cpu` by default; and whether to give logits.
 
     Raises:
         HtrError: the device is not there, or the file is damaged, was not written by this package, or does not fit
@@ -34,37 +34,43 @@ class OnnxRuntimeBackend:
     """
 
     name = "ONNX Runtime"
+    max_width = UNLIMITED
 
-    def __init__(self, path: Path, threads: int | None = None, device: str | None = None):
+    def __init__(self, path: Path, options: Open = Open()):
+        threads = options.threads
+        if options.device == "mps":
+            raise HtrError(f"{path} has no mps: use the .safetensors model there, or ONNX Runtime on the cpu")
         try:
             self._model, self._where = path.read_bytes(), str(path)
         except OSError as error:
             raise HtrError(f"cannot read {path}: {error.strerror or error}") from None
-        self._session, self.device = open_session(self._model, self._where, device, threads)
-        self._lane: OnnxRuntimeBackend | None = None
-        self.lanes = (threads or cores()) if self.device == "cpu" else 1
-        self.most = (lines_at_once(threads) if self.device == "cpu" else math.inf, math.inf)
+        self._session, self.device = open_session(self._model, self._where, options.device, threads)
+        self._stream: OnnxRuntimeBackend | None = None
+        self.num_streams = (threads or cores()) if self.device == "cpu" else 1
+        self.max_batch = lines_at_once(threads) if self.device == "cpu" else UNLIMITED
         self.card = Card.of_graph(self._session.get_modelmeta().custom_metadata_map, str(path))
         _check(self._session, self.card, path)
+        self._names = [*OUTPUTS, "logits"] if options.logits else list(OUTPUTS)
+        if options.logits and all(output.name != "logits" for output in self._session.get_outputs()):
+            raise HtrError(f"{path} gives no logits: export the model again")
+        self.arithmetic = _arithmetic(path, self.device)
 
-    def run(
-        self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """One batch; shapes as in `recognizer.Backend`."""
+    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
+        """One batch; see `Backend.run`."""
         try:
-            return tuple(self._session.run(list(OUTPUTS), {"pixels": pixels, "widths": widths}))
+            return Output(*self._session.run(self._names, {"pixels": pixels, "widths": widths}))
         except Exception as error:  # its exception classes have no common base
             lines, width = pixels.shape[0], pixels.shape[3]
             raise HtrError(
                 f"ONNX Runtime failed on {lines} lines of width {width}; a smaller batch may pass: {first_line(error)}"
             ) from None
 
-    def lane(self) -> "OnnxRuntimeBackend":
+    def stream(self) -> "OnnxRuntimeBackend":
         """With a session of one thread, which several threads may run at once; opened when it is first asked for."""
-        if self.lanes > 1 and self._lane is None:
-            self._lane = copy.copy(self)
-            self._lane._session, _ = open_session(self._model, self._where, self.device, 1)
-        return self._lane or self
+        if self.num_streams > 1 and self._stream is None:
+            self._stream = copy.copy(self)
+            self._stream._session, _ = open_session(self._model, self._where, self.device, 1)
+        return self._stream or self
 
 
 def _check(session: Any, card: Card, path: Path) -> None:
@@ -84,3 +90,14 @@ def _check(session: Any, card: Card, path: Path) -> None:
         fits = fits and [len(outputs[name][1]) for name in OUTPUTS] == [2, 1, 1]
     if not fits:
         raise HtrError(f"the graph in {path} does not fit its card: write it again with `python -m htrcompress.export`")
+
+
+def precision_of(path: Path) -> str:
+    """What an exported file holds, by its name: `FP16`, `INT8` or `FP32`."""
+    return next((name for name in ("FP16", "INT8") if f".{name.lower()}." in path.name), "FP32")
+
+
+def _arithmetic(path: Path, device: str) -> str:
+    """What the file is computed in: ONNX Runtime's CPU provider casts an FP16 graph to FP32, and OpenVINO does too."""
+    precision = precision_of(path)
+    return "FP32" if precision == "FP16" and device in ("cpu", "openvino") else precision

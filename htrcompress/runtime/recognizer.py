@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from htrcompress.card import Card
 from htrcompress.errors import HtrError
 from htrcompress.image import load_grey, resize_to_height, to_grey
+from htrcompress.runtime.backend import Backend, Device, Open, open_backend
 
 WHITE = 255
 MOST_THREADS = 256
@@ -30,10 +30,7 @@ MOST_LINES = 65_536
 """In a batch."""
 WINDOW = 8
 """Batches that are loaded and sorted by width together: bounds the memory of an endless list."""
-PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
 
-Device = Literal["cpu", "cuda", "mps", "openvino", "tensorrt", "tensorrt-rtx"]
-"""Where a network computes. PyTorch has the first three, ONNX Runtime all but `mps`, engines `cuda`."""
 
 Pixels = NDArray[np.uint8]
 Picture = str | os.PathLike[str] | Pixels | Image.Image | Callable[[], Pixels]
@@ -53,32 +50,6 @@ class Reading:
     score: float
 
 
-class Backend(Protocol):
-    """What runs a network: `PyTorch`, `ONNX Runtime`.
-
-    Attributes:
-        name: of the runtime, for people.
-        device: where it computes, one of `Device`.
-        card: the card of the model.
-        most: the most lines, and the widest in pixels, that `read` gives it at once; infinity for no limit.
-        lanes: batches that `read` gives its `lane` at once.
-    """
-
-    name: str
-    device: str
-    card: Card
-    most: tuple[float, float]
-    lanes: int
-
-    def run(
-        self, pixels: Pixels, widths: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """One batch: uint8 (B, 1, H, W), int32 (B,) to labels int32 (B, T), lengths int32 (B,), scores float32 (B,)."""
-
-    def lane(self) -> "Backend":
-        """The same network for `lanes` threads at once, each of which computes its batch alone; itself if that is 1."""
-
-
 class Recognizer:
     """Reads lines with a model. `load` makes one.
 
@@ -91,7 +62,7 @@ class Recognizer:
         self.backend = backend
         self.card = backend.card
         self._charset = self.card.characters()
-        self._widest = int(min(backend.most[1], self.card.max_width))
+        self._widest = int(min(backend.max_width, self.card.max_width))
 
     def read(self, images: Iterable[Picture], batch_size: int = 32) -> list[Reading]:
         """Reads lines, in the order given; a line reads the same whatever stands beside it.
@@ -129,7 +100,7 @@ class Recognizer:
         readable.sort(key=lambda i: cast(Pixels, lines[i]).shape[1])
         size, lanes = self._cut(len(readable), batch_size)
         batches = [readable[start : start + size] for start in range(0, len(readable), size)]
-        backend = self.backend.lane() if lanes > 1 else self.backend
+        backend = self.backend.stream() if lanes > 1 else self.backend
 
         def read(chosen: list[int]) -> list[Reading]:
             return self._run(backend, *stack([cast(Pixels, lines[i]) for i in chosen]))
@@ -142,7 +113,7 @@ class Recognizer:
 
     def _cut(self, lines: int, batch_size: int) -> tuple[int, int]:
         """How many lines to a batch, and batches at once: threads that wait for no other read more."""
-        most, lanes = self.backend.most[0], self.backend.lanes
+        most, lanes = self.backend.max_batch, self.backend.num_streams
         if min(lines, batch_size) < lanes:
             return int(min(batch_size, most)), 1
         return int(min(batch_size // lanes, most / lanes, -(-lines // lanes))), lanes
@@ -160,7 +131,8 @@ class Recognizer:
         return self._run(self.backend, pixels, widths)
 
     def _run(self, backend: Backend, pixels: Pixels, widths: NDArray[np.int32]) -> list[Reading]:
-        labels, lengths, scores = backend.run(pixels, widths)
+        output = backend.run(pixels, widths)
+        labels, lengths, scores = output.labels, output.lengths, output.scores
         rows = len(widths)
         fits = len(labels) == len(lengths) == len(scores) == rows and labels.ndim == 2
         if not (fits and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= labels.shape[1]):
@@ -204,42 +176,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None, device: str |
         HtrError: the file is missing, damaged or of a kind that is not read, its runtime is not installed, or the
             device is not there.
     """
-    path = Path(path)
     if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= MOST_THREADS):
         raise HtrError(f"{threads} threads asked for; it must be a whole number from 1 to {MOST_THREADS}")
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
-    if path.suffix in PICKLES:
-        raise HtrError(f"{path} may hold Python code (pickle) and is never read: use a .safetensors or .onnx model")
-    if path.suffix not in (".safetensors", ".onnx", ".engine"):
-        raise HtrError(f"{path} is not a model: give a .safetensors, .onnx or .engine file")
-    if not path.is_file():
-        raise HtrError(f"no model at {path}")
-    return Recognizer(_BACKENDS[path.suffix](path, threads, device))
-
-
-def _onnx(path: Path, threads: int | None, device: str | None) -> Backend:
-    from htrcompress.runtime.onnx_backend import OnnxRuntimeBackend
-
-    if device == "mps":
-        raise HtrError(f"{path} has no mps: use the .safetensors model there, or ONNX Runtime on the cpu")
-    return OnnxRuntimeBackend(path, threads, device)
-
-
-def _engine(path: Path, threads: int | None, device: str | None) -> Backend:
-    from htrcompress.runtime.tensorrt_backend import TensorRtBackend
-
-    if device not in (None, "cuda", "tensorrt", "tensorrt-rtx"):
-        raise HtrError(f"{path} is a TensorRT engine, which runs on a GPU: use the .onnx model on the {device}")
-    return TensorRtBackend(path)
-
-
-def _torch(path: Path, threads: int | None, device: str | None) -> Backend:
-    from htrcompress.runtime.torch_backend import TorchBackend
-
-    if device not in (None, "cpu", "cuda", "mps"):
-        raise HtrError(f"{path} is run by PyTorch, which has no {device}: export it and name the .onnx file")
-    return TorchBackend(path, threads, device)
-
-
-_BACKENDS = {".onnx": _onnx, ".engine": _engine, ".safetensors": _torch}
+    return Recognizer(open_backend(Path(path), Open(threads, device)))

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.errors import HtrError, Unavailable, missing_extra
+from htrcompress.runtime.backend import Open, Output
 from htrcompress.runtime.engine_file import EXTRA, read_document, read_plan
+from htrcompress.runtime.onnx_backend import precision_of
 
 DTYPES = {
     "labels": np.int32,
@@ -151,24 +153,28 @@ class TensorRtBackend:
     """
 
     device = "cuda"
-    lanes = 1
+    num_streams = 1
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, options: Open = Open()):
+        if options.device not in (None, "cuda", "tensorrt", "tensorrt-rtx"):
+            raise HtrError(
+                f"{path} is a TensorRT engine, which runs on a GPU: use the .onnx model on the {options.device}"
+            )
         self._engine = Engine(path)
-        self.card, self.name, self.most = self._engine.card, self._engine.name, self._engine.most
+        self.card, self.name = self._engine.card, self._engine.name
+        self.max_batch, self.max_width = self._engine.most
+        self.arithmetic = precision_of(path)
+        self._names = (*DECODED, "logits") if options.logits else DECODED
         if not set(DECODED) <= set(self._engine.outputs):
             raise HtrError(f"{path} gives no labels: it was exported with --decode none")
 
-    def run(
-        self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-        """One batch; shapes as in `recognizer.Backend`."""
+    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
+        """One batch; see `Backend.run`."""
         self._engine.upload(pixels, widths)
         self._engine.execute()
-        found = self._engine.download(DECODED)
-        return found["labels"], found["lengths"], found["scores"]
+        return Output(**self._engine.download(self._names))
 
-    def lane(self) -> "TensorRtBackend":
+    def stream(self) -> "TensorRtBackend":
         """Itself: a batch has the whole GPU."""
         return self
 

@@ -1,0 +1,72 @@
+"""`Decoder`: from frames of logits to readings. A new decoder is one file and one row in `DECODERS`.
+
+Greedy decoding stands inside exported graphs (`greedy.py`); every other decoder runs behind the network, on logits
+that the back end gives when it is opened for them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress.card import Card
+from htrcompress.charset import BLANK
+from htrcompress.decoding import reference
+from htrcompress.errors import HtrError
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One reading of a line.
+
+    Attributes:
+        labels: indices into the charset plus one, without blanks.
+        score: log-probability for each character, the larger the better; -inf if there are no characters.
+    """
+
+    labels: tuple[int, ...]
+    score: float
+
+
+class Decoder(Protocol):
+    """Reads frames of logits."""
+
+    def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer]) -> list[list[Hypothesis]]:
+        """The readings of each row, the best first, at least one a row.
+
+        Args:
+            logits: (B, T, C), not normalised; class 0 is the blank.
+            frames: (B,), valid frames of each row; what lies beyond them must not matter.
+        """
+
+
+class GreedyDecoder:
+    """The best label of every frame, as exported graphs compute it; the reference for them."""
+
+    def __init__(self, card: Card):
+        self.card = card
+
+    def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer]) -> list[list[Hypothesis]]:
+        """See `Decoder.decode`."""
+        labels, lengths, scores = reference.greedy(logits, frames)
+        rows = zip(labels.tolist(), lengths.tolist(), scores.tolist(), strict=True)
+        return [[Hypothesis(tuple(row[:length]), score)] for row, length, score in rows]
+
+
+DECODERS: dict[str, Callable[[Card], Decoder]] = {"greedy": GreedyDecoder}
+"""Name on the command line to what makes the decoder of a model."""
+
+__all__ = ["BLANK", "DECODERS", "Decoder", "GreedyDecoder", "Hypothesis", "make_decoder"]
+
+
+def make_decoder(name: str, card: Card) -> Decoder:
+    """The decoder of that name for a model.
+
+    Raises:
+        HtrError: there is no such decoder.
+    """
+    if name not in DECODERS:
+        raise HtrError(f"--decoder {name}: there is no such decoder; choose one of {', '.join(DECODERS)}")
+    return DECODERS[name](card)

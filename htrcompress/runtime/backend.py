@@ -1,0 +1,115 @@
+"""What runs a network: pixels and widths in, labels and logits out.
+
+A back end is one file with one class that keeps this interface, and one row in `BACKENDS`, the table from a model
+file's suffix to what opens it. The recogniser, verification and the benchmarks all run models through it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress.card import Card
+from htrcompress.errors import HtrError
+
+Device = Literal["cpu", "cuda", "mps", "openvino", "tensorrt", "tensorrt-rtx"]
+"""Where a network computes. PyTorch has the first three, ONNX Runtime all but `mps`, engines `cuda`."""
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a network gives for one batch.
+
+    Attributes:
+        labels: int32 (B, T), decoded greedily, padded with -1.
+        lengths: int32 (B,), labels of each row.
+        scores: float32 (B,), mean log-probability of the labels.
+        logits: float32 (B, T, C), not normalised; None unless the back end was opened with `logits=True`.
+    """
+
+    labels: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32] | None = None
+
+
+class Backend(Protocol):
+    """One model file, opened.
+
+    Attributes:
+        name: the runtime, for tables: `PyTorch`, `ONNX Runtime`.
+        device: where it computes, one of `Device`.
+        arithmetic: what convolutions and matrix products are computed in: `FP32`, `FP16` or `INT8`.
+        card: the model's card.
+        max_batch: the most lines that one call of `run` takes, or that it is fast with; infinity for no limit.
+        max_width: the widest line in pixels; infinity for no limit.
+        num_streams: how many batches may run at the same time, each through `stream()`.
+    """
+
+    name: str
+    device: str
+    arithmetic: str
+    card: Card
+    max_batch: float
+    max_width: float
+    num_streams: int
+
+    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
+        """Runs one batch, uint8 (B, 1, H, W) and int32 (B,).
+
+        Raises:
+            HtrError: the runtime fails on this batch.
+        """
+
+    def stream(self) -> "Backend":
+        """The same network on one thread, for `num_streams` threads to call at once; itself where that is 1."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """How a model file is opened.
+
+    Attributes:
+        threads: CPU threads; the runtime's own choice if None.
+        device: one of `Device`, and nothing else is used; `cuda` where it works, else `cpu`, if None.
+        logits: whether `Output.logits` is filled.
+    """
+
+    threads: int | None = None
+    device: str | None = None
+    logits: bool = False
+
+
+BACKENDS: dict[str, str | Callable[[Path, Open], Backend]] = {
+    ".onnx": "htrcompress.runtime.onnx_backend:OnnxRuntimeBackend",
+    ".engine": "htrcompress.runtime.tensorrt_backend:TensorRtBackend",
+    ".safetensors": "htrcompress.runtime.torch_backend:TorchBackend",
+}
+"""Suffix of a model file to the back end that runs it: a class, or `module:class` where importing it is expensive."""
+UNLIMITED = math.inf
+
+
+def open_backend(path: Path, options: Open = Open()) -> Backend:
+    """Opens a model file with the back end of its suffix.
+
+    Raises:
+        HtrError: the file is missing, damaged or of no known kind, its runtime is not installed, or the device is
+            not there.
+    """
+    if path.suffix in PICKLES:
+        raise HtrError(f"{path} may hold Python code (pickle) and is never read: use a .safetensors or .onnx model")
+    if path.suffix not in BACKENDS:
+        raise HtrError(f"{path} is not a model: give a {', '.join(BACKENDS)} file")
+    if not path.is_file():
+        raise HtrError(f"no model at {path}")
+    found = BACKENDS[path.suffix]
+    if isinstance(found, str):
+        module, name = found.split(":")
+        found = getattr(import_module(module), name)
+    return found(path, options)
