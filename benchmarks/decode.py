@@ -19,7 +19,7 @@ from benchmarks.timing import Spread, require_positive
 from htrcompress import runs
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.readers.open import default_data, open_dataset, read_config
-from htrcompress.runtime.recognizer import stack
+from htrcompress.image import pad
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
@@ -98,7 +98,7 @@ def measure_decode(
     chosen = Split(dataset, split)
     scaled = sorted((i for i in chosen.scaled(card) if i is not None), key=lambda image: image.shape[1])
     places = np.linspace(0, len(scaled) - 1, min(lines, len(scaled))).astype(int)
-    batches = [stack([scaled[i] for i in places[at : at + batch]]) for at in range(0, len(places), batch)]
+    batches = [pad([scaled[i] for i in places[at : at + batch]]) for at in range(0, len(places), batch)]
     seconds: dict[str, list[float]] = {}
     sizes: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch, console.status(f"timing {rounds} rounds"):

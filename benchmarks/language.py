@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from htrcompress import metrics, runs
 from htrcompress.cli import run_command, to_json
-from htrcompress.data.batching import PAPER, pad
 from htrcompress.data.loading import load_lines
 from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
+from htrcompress.image import PAPER, pad
 from htrcompress.models.serialization import load_model
 from htrcompress.training.language_model.loss import FILE, LanguageModelLoss, load_language_model_loss
 from htrcompress.utils import machine

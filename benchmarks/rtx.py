@@ -189,7 +189,7 @@ def _benchmark(run: Path, dataset: Dataset, split: Split) -> Benchmark:
 
 def _time(folder: Path, card: Card, split: Split, found: ModelResult) -> None:
     """Times every engine, and works out what of it is the decode."""
-    from htrcompress.runtime.recognizer import stack
+    from htrcompress.image import pad
 
     images = [image for image in split.scaled(card) if image is not None]
     images.sort(key=lambda image: image.shape[1])
@@ -199,7 +199,7 @@ def _time(folder: Path, card: Card, split: Split, found: ModelResult) -> None:
     rows = []
     for batch in BATCHES:
         places = [(2 * i + 1) * len(images) // (2 * batch) for i in range(batch)]  # of few lines, some twice
-        pixels, widths = stack([images[place] for place in places])
+        pixels, widths = pad([images[place] for place in places])
         rows += [time_engine(path, pixels, widths) for path in engines]
     raw = {(row.precision, row.batch): row.execute_ms for row in rows if row.decode == "none"}
     for row in rows:

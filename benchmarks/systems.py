@@ -143,11 +143,11 @@ def size_of(file: Path, picture: NDArray[np.uint8]) -> Size:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from htrcompress.image import pad
     from htrcompress.models.serialization import load_model
-    from htrcompress.runtime.recognizer import stack
 
     model, _ = load_model(file)
-    pixels, widths = stack([picture])
+    pixels, widths = pad([picture])
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(torch.from_numpy(pixels), torch.from_numpy(widths))
     return Size(sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 1e9)

@@ -6,6 +6,7 @@ rounded half up. The same filter serves training, evaluation, the runtimes and t
 """
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from htrcompress.errors import HtrError
 
+PAPER = 255
+"""Grey value of white paper, which batches are padded with; the networks mask it."""
 MAX_IMAGE_PIXELS = 100_000_000
 """Images with more pixels are refused before they are decoded."""
 FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "TIFF", "BMP", "GIF", "PPM")
@@ -155,3 +158,12 @@ def resize_to_height(
             f"{name} is {width} pixels wide at height {height}; the model reads up to {max_width}: split the line"
         )
     return scale(pixels, height, width)
+
+
+def pad(lines: Sequence[NDArray[np.uint8]], step: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Lines uint8 (H, w) of one height as a batch: uint8 (B, 1, H, W), W a multiple of `step`; and widths int32 (B,)."""
+    widths = np.array([line.shape[1] for line in lines], np.int32)
+    pixels = np.full((len(lines), 1, lines[0].shape[0], -(-int(widths.max()) // step) * step), PAPER, np.uint8)
+    for row, line in zip(pixels, lines, strict=True):
+        row[0, :, : line.shape[1]] = line
+    return pixels, widths

@@ -14,11 +14,12 @@ from rich.console import Console
 from htrcompress.card import Card
 from htrcompress.data import loading
 from htrcompress.data.__main__ import look
-from htrcompress.data.batching import PAPER, by_width, collate, epoch_order, pad
+from htrcompress.data.batching import by_width, collate, epoch_order
 from htrcompress.data.loading import load_lines
 from htrcompress.data.readers.image_folder import open_unlabelled
 from htrcompress.data.readers.open import default_data, open_dataset
 from htrcompress.errors import HtrError
+from htrcompress.image import PAPER, pad
 
 
 def folder(root: Path, **splits: str) -> Path:

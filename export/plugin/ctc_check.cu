@@ -103,7 +103,7 @@ Decoded oracle(const Problem& problem) {
             }
             before = best;
         }
-        result.scores[row] = result.lengths[row] ? float(total / result.lengths[row]) : 0.0f;
+        result.scores[row] = result.lengths[row] ? float(total / result.lengths[row]) : -INFINITY;
     }
     return result;
 }

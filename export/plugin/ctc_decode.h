@@ -14,7 +14,7 @@
 //   frames      (batch), valid frames of each line; what lies beyond them is ignored
 //   labels      (batch, steps), padded with -1
 //   lengths     (batch), labels of each line
-//   scores      (batch), mean log-probability of the labels at their first frames; 0 where there are none
+//   scores      (batch), mean log-probability of the labels at their first frames; -inf where there are none
 // Returns cudaErrorInvalidValue if a size is negative or there are no classes, else the status of the launch.
 extern "C" cudaError_t ctc_decode_launch(const void* logits, int half, const std::int32_t* frames, int batch,
                                          int steps, int classes, std::int32_t* labels, std::int32_t* lengths,

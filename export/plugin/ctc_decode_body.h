@@ -202,7 +202,7 @@ HTR_BODY void finish(const Line<Logit>& line, const Shared& shared, int thread) 
             sum += shared.score[place];
         }
         *line.length = shared.length;
-        *line.score = shared.length == 0 ? 0.0f : sum / float(shared.length);
+        *line.score = shared.length == 0 ? -INFINITY : sum / float(shared.length);
     }
 }
 

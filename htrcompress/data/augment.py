@@ -13,7 +13,8 @@ from kornia.morphology import dilation, erosion
 from torch import Tensor
 
 from htrcompress.config import AugmentConfig
-from htrcompress.data.batching import PAPER, WIDTH_STEP, Batch
+from htrcompress.data.batching import WIDTH_STEP, Batch
+from htrcompress.image import PAPER
 
 
 def augment(batch: Batch, config: AugmentConfig, frames_needed: Tensor, stride: int, seed: int) -> Batch:

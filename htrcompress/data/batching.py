@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-PAPER = 255
-"""Grey value of padding; the networks mask it, so it only has to look like paper to people."""
+from htrcompress.image import pad
+
 WIDTH_STEP = 16
 """Batches are padded to a multiple of this, so that few distinct shapes occur."""
 POOL = 40
@@ -39,15 +39,6 @@ class Batch:
         """The batch on another device."""
         moved = [t.to(device) for t in (self.pixels, self.widths, self.targets, self.target_lengths)]
         return Batch(moved[0], moved[1], moved[2], moved[3], self.turns)
-
-
-def pad(images: Sequence[NDArray[np.uint8]], step: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Stacks uint8 (H, w) images of one height into (B, 1, H, W), W a multiple of `step`, and widths (B,)."""
-    widths = np.array([image.shape[1] for image in images], np.int32)
-    pixels = np.full((len(images), 1, images[0].shape[0], -(-int(widths.max()) // step) * step), PAPER, np.uint8)
-    for row, image in enumerate(images):
-        pixels[row, 0, :, : image.shape[1]] = image
-    return pixels, widths
 
 
 def collate(images: Sequence[NDArray[np.uint8]], labels: Sequence[Sequence[int]]) -> Batch:

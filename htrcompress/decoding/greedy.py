@@ -19,7 +19,7 @@ def greedy(logits: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         labels int32 (B, T) padded with -1, lengths int32 (B,), and score float32 (B,): the mean over the
-        emitted labels of the log-probability at their first frame, 0 where nothing is emitted.
+        emitted labels of the log-probability at their first frame, -inf where nothing is emitted.
     """
     logits = logits.float()
     steps, classes = logits.shape[1:]
@@ -37,7 +37,7 @@ def greedy(logits: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # `where`, not a product: beyond the frames there may be NaN
     log_probability = torch.where(first, -(logits - peak).exp().sum(2).log(), 0.0)
     score = log_probability.sum(1) / lengths.clamp(min=1).float()
-    return labels, lengths, score
+    return labels, lengths, torch.where(lengths > 0, score, -torch.inf)
 
 
 def _lowest_label(peaks: Tensor, classes: int) -> Tensor:

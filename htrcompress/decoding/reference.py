@@ -29,12 +29,12 @@ def greedy(
 
     Returns:
         labels int32 (B, T) padded with -1, lengths int32 (B,), and score float32 (B,): the mean over the
-        emitted labels of the log-probability at their first frame, 0 where nothing is emitted.
+        emitted labels of the log-probability at their first frame, -inf where nothing is emitted.
     """
     batch, steps, _ = logits.shape
     labels = np.full((batch, steps), -1, np.int32)
     lengths = np.zeros(batch, np.int32)
-    scores = np.zeros(batch, np.float32)
+    scores = np.full(batch, -np.inf, np.float32)
     for row in range(batch):
         valid = logits[row, : frames[row]].astype(np.float32)
         best = valid.argmax(1)

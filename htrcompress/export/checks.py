@@ -15,8 +15,7 @@ from htrcompress.data.batching import by_width
 from htrcompress.data.lines import Line
 from htrcompress.errors import HtrError
 from htrcompress.export.forms import Form, Pixels, precision_of
-from htrcompress.image import resize_to_height
-from htrcompress.runtime.recognizer import stack
+from htrcompress.image import pad, resize_to_height
 
 BATCH = 32
 SIZES = range(1, 34)
@@ -137,7 +136,7 @@ class Reader:
         return _largest(pairs), len(moved)
 
     def _run(self, indices: list[int]) -> Iterator[tuple[str, Any]]:
-        pixels, widths = stack([self.pictures.images[i] for i in indices])
+        pixels, widths = pad([self.pictures.images[i] for i in indices])
         output = self.form.run(pixels, widths)
         for row, width in enumerate(widths.tolist()):
             frames = max(1, -(-width // self.card.stride))

@@ -10,7 +10,7 @@ model reads the same in every format:
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from htrcompress.errors import HtrError
-from htrcompress.image import load_grey, resize_to_height, to_grey
+from htrcompress.image import load_grey, pad, resize_to_height, to_grey
 from htrcompress.runtime.backend import Backend, Device, Open, open_backend
 
-WHITE = 255
 MOST_THREADS = 256
 MOST_LINES = 65_536
 """In a batch."""
@@ -43,7 +42,7 @@ class Reading:
 
     Attributes:
         text: the characters.
-        score: mean log-probability of the characters, each at its first frame; 0 where there are none.
+        score: mean log-probability of the characters, each at its first frame; -inf where there are none.
     """
 
     text: str
@@ -103,7 +102,7 @@ class Recognizer:
         backend = self.backend.stream() if lanes > 1 else self.backend
 
         def read(chosen: list[int]) -> list[Reading]:
-            return self._run(backend, *stack([cast(Pixels, lines[i]) for i in chosen]))
+            return self._run(backend, *pad([cast(Pixels, lines[i]) for i in chosen]))
 
         with ThreadPoolExecutor(lanes) as threads:
             for chosen, readings in zip(batches, (threads.map if lanes > 1 else map)(read, batches), strict=True):
@@ -153,15 +152,6 @@ class Recognizer:
             return resize_to_height(grey, self.card.height, self._widest, name)
         except HtrError as error:
             return error
-
-
-def stack(lines: Sequence[Pixels]) -> tuple[Pixels, NDArray[np.int32]]:
-    """Lines uint8 (H, w) as one batch: uint8 (B, 1, H, W) white beyond each line, and widths int32 (B,)."""
-    widths = np.array([line.shape[1] for line in lines], np.int32)
-    pixels = np.full((len(lines), 1, lines[0].shape[0], widths.max()), WHITE, np.uint8)
-    for row, line in zip(pixels, lines, strict=True):
-        row[0, :, : line.shape[1]] = line
-    return pixels, widths
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None, device: str | None = None) -> Recognizer:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.errors import HtrError, Unavailable, missing_extra
+from htrcompress.image import PAPER
 from htrcompress.runtime.backend import Open, Output
 from htrcompress.runtime.engine_file import EXTRA, read_document, read_plan
 from htrcompress.runtime.onnx_backend import precision_of
@@ -33,7 +34,6 @@ TYPES = {
     "INT8": re.compile(r"\bint8\b", re.IGNORECASE),
 }
 """What the engine inspector calls the types that matter here."""
-PAPER = 255
 PLUGIN = "CtcGreedyDecode"
 
 Arrays = dict[str, NDArray[Any]]

@@ -57,7 +57,7 @@ struct Card {
 // What a model reads in one line.
 struct Reading {
     std::string text;  // UTF-8
-    float score = 0;   // mean log-probability of the characters; 0 where there are none
+    float score = 0;   // mean log-probability of the characters; -inf where there are none
 };
 
 struct Options {
