@@ -161,7 +161,7 @@ def resize_to_height(
 
 
 def pad(lines: Sequence[NDArray[np.uint8]], step: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Lines uint8 (H, w) of one height as a batch: uint8 (B, 1, H, W), W a multiple of `step`; and widths int32 (B,)."""
+    """Batches lines uint8 (H, w): uint8 (B, 1, H, W), W a multiple of `step`, and their widths int32 (B,)."""
     widths = np.array([line.shape[1] for line in lines], np.int32)
     pixels = np.full((len(lines), 1, lines[0].shape[0], -(-int(widths.max()) // step) * step), PAPER, np.uint8)
     for row, line in zip(pixels, lines, strict=True):
