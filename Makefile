@@ -12,7 +12,10 @@ endif
 RUN := $(BIN)/python
 INSTALL := $(RUN) -m pip install --quiet --no-compile --disable-pip-version-check
 
-.PHONY: setup demo test test-all lint rtx
+# The tests run in as many processes as there are cores, four at most; each trains and reads with one thread.
+PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadgroup
+
+.PHONY: setup demo test test-all lint format-check types imports pytest rtx
 
 setup: .venv/ready
 
@@ -26,16 +29,27 @@ demo: setup
 	$(RUN) -m htrcompress.export --trt --fp16
 	$(RUN) benchmarks/run.py --batch 32
 
-lint: setup
+lint: format-check imports types
+
+format-check: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+imports: setup
+	$(BIN)/lint-imports
+
+types: setup
 	$(RUN) -m mypy
 
-test: lint
-	$(RUN) -m pytest
+pytest: setup
+	$(PYTEST)
+
+# mypy runs beside the tests.
+test: setup format-check imports
+	$(MAKE) --no-print-directory -j 2 types pytest
 
 test-all: lint
-	$(RUN) -m pytest -m ""
+	$(PYTEST) -m ""
 
 # The wheels for CUDA 13 and for CUDA 12 hold the same modules, so those of the setup go where the driver is older.
 rtx: EXTRA = $(shell $(RUN) benchmarks/gpu.py)

@@ -1,4 +1,7 @@
-"""Shared by the tests: a tiny model with seeded random weights, its ONNX export, and pictures to read."""
+"""Shared by the tests: a tiny model with seeded random weights, its ONNX export, lines to train on, pictures to read.
+
+Fixtures that take seconds are made once for all of pytest's processes: see `sharing.py`.
+"""
 
 import os
 import sys
@@ -9,9 +12,24 @@ import numpy as np
 import pytest
 from cpp_builds import built, installed, parts  # noqa: F401
 from numpy.typing import NDArray
+from sharing import Shared, share_traces, shared  # noqa: F401
 
 # PyTorch's threads wait by spinning: on cores that others use too, two are a hundred times slower than one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, the tests of a file stay in one process, for they share its fixtures."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traces(shared: Shared) -> None:  # noqa: F811
+    """Equal calls of `torch.onnx.export` trace once."""
+    if "torch" in sys.modules:
+        share_traces(shared("traces", lambda folder: None))
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +41,18 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(shared: Shared) -> Path:  # noqa: F811
     """A `.safetensors` file of a `tiny-student` for lower-case letters and the space; reads lines of height 32."""
+    return shared("tiny", _make_tiny) / "tiny.safetensors"
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(shared: Shared) -> Path:  # noqa: F811
+    """The same model as an `.onnx` file, with a copy of the model beside it."""
+    return shared("tiny-onnx", _make_tiny_onnx) / "tiny.onnx"
+
+
+def _make_tiny(folder: Path) -> None:
     import torch
 
     from htrcompress import models
@@ -35,20 +63,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = models.create("tiny-student", len(charset) + 1)
     card = Card("tiny", models.architecture(model), charset, height=32, stride=models.STRIDE, max_width=1000)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, model, card)
-    return path
+    save_model(folder / "tiny.safetensors", model, card)
 
 
-@pytest.fixture(scope="session")
-def tiny_onnx(tiny_model: Path) -> Path:
-    """The same model as an `.onnx` file."""
+def _make_tiny_onnx(folder: Path) -> None:
     from htrcompress.export.onnx_export import export_onnx
     from htrcompress.models.serialization import load_model
 
-    path = tiny_model.with_suffix(".onnx")
-    export_onnx(*load_model(tiny_model), path)
-    return path
+    _make_tiny(folder)
+    export_onnx(*load_model(folder / "tiny.safetensors"), folder / "tiny.onnx")
 
 
 @pytest.fixture(scope="session")
@@ -82,26 +105,26 @@ def picture() -> Callable[..., NDArray[np.uint8]]:
 
 
 @pytest.fixture(scope="session")
-def lines(tmp_path_factory: pytest.TempPathFactory, write_lines: Callable[[Path, dict[str, int]], Path]) -> str:
+def lines(shared: Shared, write_lines: Callable[[Path, dict[str, int]], Path]) -> str:  # noqa: F811
     """A folder with a few lines to train on."""
-    return str(write_lines(tmp_path_factory.mktemp("data") / "lines", {"train": 24, "valid": 6, "test": 4}))
+    counts = {"train": 24, "valid": 6, "test": 4}
+    return str(shared("lines", lambda folder: write_lines(folder / "lines", counts)) / "lines")
 
 
 @pytest.fixture(scope="session")
-def round_ste(lines: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(shared: Shared, lines: str) -> Path:  # noqa: F811
     """The folder of a short run that nothing interrupted."""
     from trainings import SHORT
 
     from htrcompress.train import train_network
 
-    run = tmp_path_factory.mktemp("whole") / "run"
-    train_network(lines, "tiny-student", out=run, train=SHORT)
-    return run
+    make = lambda folder: train_network(lines, "tiny-student", out=folder / "run", train=SHORT)  # noqa: E731
+    return shared("whole", make) / "run"
 
 
 @pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def llama(shared: Shared) -> Path:  # noqa: F811
     """A language model as users have it: a folder."""
     from languages import write_llama
 
-    return write_llama(tmp_path_factory.mktemp("llm") / "llama")
+    return shared("llama", lambda folder: write_llama(folder / "llama")) / "llama"

@@ -1,4 +1,4 @@
-"""`export/cpp` and `export/plugin` built for the tests, once for all modules."""
+"""`export/cpp` and `export/plugin` built for the tests: once for all of them, and again only where a source changes."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sharing import Shared
 
 CPP = Path(__file__).parents[1] / "export" / "cpp"
 PLUGIN = Path(__file__).parents[1] / "export" / "plugin"
@@ -27,39 +28,55 @@ def passes(*command: str | Path) -> str:
     return done.stdout
 
 
+def sources(*folders: Path) -> list[Path | str]:
+    """What a build of these folders depends on: their files, the compilers, and where the runtimes' headers are."""
+    files: list[Path | str] = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    compilers = [run(path, "--version").stdout for name in ("g++", "cmake", "nvcc") if (path := shutil.which(name))]
+    roots = [os.environ.get(name, "") for name in ("ONNXRUNTIME_ROOT", "TENSORRT_ROOT")]
+    return [*files, *(str(path) for path in files), *compilers, *roots]
+
+
 @pytest.fixture(scope="session")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+def parts(shared: Shared) -> Parts:
     """`parts(kind, *jobs)`: the lines that test/parts.cpp prints; compiled with sanitizers where they are."""
     if shutil.which("g++") is None:
         pytest.skip("no g++")
-    program = tmp_path_factory.mktemp("parts") / "parts"
-    sources = [CPP / "test/parts.cpp", *(CPP / f"src/{name}.cpp" for name in PARTS)]
-    options = ["-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-I", CPP / "include", "-I", CPP / "src"]
-    if run("g++", *options, *SANITIZERS, *sources, "-o", program).returncode != 0:
-        passes("g++", *options, *sources, "-o", program)
+
+    def make(folder: Path) -> None:
+        names = [CPP / "test/parts.cpp", *(CPP / f"src/{name}.cpp" for name in PARTS)]
+        options = ["-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-I", CPP / "include", "-I", CPP / "src"]
+        if run("g++", *options, *SANITIZERS, *names, "-o", folder / "parts").returncode != 0:
+            passes("g++", *options, *names, "-o", folder / "parts")
+
+    program = shared("parts", make, sources(CPP, Path(__file__))) / "parts"
     return lambda kind, *jobs: passes(program, kind, *(str(word) for job in jobs for word in job)).splitlines()
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(shared: Shared) -> Path:
     """The library, built and installed by CMake, with the back ends whose headers are named in the environment."""
     if shutil.which("cmake") is None or shutil.which("g++") is None:
         pytest.skip("no cmake or no g++")
-    folder = tmp_path_factory.mktemp("cpp")
-    passes("cmake", "-S", CPP, "-B", folder / "build", "-DCMAKE_BUILD_TYPE=None")  # no optimisation: compiles fast
-    passes("cmake", "--build", folder / "build", "-j1")
-    passes("cmake", "--install", folder / "build", "--prefix", folder / "installed")
-    return folder / "installed"
+
+    def make(folder: Path) -> None:
+        # Without optimisation it compiles fast
+        passes("cmake", "-S", CPP, "-B", folder / "build", "-DCMAKE_BUILD_TYPE=None")
+        passes("cmake", "--build", folder / "build", "-j1")
+        passes("cmake", "--install", folder / "build", "--prefix", folder / "installed")
+
+    return shared("cpp", make, sources(CPP, Path(__file__))) / "installed"
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(shared: Shared) -> Path:
     """Everything that CMake builds here, for the oldest architecture; with the plugin if TENSORRT_ROOT is set."""
     if shutil.which("nvcc") is None:
         pytest.skip("no nvcc: the CUDA kernel is not compiled")
     if shutil.which("cmake") is None:
         pytest.skip("no cmake")
-    folder = tmp_path_factory.mktemp("build")
-    passes("cmake", "-S", PLUGIN, "-B", folder, "-DCMAKE_CUDA_ARCHITECTURES=75")
-    passes("cmake", "--build", folder, "-j1")
-    return folder
+
+    def make(folder: Path) -> None:
+        passes("cmake", "-S", PLUGIN, "-B", folder, "-DCMAKE_CUDA_ARCHITECTURES=75")
+        passes("cmake", "--build", folder, "-j1")
+
+    return shared("plugin", make, sources(PLUGIN, Path(__file__)))
