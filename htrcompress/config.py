@@ -23,16 +23,6 @@ LARGEST_SEED = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class ReadConfig:
-    """How a dataset's transcriptions are read, where corpora leave a choice."""
-
-    gap: Literal["remove", "symbol", "drop"] = "remove"
-    """What becomes of <gap/> in Bentham's texts: nothing, the symbol ~, or the whole line is left out."""
-    underscore: Literal["keep", "remove"] = "keep"
-    """What becomes of _ in Bentham's texts."""
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """How a network is trained."""
 
@@ -62,6 +52,8 @@ class TrainConfig:
     """Arithmetic; auto is bf16 where the machine has it."""
     max_too_narrow: float = 0.02
     """Largest share of lines that CTC cannot emit, for want of width; they are left out of training."""
+    max_unreadable: float = 0.0
+    """Largest share of lines whose images may be missing or damaged; they are left out."""
     seed: int = 0
     """Decides initial weights, order, augmentation and dropout."""
 

@@ -6,7 +6,7 @@ with status 2; a traceback means a bug of ours.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 
 class HtrError(Exception):
@@ -41,3 +41,9 @@ def enough_memory(told: Callable[[], str]) -> Iterator[None]:
 def missing_extra(module: str, extra: str) -> Unavailable:
     """The error for an optional dependency that is not installed."""
     return Unavailable(f"{module} is not installed: run `pip install 'htrcompress[{extra}]'`")
+
+
+def listed(items: Sequence[str], most: int = 10) -> str:
+    """The first few of many things that are wrong, and how many more there are, for an error's sentence."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return "; ".join(items[:most]) + more

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from htrcompress import runs
 from htrcompress.cli import console, run_command
-from htrcompress.config import AugmentConfig, DistillConfig, ReadConfig, TrainConfig
+from htrcompress.config import AugmentConfig, DistillConfig, TrainConfig
+from htrcompress.data.readers import ReadConfig
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic

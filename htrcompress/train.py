@@ -17,11 +17,11 @@ from htrcompress.config import (
     AuxConfig,
     Choice,
     LlmConfig,
-    ReadConfig,
     TrainConfig,
     require_name,
     require_use,
 )
+from htrcompress.data.readers import ReadConfig
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic

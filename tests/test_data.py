@@ -1,10 +1,7 @@
 """Readers and batches: what is kept, what is counted, what is refused and in which words."""
 
 import io
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -12,11 +9,10 @@ from PIL import Image
 from rich.console import Console
 
 from htrcompress.card import Card
-from htrcompress.data import loading
 from htrcompress.data.__main__ import look
 from htrcompress.data.batching import by_width, collate, epoch_order
 from htrcompress.data.loading import load_lines
-from htrcompress.data.readers.image_folder import open_unlabelled
+from htrcompress.data.readers.images import open_unlabelled
 from htrcompress.data.readers.open import default_data, open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.image import PAPER, pad
@@ -43,12 +39,14 @@ def test_a_folder_of_tsv_files_opens(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("b.png\tx", r"train.tsv, line 1: there is no image .*b.png"),
-        ("a.png x", "line 1: expected file<TAB>text"),
-        ("a.png\tx\ty", "train.tsv, line 1: expected file<TAB>text, found a second tab"),
-        ("a.png\tx\n\n./a.png\ty", r"train.tsv, line 3: \./a\.png has a text in line 1 already"),
-        ("../a.png\tx", "lies outside the dataset's folder"),
-        ("/etc/passwd\tx", "lies outside the dataset's folder"),
+        ("b.png\tx", r"train\.tsv.*line 1.*b\.png"),
+        ("a.png x", r"train\.tsv, line 1"),
+        ("a.png\tx\ty", r"train\.tsv, line 1"),
+        ("a.png\tx\n\n./a.png\ty", r"train\.tsv, line 3.*\./a\.png.*line 1"),
+        ("../a.png\tx", r"line 1.*\.\./a\.png"),
+        ("x/../a.png\tx", r"line 1.*x/\.\./a\.png"),
+        ("/etc/passwd\tx", "line 1.*/etc/passwd"),
+        ("a.png\tx\x1b[31m", r"a\.png"),
     ],
 )
 def test_a_bad_row_is_refused_with_its_place(tmp_path: Path, row: str, message: str) -> None:
@@ -68,9 +66,9 @@ def test_several_folders_are_one_dataset(tmp_path: Path) -> None:
         ("one/a.png", "x", "one"),
         ("two/a.png", "y", "two"),
     ]
-    with pytest.raises(HtrError, match="two of the datasets are called the same"):
+    with pytest.raises(HtrError, match="--data"):
         open_dataset(f"{tmp_path / 'one'},{tmp_path / 'one'}")
-    with pytest.raises(HtrError, match="no such folder"):
+    with pytest.raises(HtrError, match="nowhere"):
         open_dataset(f"{tmp_path / 'one'},nowhere")
 
 
@@ -93,12 +91,12 @@ def test_unlabelled_images_are_found(tmp_path: Path) -> None:
     lines = open_unlabelled(tmp_path)
     assert [(line.id, line.text) for line in lines] == [("unlabelled/1.webp", ""), ("unlabelled/b/2.PNG", "")]
     (tmp_path / "b/2.txt").write_text("its text")
-    with pytest.raises(HtrError, match=r"holds text \(b/2\.txt\): give lines with transcriptions to --data"):
+    with pytest.raises(HtrError, match=r"--unlabelled.*b/2\.txt"):
         open_unlabelled(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(HtrError, match="no image"):
+    with pytest.raises(HtrError, match="--unlabelled"):
         open_unlabelled(tmp_path / "empty")
-    with pytest.raises(HtrError, match="no such folder"):
+    with pytest.raises(HtrError, match="nowhere"):
         open_unlabelled(tmp_path / "nowhere")
 
 
@@ -127,34 +125,21 @@ def test_what_a_reader_changed_is_shown(tmp_path: Path) -> None:
     assert look(str(tmp_path)).changed == {"gaps removed": 1}
 
 
-def test_a_reader_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Pool(ProcessPoolExecutor):
-        def map(self, *_: object, **__: object) -> NoReturn:
-            raise BrokenProcessPool
-
-    monkeypatch.setattr(loading, "ProcessPoolExecutor", Pool)
-    lines = open_dataset(str(folder(tmp_path, train="a.png\tx\n"))).split("train")
-    with pytest.raises(HtrError, match="a process that reads images was ended, as where memory runs out"):
-        load_lines(lines * loading.WORTH_PROCESSES, 32, 4096, 2)
-
-
 def test_other_encodings_and_missing_splits_are_told(tmp_path: Path) -> None:
     (tmp_path / "valid.tsv").write_bytes("a.png\tcaf\u00e9".encode("latin-1"))
-    with pytest.raises(HtrError, match="not UTF-8"):
+    with pytest.raises(HtrError, match=r"valid\.tsv"):
         open_dataset(str(tmp_path))
     dataset = open_dataset(str(folder(tmp_path, valid="a.png\tx")))
-    with pytest.raises(HtrError, match=r"no lines in split 'train'; it has: valid \(1\)"):
+    with pytest.raises(HtrError, match=r"train.*valid \(1\)"):
         dataset.split("train")
-    with pytest.raises(HtrError, match="no such folder"):
+    with pytest.raises(HtrError, match="nowhere"):
         open_dataset(str(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(HtrError, match=r"neither train\.tsv"):
+    with pytest.raises(HtrError, match=r"train\.tsv.*Partitions"):
         open_dataset(str(tmp_path / "empty"))
 
 
-@pytest.mark.parametrize(
-    ("width", "message"), [(60_000, r"a\.png is 60000 pixels wide.*reads up to 4096: split the line"), (0, "a.png")]
-)
+@pytest.mark.parametrize(("width", "message"), [(60_000, r"a\.png.*60000.*4096"), (0, "a.png")])
 def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, width: int, message: str) -> None:
     root = folder(tmp_path, train="a.png\tx")
     if width:
@@ -162,7 +147,7 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, width: int, message
     else:
         (root / "a.png").write_bytes(b"")
     with pytest.raises(HtrError, match=message):
-        load_lines(open_dataset(str(root)).split("train"), 30, 4096, processes=1)
+        load_lines(open_dataset(str(root)).split("train"), 30, 4096, threads=1)
 
 
 def test_padding_looks_like_paper() -> None:
@@ -196,5 +181,5 @@ def test_commas_in_names_and_between_them(tmp_path: Path, monkeypatch: pytest.Mo
         assert open_dataset(source).name == name
         assert default_data(Card("m", {}, ("x",), 32, 4, 99, {"path": source})) == source
     for source in ("one,", ",", ""):
-        with pytest.raises(HtrError, match="names no folder before or after a comma"):
+        with pytest.raises(HtrError, match="--data"):
             open_dataset(source)

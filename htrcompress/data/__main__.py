@@ -1,12 +1,19 @@
 """Looks at a dataset: `python -m htrcompress.data PATH`."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from htrcompress.cli import run_command
 from htrcompress.data.lines import Line
+from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.open import open_dataset
+from htrcompress.data.readers.synthetic import SYNTHETIC
+from htrcompress.errors import HtrError
+from htrcompress.utils import machine
+
+SHOWN = 10
+"""Unreadable images that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +23,14 @@ class DataResult:
     Attributes:
         name: the dataset's.
         format: the reader that opened it.
-        lines: in all splits that do not overlap by name (`train`, `valid`, `test`).
+        lines: in `train`, `valid` and `test` together, or in all splits where it has none of these.
         splits: split name to lines, characters, hash, groups, characters that train lacks, and `trained_on`: how
             many of its images train has too.
         charset: the characters of the training split.
         dropped: reason to lines that the reader left out.
         changed: what the reader changed in texts, and how often.
+        unreadable: how many images cannot be read.
+        errors: why, for up to ten of them.
     """
 
     name: str
@@ -31,6 +40,13 @@ class DataResult:
     charset: str
     dropped: dict[str, int]
     changed: dict[str, int]
+    unreadable: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """2 if any image cannot be read."""
+        return 2 if self.unreadable else 0
 
     def __rich__(self) -> Any:
         from rich.console import Group
@@ -48,20 +64,24 @@ class DataResult:
         notes += [f"left out: {count} lines, {reason}" for reason, count in self.dropped.items()]
         notes += [f"changed: {count} {what}" for what, count in self.changed.items()]
         notes += [
-            f"{split['trained_on']} lines of {name} are training lines too: figures on it flatter"
+            f"{split['trained_on']} lines of {name} are training lines too: results on it look better than they are"
             for name, split in self.splits.items()
             if split["trained_on"]
         ]
+        if self.unreadable:
+            notes += [f"{self.unreadable} images cannot be read, such as:", *self.errors]
         return Group(table, *notes)
 
 
-def look(path: str = "synthetic") -> DataResult:
-    """Opens a dataset and counts what is in it.
+def look(path: str = SYNTHETIC, read: ReadConfig = ReadConfig(), images: bool = True) -> DataResult:
+    """Opens a dataset, counts what is in it, and opens every image.
 
     Args:
-        path: a dataset's folder, or `synthetic` for the built-in data.
+        path: a dataset's folder, several with commas between, or `synthetic` for the built-in data.
+        read: how to read texts where a dataset's format leaves a choice.
+        images: whether to open every image; the built-in data has no files to open.
     """
-    dataset = open_dataset(path)
+    dataset = open_dataset(path, read)
     train = dataset.splits.get("train")  # a folder to test on alone has none
     charset = {character for line in train or () for character in line.text}
 
@@ -77,10 +97,38 @@ def look(path: str = "synthetic") -> DataResult:
         }
 
     splits = {name: count(name, lines) for name, lines in dataset.splits.items()}
-    total = sum(splits[name]["lines"] for name in ("train", "valid", "test") if name in splits)
+    main = [name for name in splits if name in ("train", "valid", "test")] or list(splits)
+    every = [line for lines in dataset.splits.values() for line in lines]
+    errors = _unreadable(every) if images and dataset.format != SYNTHETIC else []
     return DataResult(
-        dataset.name, dataset.format, total, splits, "".join(sorted(charset)), dataset.dropped, dataset.changed
+        name=dataset.name,
+        format=dataset.format,
+        lines=sum(splits[name]["lines"] for name in main),
+        splits=splits,
+        charset="".join(sorted(charset)),
+        dropped=dataset.dropped,
+        changed=dataset.changed,
+        unreadable=len(errors),
+        errors=errors[:SHOWN],
     )
+
+
+def _unreadable(lines: list[Line]) -> list[str]:
+    """Why images cannot be read, one sentence for each image, however many lines show it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def error(line: Line) -> str | None:
+        try:
+            line.pixels()
+        except HtrError as error:
+            return f"{line.id}: {error}"
+        except Exception as error:  # a plug-in reader's function gives the pixels
+            return f"{line.id}: {type(error).__name__}: {error}"
+        return None
+
+    once = {line.image: line for line in lines}.values()
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        return [found for found in pool.map(error, once) if found]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """What a dataset is here: lines of handwriting, each an image with its text, in named splits.
 
-A `Line` does not hold pixels: it knows how to get them, so a dataset of a million lines opens at once.
-Readers (`tsv.py`, `synthetic.py`, ...) make these; nothing downstream knows which reader did.
+A `Line` does not hold pixels, it knows how to get them, so a dataset of a million lines opens in seconds. Readers
+(`readers/tsv.py`, ...) make these; nothing downstream knows which reader did.
 """
 
 import hashlib
 import os
 import random
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from htrcompress.errors import HtrError
 from htrcompress.image import load_grey
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line of handwriting.
 
@@ -100,45 +99,5 @@ class Dataset:
         digest = hashlib.sha256()
         for line in self.splits.get(name, []):
             known = line.id.partition("/")[2] if "+" in self.format else line.id
-            digest.update(f"{known}\t{line.text}\n".encode())
+            digest.update(f"{known}\t{line.text}\n".encode(errors="surrogateescape"))  # a file's name may not be UTF-8
         return digest.hexdigest()[:16]
-
-
-def read_utf8(path: Path) -> str:
-    """A text file's content, without a byte-order mark.
-
-    Raises:
-        HtrError: it cannot be read or is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HtrError(f"{path} is not UTF-8 text (byte {error.start}): convert it") from None
-    except OSError as error:
-        raise HtrError(f"cannot read {path}: {error.strerror}") from None
-
-
-def inside(path: Path, root: Path, where: str) -> bool:
-    """Whether there is such a file; one outside the dataset's folder is refused.
-
-    Raises:
-        HtrError: the path leads out of `root`; `where` says who named it.
-    """
-    try:
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise HtrError(f"{where}: {str(path)[:200]} lies outside the dataset's folder")
-        return path.is_file()
-    except (OSError, ValueError):  # too long a name, or a zero byte in it
-        return False
-
-
-def checked_text(text: str, where: str) -> str:
-    """The text itself, unless it holds a control character.
-
-    Raises:
-        HtrError: it does; `where` says whose it is.
-    """
-    controls = [c for c in text if unicodedata.category(c) == "Cc"]
-    if controls:
-        raise HtrError(f"{where}: the text holds the control character {controls[0]!r}")
-    return text

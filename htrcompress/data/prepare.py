@@ -2,8 +2,9 @@
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from htrcompress.charset import Charset
 from htrcompress.data.batching import Batch, collate
 from htrcompress.data.lines import Line
-from htrcompress.data.loading import load_lines
+from htrcompress.data.loading import check_readable, load_each
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
@@ -64,39 +65,70 @@ class EncodedLines:
         return collate([self.images[i] for i in indices], [self.labels[i] for i in indices])
 
 
+def encode_splits(
+    splits: Mapping[str, Sequence[Line]], charset: Charset, height: int, max_width: int, max_unreadable: float = 0.0
+) -> dict[str, EncodedLines]:
+    """Reads the images of splits; characters outside the charset get no label (`unknown_characters`).
+
+    Args:
+        splits: lines by split.
+        charset: gives the labels.
+        height: of the images, in pixels.
+        max_width: the widest image allowed, in pixels at that height.
+        max_unreadable: the share of all lines that may be unreadable; they are left out.
+
+    Raises:
+        HtrError: more images than that cannot be used; the sentence names up to ten, of all splits.
+    """
+    lines = [line for some in splits.values() for line in some]
+    images = load_each(lines, height, max_width, machine.cores())
+    readable = set(check_readable(lines, images, max_unreadable))
+    encoded, start = {}, 0
+    for name, some in splits.items():
+        places = [place for place in range(start, start + len(some)) if place in readable]
+        texts = [lines[place].text for place in places]
+        encoded[name] = EncodedLines(
+            [cast(NDArray[np.uint8], images[place]) for place in places],
+            [charset.encode(text) for text in texts],
+            texts,
+            [lines[place].id for place in places],
+        )
+        start += len(some)
+    return encoded
+
+
 def encode_lines(lines: Sequence[Line], charset: Charset, height: int, max_width: int) -> EncodedLines:
-    """Reads the lines of a split; characters outside the charset get no label (`unknown_characters`)."""
-    images = load_lines(lines, height, max_width, machine.cores())
-    texts = [line.text for line in lines]
-    return EncodedLines(images, [charset.encode(text) for text in texts], texts, [line.id for line in lines])
+    """Reads the images of one split; see `encode_splits`."""
+    return encode_splits({"": lines}, charset, height, max_width)[""]
 
 
-def drop_too_narrow(examples: EncodedLines, stride: int, largest_share: float) -> tuple[EncodedLines, int]:
-    """The examples that CTC can emit with a frame every `stride` pixels, and how many were left out.
+def drop_too_narrow(lines: EncodedLines, stride: int, largest_share: float) -> tuple[EncodedLines, int]:
+    """The lines that CTC can emit with a frame every `stride` pixels, and how many were left out.
 
     Raises:
         HtrError: more than `largest_share` of them cannot be emitted, or all.
     """
     keep = [
         i
-        for i, (image, labels) in enumerate(zip(examples.images, examples.labels, strict=True))
+        for i, (image, labels) in enumerate(zip(lines.images, lines.labels, strict=True))
         if labels and reference.frames_needed(labels) <= -(-image.shape[1] // stride)
     ]
-    out = len(examples.texts) - len(keep)
-    if out > largest_share * len(examples.texts) or not keep:
-        left, allow = set(keep), ", or allow it with --train.max_too_narrow" if keep else ""
-        unread = [name for name, labels in zip(examples.names, examples.labels, strict=True) if not labels]
+    out = len(lines.texts) - len(keep)
+    if out > largest_share * len(lines.texts) or not keep:
+        allow = ", or allow it with --train.max_too_narrow" if keep else ""
+        unread = [name for name, labels in zip(lines.names, lines.labels, strict=True) if not labels]
         if 2 * len(unread) > out:
             raise HtrError(
-                f"{len(unread)} of {len(examples.texts)} training lines hold no character of the model's charset, such "
+                f"{len(unread)} of {len(lines.texts)} training lines hold no character of the model's charset, such "
                 f"as {unread[0]}: choose --charset union or replace{allow}"
             )
-        first = next(name for i, name in enumerate(examples.names) if i not in left)
+        kept = set(keep)
+        first = next(name for i, name in enumerate(lines.names) if i not in kept)
         raise HtrError(
-            f"{out} of {len(examples.texts)} training lines have more characters than frames of {stride} pixels, "
+            f"{out} of {len(lines.texts)} training lines have more characters than frames of {stride} pixels, "
             f"such as {first}: check the images{allow}"
         )
-    return examples.subset(keep), out
+    return lines.subset(keep), out
 
 
 def unknown_characters(texts: Sequence[str], charset: Charset) -> dict[str, int]:

@@ -10,10 +10,11 @@ from torch import nn
 from htrcompress import models
 from htrcompress.card import Card
 from htrcompress.charset import Charset
-from htrcompress.config import ReadConfig, TrainConfig
+from htrcompress.config import TrainConfig
 from htrcompress.data.lines import Dataset
-from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines, unknown_characters
-from htrcompress.data.readers.image_folder import open_unlabelled
+from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines, encode_splits, unknown_characters
+from htrcompress.data.readers import ReadConfig
+from htrcompress.data.readers.images import open_unlabelled
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.utils import machine
 
@@ -34,6 +35,7 @@ class TrainingData:
         height: of the images, in pixels.
         train, valid: the examples.
         left_out: training lines that CTC cannot emit.
+        unreadable: training and validation lines whose images cannot be used.
         unknown: characters of train and valid outside the charset, with counts.
     """
 
@@ -45,6 +47,7 @@ class TrainingData:
     train: EncodedLines
     valid: EncodedLines
     left_out: int
+    unreadable: int
     unknown: dict[str, int]
 
     def card(self, name: str, model: nn.Module, training: dict[str, Any]) -> Card:
@@ -59,6 +62,7 @@ class TrainingData:
             "dropped": self.dataset.dropped,
             "changed": self.dataset.changed,
             "not_emittable": self.left_out,
+            "unreadable": self.unreadable,
             "unknown_characters": self.unknown,
         }
         return Card(
@@ -80,6 +84,7 @@ class TrainingData:
         shared = {split: self.dataset.trained_on(split) for split in self.dataset.splits}
         notes += [f"{count} lines of {split} are training lines too" for split, count in shared.items() if count]
         notes += [f"{self.left_out} too narrow for their text"] if self.left_out else []
+        notes += [f"{self.unreadable} with an image that cannot be used"] if self.unreadable else []
         notes += [f"outside the charset: {' '.join(self.unknown)}"] if self.unknown else []
         return (
             f"{self.dataset.name}: {len(self.train.texts)} training and {len(self.valid.texts)} validation lines, "
@@ -110,10 +115,13 @@ def open_training_data(
     train_lines, valid_lines = dataset.split("train"), dataset.split("valid")
     charset = choose(Charset.of(line.text for line in train_lines))
     unknown = unknown_characters([line.text for line in [*train_lines, *valid_lines]], charset)
-    train = encode_lines(train_lines, charset, height, MAX_WIDTH)
-    valid = encode_lines(valid_lines, charset, height, MAX_WIDTH)
+    encoded = encode_splits(
+        {"train": train_lines, "valid": valid_lines}, charset, height, MAX_WIDTH, config.max_unreadable
+    )
+    train, valid = encoded["train"], encoded["valid"]
+    unreadable = len(train_lines) + len(valid_lines) - len(train.texts) - len(valid.texts)
     train, left_out = drop_too_narrow(train, models.STRIDE, config.max_too_narrow)
-    return TrainingData(source, read, dataset, charset, height, train, valid, left_out, unknown)
+    return TrainingData(source, read, dataset, charset, height, train, valid, left_out, unreadable, unknown)
 
 
 def open_images(folder: Path, height: int) -> EncodedLines:

@@ -2,7 +2,7 @@
 
     Images/Lines/<id>.png   Transcriptions/<id>.txt   Partitions/{TrainLines,ValidationLines,TestLines}.lst
 
-Ids are matched exactly, since one may begin another. Images are RGBA with nothing outside the line's polygon;
+Ids are matched exactly, since one may begin another. Images are RGBA and transparent outside the line's polygon;
 `image.to_grey` lays them on the line's own paper. The packaging of the ICFHR 2014 contest, which keeps the
 test lines in a folder of their own, is read too.
 """
@@ -11,10 +11,11 @@ import html
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from htrcompress.charset import clean_text
-from htrcompress.config import ReadConfig
-from htrcompress.data.lines import Dataset, Line, checked_text, inside, read_utf8
+from htrcompress.data.folders import FolderIndex
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.base import read_utf8
 
 PARTITIONS = {"train": "TrainLines.lst", "valid": "ValidationLines.lst", "test": "TestLines.lst"}
 PACKAGINGS = ((".",), ("BenthamDatasetR0-GT",), ("contestHTRtS/BenthamData", "BenthamData", "contestHTRtS-test"))
@@ -25,15 +26,57 @@ GAP_SYMBOL = "~"
 
 
 @dataclass(frozen=True)
+class BenthamOptions:
+    """How the texts of the Bentham corpus are read."""
+
+    gap: Literal["remove", "symbol", "drop"] = "remove"
+    """What becomes of <gap/>: nothing, the symbol ~, or the whole line is left out."""
+    underscore: Literal["keep", "remove"] = "keep"
+    """What becomes of _."""
+
+
+class BenthamReader:
+    """Opens the Bentham corpus in either packaging."""
+
+    name = "bentham"
+    looks_for = "Partitions/TrainLines.lst, ValidationLines.lst or TestLines.lst"
+    options: type | None = BenthamOptions
+
+    def recognises(self, path: Path) -> bool:
+        """See `Reader.recognises`."""
+        return bool(_parts(path))
+
+    def open(self, path: Path, options: BenthamOptions) -> Dataset:
+        """Opens the corpus.
+
+        Lines that a list names but that have no image or no text file, and lines that are listed again (training
+        yields to validation and test) are left out and counted. What was changed in a text is counted too.
+
+        Raises:
+            HtrError: a list or text is not UTF-8, or an id leads out of the folder.
+        """
+        dropped: Counter[str] = Counter()
+        changed: Counter[str] = Counter()
+        splits: dict[str, list[Line]] = {}
+        for part in _parts(path):
+            for split, name in PARTITIONS.items():
+                file = part.root / "Partitions" / name
+                if file.is_file():
+                    splits.setdefault(split, []).extend(_lines(part, file, split, options, dropped, changed))
+        _drop_repeated(splits, dropped)
+        return Dataset(path.resolve().name, self.name, splits, dict(+dropped), dict(+changed))
+
+
+@dataclass(frozen=True)
 class _Part:
-    """One folder of the corpus: its lists, texts and images."""
+    """One folder of the corpus: its lists and texts, and where its images are."""
 
     root: Path
     images: Path
 
 
-def bentham_parts(root: Path) -> list[_Part]:
-    """The folders below `root`, or `root` itself, that are laid out like this corpus; of its packagings the first."""
+def _parts(root: Path) -> list[_Part]:
+    """The folders in `root`, or `root` itself, that are laid out like this corpus; of its packagings the first."""
     for names in PACKAGINGS:
         parts = []
         for folder in (root / name for name in names):
@@ -45,24 +88,10 @@ def bentham_parts(root: Path) -> list[_Part]:
     return []
 
 
-def open_bentham(root: Path, read: ReadConfig) -> Dataset:
-    """Opens the corpus. Lines that a list names but that have no image, no text file or no text are left
-    out and counted, and so is a line that is listed again, from training first; what was changed in a text is
-    counted in `Dataset.changed`.
-
-    Raises:
-        HtrError: a list or text is not UTF-8, or an id lies outside the folder.
-    """
-    dropped: Counter[str] = Counter()
-    changed: Counter[str] = Counter()
-    splits: dict[str, list[Line]] = {}
-    for part in bentham_parts(root):
-        for split, name in PARTITIONS.items():
-            path = part.root / "Partitions" / name
-            if path.is_file():
-                splits.setdefault(split, []).extend(_lines(part, path, split, read, dropped, changed))
+def _drop_repeated(splits: dict[str, list[Line]], dropped: Counter[str]) -> None:
+    """Keeps each id once, in place; a line that is tested on is not trained on."""
     taken: set[str] = set()
-    for split in [name for name in reversed(PARTITIONS) if name in splits]:  # what is tested on is not trained on
+    for split in [name for name in reversed(PARTITIONS) if name in splits]:
         lines: dict[str, Line] = {}
         for line in splits[split]:
             if line.id not in taken:
@@ -70,33 +99,31 @@ def open_bentham(root: Path, read: ReadConfig) -> Dataset:
         dropped["listed more than once"] += len(splits[split]) - len(lines)
         splits[split] = list(lines.values())
         taken |= lines.keys()
-    return Dataset(root.resolve().name, "bentham", splits, dict(+dropped), dict(+changed))
 
 
 def _lines(
-    part: _Part, path: Path, split: str, read: ReadConfig, dropped: Counter[str], changed: Counter[str]
+    part: _Part, path: Path, split: str, options: BenthamOptions, dropped: Counter[str], changed: Counter[str]
 ) -> list[Line]:
     lines = []
+    images, texts = FolderIndex(part.images), FolderIndex(part.root / "Transcriptions")
     for number, row in enumerate(read_utf8(path).splitlines(), 1):
         name = row.strip().removesuffix(".png")
         if not name:
             continue
         where = f"{path}, line {number}"
-        transcriptions = part.root / "Transcriptions"
-        image, transcription = part.images / f"{name}.png", transcriptions / f"{name}.txt"
-        if not (inside(image, part.images, where) and inside(transcription, transcriptions, where)):
-            missing = "image" if transcription.is_file() else "transcription"
-            dropped[f"no {missing} for an id in {path.name}"] += 1
+        image, transcription = images.find(f"{name}.png", where), texts.find(f"{name}.txt", where)
+        if image is None or transcription is None:
+            dropped[f"no {'image' if transcription else 'transcription'} for an id in {path.name}"] += 1
             continue
-        text = _text(read_utf8(transcription), read, changed)
-        if text is None or not text:
+        text = _text(read_utf8(transcription), options, changed)
+        if text is None or not text.strip():
             dropped["with a gap" if text is None else "empty transcription"] += 1
             continue
-        lines.append(Line(name, checked_text(text, str(transcription)), split, image))
+        lines.append(Line(name, text, split, image))
     return lines
 
 
-def _text(raw: str, read: ReadConfig, changed: Counter[str]) -> str | None:
+def _text(raw: str, options: BenthamOptions, changed: Counter[str]) -> str | None:
     """The transcription as it is trained on; None where the line is to be left out."""
     rows = [row for row in raw.splitlines() if row.strip()]
     changed["texts of several rows, joined"] += len(rows) > 1
@@ -104,11 +131,11 @@ def _text(raw: str, read: ReadConfig, changed: Counter[str]) -> str | None:
     text = html.unescape(escaped)
     changed["texts with HTML entities, decoded"] += text != escaped
     if GAP in text:
-        if read.gap == "drop":
+        if options.gap == "drop":
             return None
-        changed[f"gaps {'removed' if read.gap == 'remove' else f'written as {GAP_SYMBOL}'}"] += text.count(GAP)
-        text = text.replace(GAP, GAP_SYMBOL if read.gap == "symbol" else " ")
-    if read.underscore == "remove" and "_" in text:
+        changed[f"gaps {'removed' if options.gap == 'remove' else f'written as {GAP_SYMBOL}'}"] += text.count(GAP)
+        text = text.replace(GAP, GAP_SYMBOL if options.gap == "symbol" else " ")
+    if options.underscore == "remove" and "_" in text:
         changed["underscores removed"] += text.count("_")
         text = text.replace("_", "")
-    return clean_text(text)
+    return text

@@ -1,18 +1,23 @@
 """From what a user types after `--data` to a dataset: the format is found by looking."""
 
 import contextlib
+import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from htrcompress.card import Card
-from htrcompress.config import ReadConfig
+from htrcompress.charset import clean_text
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.bentham import bentham_parts, open_bentham
-from htrcompress.data.readers.tsv import open_tsv, split_files
+from htrcompress.data.readers import READERS, ReadConfig, Reader
+from htrcompress.data.readers.synthetic import SYNTHETIC
 from htrcompress.errors import HtrError
 
-SYNTHETIC = "synthetic"
+_JOINERS = "\u200c\u200d"
+"""Persian and Indic scripts write with these."""
+_VISIBLE_FORMAT = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+"""Signs that Unicode counts as format characters, but that are written: they enclose the digits that follow."""
 
 
 def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
@@ -23,7 +28,7 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
         read: how to read texts where the format leaves a choice.
 
     Raises:
-        HtrError: there is no such folder, nothing in it is recognised, or two have the same name.
+        HtrError: there is no such folder, no reader recognises it, a reader fails, or two have the same name.
     """
     together = [_open_one(part, read) for part in _parts(source)]
     if len(together) == 1:
@@ -52,32 +57,83 @@ def _parts(source: str) -> list[str]:
 
 
 def _open_one(source: str, read: ReadConfig) -> Dataset:
-    if source == SYNTHETIC:
-        from htrcompress.data.synthetic import open_synthetic
-
-        return open_synthetic()
-    root = Path(source)
+    path = Path(source)
     try:
-        str(root.resolve()).encode()
+        str(path.resolve()).encode()
     except UnicodeEncodeError:
         raise HtrError(f"--data {source!r}: the folder's name is not UTF-8: rename it") from None
-    if not root.is_dir():
-        raise HtrError(f"--data {source}: there is no such folder (the built-in data is called '{SYNTHETIC}')")
-    if split_files(root):
-        return open_tsv(root)
-    if bentham_parts(root):
-        return open_bentham(root, read)
-    raise HtrError(
-        f"--data {source}: neither train.tsv, valid.tsv or test.tsv nor Bentham's Partitions/*Lines.lst in this folder"
-    )
+    if source != SYNTHETIC:
+        if not path.is_dir():
+            raise HtrError(f"--data {source}: there is no such folder (the built-in data is called '{SYNTHETIC}')")
+        if path == Path(SYNTHETIC):  # the folder ./synthetic, which is not the built-in data
+            path = path.absolute()
+    for reader in READERS:
+        with _named_failure(reader, path):
+            if reader.recognises(path):
+                options = getattr(read, reader.name, reader.options() if reader.options else None)
+                return _checked(reader.open(path, options), read)
+    tried = "; ".join(f"{reader.name} ({reader.looks_for})" for reader in READERS)
+    raise HtrError(f"--data {source}: no reader recognises this folder. Tried: {tried}")
+
+
+@contextlib.contextmanager
+def _named_failure(reader: Reader, path: Path) -> Iterator[None]:
+    """Names the reader where it fails with anything but a sentence of its own."""
+    try:
+        yield
+    except (HtrError, MemoryError):
+        raise
+    except Exception as error:
+        raise HtrError(f"the reader '{reader.name}' failed on {path}: {type(error).__name__}: {error}") from error
+
+
+def _checked(dataset: Dataset, read: ReadConfig) -> Dataset:
+    """The dataset with clean texts: what is done to the texts of every format.
+
+    Raises:
+        HtrError: a text holds a control character.
+    """
+    dropped, changed = Counter(dataset.dropped), Counter(dataset.changed)
+    splits = {name: _clean(lines, read, dropped, changed) for name, lines in dataset.splits.items()}
+    return replace(dataset, splits=splits, dropped=dict(dropped), changed=dict(changed))
+
+
+def _clean(lines: list[Line], read: ReadConfig, dropped: Counter[str], changed: Counter[str]) -> list[Line]:
+    kept = []
+    for line in lines:
+        text = line.text
+        if not (text.isascii() and text.isprintable()):
+            text = _visible(line, read, changed)
+        text = clean_text(text)
+        if line.text and not text:
+            dropped["empty transcription"] += 1
+        else:
+            kept.append(line if text == line.text else replace(line, text=text))
+    return kept
+
+
+def _visible(line: Line, read: ReadConfig, changed: Counter[str]) -> str:
+    """The line's text without invisible characters, unless they are to be kept."""
+    for char in set(line.text):
+        category = unicodedata.category(char)
+        if category == "Cc" and not char.isspace():
+            raise HtrError(f"the text of {line.id} holds the control character {char!r}: remove it")
+    invisible = {c for c in line.text if unicodedata.category(c) == "Cf"} - {*_JOINERS, *_VISIBLE_FORMAT}
+    for char in sorted(invisible):
+        what = "removed" if read.invisible == "drop" else "kept"
+        changed[f"U+{ord(char):04X} {unicodedata.name(char, '').lower()} {what}"] += line.text.count(char)
+    return "".join(c for c in line.text if c not in invisible) if read.invisible == "drop" else line.text
 
 
 def read_config(card: Card) -> ReadConfig:
     """How the texts of a model's training data were read, so that its test data is read alike."""
     saved = card.data.get("read")
     try:
-        return ReadConfig(**saved) if isinstance(saved, dict) else ReadConfig()
-    except TypeError:
+        if not isinstance(saved, dict):
+            return ReadConfig()
+        known = {reader.name: reader.options for reader in READERS if reader.options}
+        return ReadConfig(**{name: known[name](**value) if name in known else value for name, value in saved.items()})
+    except (TypeError, ValueError):
         return ReadConfig()
 
 

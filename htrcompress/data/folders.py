@@ -1,0 +1,116 @@
+"""What is in a folder: which files are images, which are litter, and which names a dataset may use.
+
+The one place for these rules; `transcribe`, `--unlabelled` and every reader follow them.
+"""
+
+import contextlib
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from htrcompress.errors import HtrError
+from htrcompress.image import SUFFIXES
+
+LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
+"""Lower-case names of files and folders that systems leave behind; names that begin with a dot count as well."""
+_INVISIBLE = re.compile(r"[\s\u00ad\u200b-\u200f\u2060\ufeff]+")
+
+
+def is_litter(name: str) -> bool:
+    """Whether an operating system left this file or folder, such as `._a.png`, `.DS_Store` or `Thumbs.db`."""
+    return name.startswith((".", "~$")) or name.lower() in LITTER
+
+
+def files_in(folder: Path, recursive: bool = True) -> Iterator[Path]:
+    """The files in a folder, without litter and dead links; links are followed, each folder once.
+
+    Args:
+        folder: where to look.
+        recursive: whether the folders in it are searched too.
+    """
+    seen = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        with contextlib.suppress(OSError):
+            status = os.stat(root)
+            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above it
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not is_litter(name)) if recursive else []
+        for name in names:
+            path = Path(root, name)
+            if not is_litter(name) and path.is_file():
+                yield path
+
+
+def images_in(folder: Path, recursive: bool = True) -> list[Path]:
+    """The images among `files_in`, by their suffix, sorted."""
+    return sorted(path for path in files_in(folder, recursive) if path.suffix.lower() in SUFFIXES)
+
+
+class FolderIndex:
+    """The files below a dataset's folder by name. Each folder is listed once, so that a million names take seconds."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._names: dict[str, frozenset[str]] = {}
+
+    def find(self, name: str, where: str) -> Path | None:
+        """The file of that name, which may be a link to anywhere; None if there is none.
+
+        Args:
+            name: relative to the root, folders with slashes.
+            where: who names the file, for the error.
+
+        Raises:
+            HtrError: the name is absolute or leads out of the root through `..`.
+        """
+        if (".." in name and ".." in re.split(r"[\\/]", name)) or os.path.isabs(name) or os.path.splitdrive(name)[0]:
+            raise HtrError(f"{where}: {name[:200]} leads out of the dataset's folder: give a path inside it without ..")
+        folder, _, base = name.rpartition("/")
+        names = self._names.get(folder)
+        if names is None:
+            names = self._names[folder] = self._list(folder)
+        return self.root / name if base in names else None
+
+    def _list(self, folder: str) -> frozenset[str]:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return frozenset(entry.name for entry in entries if entry.is_file())
+        except (OSError, ValueError):  # no such folder, too long a name, or a zero byte in it
+            return frozenset()
+
+    def near_miss(self, name: str) -> str:
+        """What to add to the report of a missing file: a file whose name differs by what is hard to see, or nothing."""
+        folder, found = self.root, ""
+        for part in name.replace("\\", "/").split("/"):
+            wanted = _folded(part)
+            if wanted in ("", "."):
+                continue
+            try:
+                same = [entry for entry in os.listdir(folder) if _folded(entry) == wanted]
+            except OSError:
+                return ""
+            if not same:
+                return ""
+            folder, found = folder / min(same), f"{found}/{min(same)}".removeprefix("/")
+        if not found or not folder.is_file():
+            return ""
+        return f" (there is {found!a}, which differs from {name!a} in {_difference(name, found)})"
+
+
+def _folded(name: str) -> str:
+    """The name without what people do not see."""
+    return _INVISIBLE.sub("", unicodedata.normalize("NFC", name)).casefold()
+
+
+def _difference(name: str, found: str) -> str:
+    if name.replace("\\", "/") == found:
+        return "backslashes"
+    if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", found):
+        return "Unicode normal form"
+    if _INVISIBLE.sub("", name) == _INVISIBLE.sub("", found):
+        return "spaces or invisible characters"
+    return "upper and lower case" if name.casefold() == found.casefold() else "several ways"

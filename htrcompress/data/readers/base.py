@@ -1,0 +1,56 @@
+"""`Reader`: opens one dataset format. A new reader is one file and one row in `READERS`."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from htrcompress.data.lines import Dataset
+from htrcompress.errors import HtrError
+
+
+class Reader(Protocol):
+    """One dataset format.
+
+    A reader gives lines with their texts as the format has them. `open_dataset` does for every reader what they have
+    in common: NFC and white space, invisible characters, control characters, and lines without text.
+
+    Attributes:
+        name: the format's, in tables and in options such as `--read.bentham.gap`.
+        looks_for: what `recognises` looks for, for the error message where no reader recognises a folder.
+        options: a frozen dataclass of the reader's own options, all with defaults, or None; the command line shows
+            them once the dataclass is a field of `ReadConfig`.
+    """
+
+    name: str
+    looks_for: str
+    options: type | None
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the folder is in this format; looks at names, and reads no more than it must."""
+
+    def open(self, path: Path, options: Any) -> Dataset:
+        """Opens a folder that it recognises.
+
+        Args:
+            path: the folder.
+            options: an instance of `options`, or None.
+
+        Returns:
+            the lines of each split; `dropped` and `changed` count what the reader left out and changed.
+
+        Raises:
+            HtrError: something in the folder is not as the format has it; the sentence names the file and line.
+        """
+
+
+def read_utf8(path: Path) -> str:
+    """A text file's content, without a byte-order mark.
+
+    Raises:
+        HtrError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HtrError(f"{path} is not UTF-8 text (byte {error.start}): convert it") from None
+    except OSError as error:
+        raise HtrError(f"cannot read {path}: {error.strerror}") from None
