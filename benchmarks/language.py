@@ -21,6 +21,7 @@ from htrcompress.data.loading import load_lines
 from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.image import PAPER, pad
+from htrcompress.models.base import LineRecognizer
 from htrcompress.models.serialization import load_model
 from htrcompress.training.language_model.loss import FILE, LanguageModelLoss, load_language_model_loss
 from htrcompress.utils import machine
@@ -140,7 +141,7 @@ def exchanged(widths: Sequence[int], texts: Sequence[str]) -> list[int]:
 
 @torch.inference_mode()
 def negative_log_likelihood(
-    model: torch.nn.Module, lesson: LanguageModelLoss, images: Images | None, texts: Sequence[str]
+    model: LineRecognizer, lesson: LanguageModelLoss, images: Images | None, texts: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Negative log-likelihood in nats of every text behind its image, averaged over layers, and its tokens."""
     losses, tokens = [], []
@@ -148,8 +149,9 @@ def negative_log_likelihood(
         some, prefix, several = texts[at : at + BATCH], None, 1
         if images is not None:
             pixels, widths = pad(images[at : at + BATCH])
-            layers, frames = model.layers(torch.from_numpy(pixels), torch.from_numpy(widths))  # type: ignore[operator]
-            prefix, several = lesson.prefixes(layers, frames, torch.arange(len(some))), len(lesson.layers)
+            encoding = model.encode(torch.from_numpy(pixels), torch.from_numpy(widths))
+            prefix = lesson.prefixes(encoding.layers, encoding.frames, torch.arange(len(some)))
+            several = len(lesson.layers)
         found, counts = lesson.language.negative_log_likelihood(prefix, list(some) * several)
         losses.append(found.view(several, -1).mean(0).double().numpy())
         tokens.append(counts[: len(some)].numpy())

@@ -28,9 +28,8 @@ from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from htrcompress.card import Card
+    from htrcompress.models.base import LineRecognizer
     from htrcompress.training.trainer import FitResult
 
 TINY, TINY_STUDENT = "tiny-teacher", "tiny-student"
@@ -125,8 +124,8 @@ def _distill(
     import torch
 
     from htrcompress import models
+    from htrcompress.models.base import fuse
     from htrcompress.models.charset_transfer import common_charset, set_charset
-    from htrcompress.models.layers import fuse
     from htrcompress.models.serialization import load_card, load_model
     from htrcompress.training import objective as objectives
     from htrcompress.training.data import open_images, open_training_data
@@ -152,7 +151,7 @@ def _distill(
         write_atomic(path, source.read_bytes())  # not before all is known to be usable
 
     def fit(
-        role: str, preset: str, config: TrainConfig, teach: "nn.Module | None" = None, **training: Any
+        role: str, preset: str, config: TrainConfig, teach: "LineRecognizer | None" = None, **training: Any
     ) -> "FitResult":
         torch.manual_seed(config.seed)
         network = models.create(preset, corpus.charset.classes)
@@ -171,7 +170,7 @@ def _distill(
         results["teacher"] = fit("teacher", TINY, train.filled(TINY), **objectives.notes(aux))
         source = path
     network, card = load_model(source)
-    set_charset(network, card.characters(), corpus.charset, learn=False)
+    set_charset(network, card.characters(), corpus.charset, trainable=False)
     fuse(network)
     digest = sha256(source.read_bytes()).hexdigest()[:16]
     origin = {"name": card.name, "data": card.data.get("name"), "file": digest}

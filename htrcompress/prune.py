@@ -157,7 +157,7 @@ def _prune(
         data or default_data(card), card.height, train, read, lambda c: common_charset(known, c)
     )
     console.print(corpus.summary())
-    set_charset(whole, known, corpus.charset, learn=False)
+    set_charset(whole, known, corpus.charset, trainable=False)
     torch.manual_seed(train.seed)
     teacher = pruning.plain(whole)  # type: ignore[arg-type]  # see _refuse
     small = _smaller(teacher, corpus, flops, params, train.seed)

@@ -124,7 +124,7 @@ def _fit(
         network, start = load_model(source)
         name, known = source.stem, start.characters()
         corpus = open_training_data(data, start.height, train, read, lambda c: choose_charset(known, c, charset))
-        set_charset(network, known, corpus.charset, learn=True)
+        set_charset(network, known, corpus.charset, trainable=True)
         training["init"] = {"name": start.name, "data": start.data.get("name"), "training": start.training}
     else:
         name = model or "teacher"

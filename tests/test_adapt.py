@@ -33,14 +33,14 @@ def test_teacher_and_lines_agree_on_the_larger_set() -> None:
         common_charset(LARGE, OTHER)
 
 
-@pytest.mark.parametrize("learn", [True, False])
-def test_known_characters_keep_their_logits(tiny_model: Path, learn: bool) -> None:
+@pytest.mark.parametrize("trainable", [True, False])
+def test_known_characters_keep_their_logits(tiny_model: Path, trainable: bool) -> None:
     model, card = load_model(tiny_model)
     pixels, widths = torch.randint(0, 255, (2, 1, 32, 80), dtype=torch.uint8), torch.tensor([80, 61])
     with torch.no_grad():
         before, _ = model(pixels, widths)
         after_charset = Charset(tuple(sorted([*card.charset[3:], "é", "!"])))
-        set_charset(model, card.characters(), after_charset, learn)
+        set_charset(model, card.characters(), after_charset, trainable)
         after, _ = model(pixels, widths)
     assert after.shape[2] == after_charset.classes
     torch.testing.assert_close(after[..., 0], before[..., 0])
@@ -48,4 +48,4 @@ def test_known_characters_keep_their_logits(tiny_model: Path, learn: bool) -> No
         new, old = after_charset.encode(character)[0], card.characters().encode(character)[0]
         torch.testing.assert_close(after[..., new], before[..., old])
     unseen = after[..., after_charset.encode("é")[0]]
-    assert (unseen < -10_000).all() if not learn else (unseen > -100).all()
+    assert (unseen < -10_000).all() if not trainable else (unseen > -100).all()

@@ -52,7 +52,7 @@ def test_half_weights_are_loaded_as_float(tiny_model: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.float8_e4m3fn, torch.float64, torch.complex64])
 def test_weights_of_other_types_are_refused(tiny_model: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     odd = {name: weight.to(dtype) for name, weight in load_file(tiny_model).items()}
-    with pytest.raises(HtrError, match=r"odd\.safetensors holds weights of a type that no model of ours has"):
+    with pytest.raises(HtrError, match=r"odd\.safetensors"):
         load_model(rewritten(tiny_model, tmp_path / "odd.safetensors", **odd))
 
 

@@ -38,7 +38,7 @@ def test_unlabelled_lines_teach_the_student_alone(whole: Path, lines: str, tmp_p
 def test_a_teacher_of_another_charset_is_mapped_or_refused(whole: Path, lines: str, tmp_path: Path) -> None:
     def teacher(name: str, charset: tuple[str, ...]) -> Path:
         network, card = load_model(whole / "tiny-student.safetensors")
-        set_charset(network, card.characters(), Charset(charset), learn=True)
+        set_charset(network, card.characters(), Charset(charset), trainable=True)
         save_model(tmp_path / f"{name}.safetensors", network, replace(card, charset=charset))
         return tmp_path / f"{name}.safetensors"
 

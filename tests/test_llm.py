@@ -76,8 +76,8 @@ def test_the_prefix_knows_the_picture_and_neither_text_nor_neighbours(llama: Pat
     rms = float(seen[0].square().mean().sqrt())
     assert rms == pytest.approx(lesson.language.scale(), rel=0.01)
     narrow = one.pixels[2:, :, :, :56], one.widths[2:]
-    layers, frames = model.layers(*narrow)  # type: ignore[operator]
-    alone = lesson.prefixes(layers, frames, torch.tensor([0]))[1:]
+    encoding = model.encode(*narrow)
+    alone = lesson.prefixes(encoding.layers, encoding.frames, torch.tensor([0]))[1:]
     torch.testing.assert_close(alone, seen[0][2:], atol=1e-4, rtol=0)
     assert (seen[0][0] - seen[0][1]).abs().max() > 1e-3  # another picture gives another prefix
 

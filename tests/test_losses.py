@@ -10,6 +10,7 @@ from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
 from htrcompress.training import objective as objectives
 from htrcompress.training.losses import Distillation, IntermediateCtc, Objective, ctc, divergence, spike_frames
+from htrcompress.training.objective import objective as build_objective
 
 
 def batch(lines: int = 3, width: int = 96) -> Batch:
@@ -46,7 +47,7 @@ def test_ctc_does_not_hide_a_line_that_cannot_be_emitted() -> None:
 @pytest.mark.parametrize("config", [DistillConfig(), DistillConfig(frames="all"), DistillConfig(features=0.5)])
 def test_only_the_student_learns(config: DistillConfig) -> None:
     teacher, student = models.create("tiny-teacher", 9), models.create("tiny-student", 9)
-    objective = Objective(student, distill=Distillation(teacher, student.config.dim, config))  # type: ignore[union-attr,arg-type]
+    objective = Objective(student, distill=Distillation(teacher, student.layer_dims[-1], config))
     assert {name.split(".")[0] for name in objective.state_dict()} <= {"model", "lessons"}
     assert len(objective.state_dict()) - len(student.state_dict()) == (2 if config.features else 0)
     terms = objective(batch())
@@ -109,7 +110,7 @@ def test_ctc_at_other_places_reaches_the_layers_below_it(name: str) -> None:
     model = models.create(name, 9)
     [middle] = models.resolve_layers(model, ())
     assert middle == 1
-    objective = Objective(model, 0.1, intermediate=IntermediateCtc(model.dims, (middle,), 9, 0.3))  # type: ignore[arg-type]
+    objective = Objective(model, 0.1, intermediate=IntermediateCtc(model.layer_dims, (middle,), 9, 0.3))
     terms = objective(batch())
     assert set(terms) == {"ctc", "intermediate"} | ({"shortcut"} if name == "tiny-hybrid" else set())
     assert terms["intermediate"][2] == 0.3 and terms["intermediate"][1] == terms["ctc"][1]
@@ -120,7 +121,7 @@ def test_ctc_at_other_places_reaches_the_layers_below_it(name: str) -> None:
     assert all(p.grad is not None for p in below.parameters())  # type: ignore[union-attr]
     if name == "tiny-student":
         with pytest.raises(HtrError, match=r"--aux\.shortcut is for a hybrid"):
-            objectives.objective(model, AuxConfig(shortcut=0.2))
+            build_objective(model, AuxConfig(shortcut=0.2))
     with pytest.raises(HtrError, match=r"--aux\.layers 3: this network has layers 0 to 2"):
         models.resolve_layers(model, (3,))
 
@@ -128,7 +129,7 @@ def test_ctc_at_other_places_reaches_the_layers_below_it(name: str) -> None:
 def test_an_objective_with_every_lesson_leaves_no_parameter_without_gradient() -> None:
     """Several processes wait for the gradient of each."""
     model, teacher = models.create("tiny-hybrid", 9), models.create("tiny-teacher", 9)
-    lessons = {"distill": Distillation(teacher, model.dims[-1], DistillConfig(features=0.5))}  # type: ignore[index,union-attr]
-    objective = Objective(model, 0.0, **lessons, intermediate=IntermediateCtc(model.dims, (0, 1), 9, 0.3))  # type: ignore[arg-type]
+    lessons = {"distill": Distillation(teacher, model.layer_dims[-1], DistillConfig(features=0.5))}
+    objective = Objective(model, 0.0, **lessons, intermediate=IntermediateCtc(model.layer_dims, (0, 1), 9, 0.3))
     sum(value * weight for value, _, weight in objective(batch()).values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None for p in objective.parameters())

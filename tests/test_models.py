@@ -9,15 +9,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from htrcompress import models
 from htrcompress.errors import HtrError
+from htrcompress.models.base import LineRecognizer, fuse
 from htrcompress.models.hybrid import HybridRecognizer
-from htrcompress.models.layers import GATE_GAIN, SqueezeExcite, column_mask, fuse, standardize_ink
+from htrcompress.models.layers import GATE_GAIN, SqueezeExcite, column_mask, standardize_ink
 from htrcompress.models.lstm import reverse_sequences
 from htrcompress.models.presets import PRESETS
 
 CLASSES = 80
 
 
-def perturbed(name: str) -> nn.Module:
+def perturbed(name: str) -> LineRecognizer:
     """A network with no weight at a convenient initial value, so that every bias and gain takes part."""
     torch.manual_seed(0)
     model = models.create(name, CLASSES).eval()

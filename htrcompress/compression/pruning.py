@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from htrcompress.models.base import fuse
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
-from htrcompress.models.layers import fuse
 
 FLOOR = 0.25
 """No group falls below this share of what it had."""
@@ -56,7 +56,7 @@ class Group:
 
 def plain(model: GatedRecognizer) -> GatedRecognizer:
     """The same network with plain convolutions, which can lose channels without changing the others."""
-    network = GatedRecognizer(replace(model.config, standardized=False), model.head.out_features)
+    network = GatedRecognizer(replace(model.config, standardized=False), model.classes)
     network.load_state_dict(fuse(copy.deepcopy(model)).state_dict())
     return network
 
@@ -229,7 +229,7 @@ def shrink(model: GatedRecognizer, scores: dict[str, Tensor], config: GatedConfi
     for layer, (before, now) in enumerate(zip(model.config.inners, config.inners, strict=True)):
         for kind in ("weight", "bias"):  # attention divides by the root of a head's width, which has changed
             state[f"sequence.{layer}.attention.qkv.{kind}"][:now] *= (now / before) ** 0.5
-    network = GatedRecognizer(config, model.head.out_features)
+    network = GatedRecognizer(config, model.classes)
     network.load_state_dict(state)
     return network
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from htrcompress.decoding import greedy
-from htrcompress.models.layers import fuse
+from htrcompress.models.base import fuse
 
 OUTPUTS = ("labels", "lengths", "scores", "logits")
 RAW_OUTPUTS = ("logits", "frames")

@@ -1,7 +1,7 @@
-"""`LineRecognizer`: what every network here is, and all that losses, compression passes and exporters may ask of one.
+"""`LineRecognizer`: the interface of every network, and all that losses, compression passes and exporters ask of one.
 
-A new network is one file with a config dataclass and a subclass, and one row in `models.FAMILIES`. Nothing outside
-reaches into a network by attribute names: what a loss, a pass or an exporter needs is a method below.
+A new network is one file with a config dataclass and a subclass, and one row in `registry.FAMILIES`. Code outside
+never reaches into a network by attribute names: what a loss, a pass or an exporter needs is a method below.
 """
 
 from abc import ABC, abstractmethod
@@ -11,13 +11,16 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+STRIDE = 4
+"""Pixels for each frame, the same for all networks: the frames of a student are then those of its teacher."""
+
 
 @dataclass(frozen=True)
 class Encoding:
     """What `LineRecognizer.encode` gives for a batch.
 
     Attributes:
-        layers: what enters the sequence part and what each of its layers gives, (B, T, layer_dims[i]) each. Values
+        layers: the input of the sequence part and the output of each of its layers, (B, T, layer_dims[i]) each. Values
             beyond a row's frames are undefined.
         frames: int64 (B,), valid frames of each row.
     """
@@ -35,12 +38,12 @@ class LineRecognizer(nn.Module, ABC):
     Attributes:
         config: the frozen dataclass of sizes that the network was built from; `config.height` is the line height.
         stride: pixels for each frame.
+        has_shortcut: whether `shortcut_logits` gives logits.
     """
 
     config: Any
-    stride: ClassVar[int] = 4
-    half_precision: ClassVar[bool] = True
-    """Whether an FP16 export is offered."""
+    stride: ClassVar[int] = STRIDE
+    has_shortcut: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -48,9 +51,9 @@ class LineRecognizer(nn.Module, ABC):
         """Width of every layer that `encode` gives."""
 
     @property
-    @abstractmethod
     def classes(self) -> int:
         """Number of outputs, the blank included."""
+        return next(layer.weight.shape[0] for layer in self.output_layers().values())
 
     @abstractmethod
     def encode(self, pixels: Tensor, widths: Tensor) -> Encoding:
@@ -75,3 +78,27 @@ class LineRecognizer(nn.Module, ABC):
     def float_layers(self) -> Sequence[str]:
         """Names of modules that INT8 leaves in floating point, with everything inside them."""
         return ()
+
+    def part_sizes(self) -> dict[str, int]:
+        """Number of trained parameters in each part of the network, by the part's name."""
+        sizes = {name: sum(p.numel() for p in child.parameters()) for name, child in self.named_children()}
+        return {name: size for name, size in sizes.items() if size}
+
+
+class Fusable(ABC):
+    """A layer that has a cheaper form for inference, which computes the same."""
+
+    @abstractmethod
+    def fused(self) -> nn.Module:
+        """The layer for inference; this one stays as it is."""
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """Replaces every `Fusable` layer inside a module by its form for inference, in place, and returns the module."""
+    for name, child in model.named_children():
+        if isinstance(child, Fusable):
+            weight = next(child.parameters())
+            setattr(model, name, child.fused().to(weight.device, weight.dtype))
+        else:
+            fuse(child)
+    return model

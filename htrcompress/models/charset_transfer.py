@@ -1,10 +1,8 @@
-"""A trained network taken to other characters: for fine-tuning on a new hand, and for a teacher of another charset.
+"""Transfer of a trained network to another charset, for fine-tuning and for teachers that know other characters.
 
-Only the last layer, and the shortcut of a `hybrid`, know characters. Rows of characters that both charsets have are
-copied, in the order of the new one; what the network has learnt of shapes and of the rest stays.
+Only the output layers know characters (`LineRecognizer.output_layers`). Their rows of characters that both charsets
+have are copied, in the order of the new charset; all other layers stay as they are.
 """
-
-from typing import Any
 
 import torch
 from torch import nn
@@ -12,19 +10,20 @@ from torch import nn
 from htrcompress.charset import BLANK, Charset
 from htrcompress.config import Choice
 from htrcompress.errors import HtrError
+from htrcompress.models.base import LineRecognizer
 
 NEVER = -30_000.0
-"""Bias of a character that a network cannot emit; finite in FP16, and exp() of it is zero."""
+"""Bias of a character that a network must not emit; finite in FP16, and exp() of it is zero."""
 
 
 def choose_charset(model: Charset, data: Charset, choice: Choice | None) -> Charset:
-    """The charset of a model that is trained on.
+    """The charset of a trained model that is trained further.
 
     Args:
-        model: what it reads now.
+        model: its charset now.
         data: the characters of the new training lines.
-        choice: keep the model's, take the union, or replace it by the data's; may be left open where the
-            model knows every character of the data.
+        choice: keep the model's charset, take the union of both, or replace it by that of the data; may be None where
+            the model knows every character of the data.
 
     Raises:
         HtrError: the data has characters that the model lacks, and no choice was made.
@@ -41,7 +40,7 @@ def choose_charset(model: Charset, data: Charset, choice: Choice | None) -> Char
 
 
 def common_charset(teacher: Charset, data: Charset) -> Charset:
-    """What a student reads whose teacher and lines know different characters: the larger set.
+    """The charset of a student whose teacher and training lines know different characters: the larger one.
 
     Raises:
         HtrError: neither contains the other.
@@ -56,34 +55,37 @@ def common_charset(teacher: Charset, data: Charset) -> Charset:
     return data if lacks else teacher
 
 
-def set_charset(model: nn.Module, before: Charset, after: Charset, learn: bool) -> None:
-    """Gives a network the labels of another charset, in place.
+def set_charset(model: LineRecognizer, before: Charset, after: Charset, trainable: bool) -> None:
+    """Replaces the output layers of a network, in place, so that it has one output for each label of another charset.
 
     Args:
-        model: with its labels in a linear layer `head`, and in the convolution `shortcut` if it has one.
-        before: the charset of its labels.
-        after: the charset that they shall have.
-        learn: whether characters that are new to it start as unlikely ones that it can learn; otherwise it
-            never emits them.
+        model: the network.
+        before: the charset of its outputs now.
+        after: the new charset.
+        trainable: whether characters that are new to the network start as unlikely ones that it can learn; otherwise
+            it never emits them.
     """
     if before == after:
         return
     pairs = [(BLANK, BLANK)]
     pairs += [(after.encode(c)[0], before.encode(c)[0]) for c in after.characters if c in before.characters]
-    for name in ("head", "shortcut"):
-        if hasattr(model, name):
-            setattr(model, name, _relabelled(getattr(model, name), after.classes, pairs, learn))
+    for name, layer in model.output_layers().items():
+        parent, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, _relabelled(layer, after.classes, pairs, trainable))
 
 
-def _relabelled(old: Any, classes: int, pairs: list[tuple[int, int]], learn: bool) -> nn.Module:
-    """A layer over other classes; `pairs` says which row each copied one comes from."""
-    new: Any
+def _relabelled(
+    old: nn.Linear | nn.Conv1d, classes: int, pairs: list[tuple[int, int]], trainable: bool
+) -> nn.Linear | nn.Conv1d:
+    """A layer with other classes; `pairs` are the rows (new, old) that are copied."""
+    new: nn.Linear | nn.Conv1d
     if isinstance(old, nn.Linear):
         new = nn.Linear(old.in_features, classes)
     else:
-        new = nn.Conv1d(old.in_channels, classes, old.kernel_size, padding=old.padding)
+        new = nn.Conv1d(old.in_channels, classes, old.kernel_size[0], padding=old.padding[0])
+    assert old.bias is not None and new.bias is not None
     with torch.no_grad():
-        if learn:
+        if trainable:
             nn.init.constant_(new.bias, float(old.bias.min()))
         else:
             nn.init.zeros_(new.weight)

@@ -10,19 +10,20 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from htrcompress.models.base import STRIDE, Encoding, LineRecognizer
 from htrcompress.models.layers import (
     MASKED,
     GatedBlock,
     LayerNorm,
     Reduction,
     SequenceBlock,
+    SqueezeExcite,
     Stem,
     column_mask,
     sinusoidal_positions,
     standardize_ink,
 )
 
-STRIDE = 4
 DEEPEST = 256
 """Blocks of any kind that a network may have, so a hostile file cannot ask for endless ones."""
 
@@ -83,11 +84,10 @@ class GatedConfig:
         return self.hidden or (self.expansion * self.dim,) * self.layers
 
 
-class GatedRecognizer(nn.Module):
-    """`pixels uint8 (B, 1, H, W), widths int (B,) -> logits FP32 (B, T, classes), frames int64 (B,)`.
+class GatedRecognizer(LineRecognizer):
+    """Gated convolutions to frames, then attention blocks over the frames; all layers are `dim` wide."""
 
-    T = ceil(W / 4); a row's frames = max(1, ceil(width / 4)). Logits beyond a row's frames mean nothing.
-    """
+    config: GatedConfig
 
     def __init__(self, config: GatedConfig, classes: int):
         super().__init__()
@@ -112,24 +112,24 @@ class GatedRecognizer(nn.Module):
         self.norm = LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, classes)
 
-    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
-        layers, frames = self.layers(pixels, widths)
-        return self.classify(layers[-1]), frames
-
     @property
-    def dims(self) -> tuple[int, ...]:
-        """Width of every layer that `layers` gives."""
+    def layer_dims(self) -> tuple[int, ...]:
         return (self.config.dim,) * (1 + self.config.layers)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits FP32 (B, T, classes) of features (B, T, dim)."""
         return self.head(self.norm(features)).float()
 
-    def layers(self, pixels: Tensor, widths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What every layer of the sequence part gives, its input first: (B, T, dim) each, and frames (B,).
+    def output_layers(self) -> dict[str, nn.Linear | nn.Conv1d]:
+        return {"head": self.head}
 
-        The last is what `classify` takes. Beyond a row's frames they mean nothing.
+    def float_layers(self) -> tuple[str, ...]:
+        """The stem, whose one input channel makes integer kernels slow, and squeeze-and-excitation.
+
+        A gate of squeeze-and-excitation scales a whole channel, so its rounding error would be amplified.
         """
+        return tuple(name for name, module in self.named_modules() if isinstance(module, Stem | SqueezeExcite))
+
+    def encode(self, pixels: Tensor, widths: Tensor) -> Encoding:
         ink, widths = standardize_ink(pixels, widths, STRIDE)
         x = ink.to(self.head.weight.dtype)
         halves = (widths + 1) // 2
@@ -147,4 +147,4 @@ class GatedRecognizer(nn.Module):
         layers = [x]
         for block in self.sequence:
             layers.append(block(layers[-1], mask, bias))
-        return layers, frames
+        return Encoding(layers, frames)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from htrcompress.models.base import STRIDE, Encoding, LineRecognizer
 from htrcompress.models.layers import (
     MASKED,
     SILU_GAIN,
@@ -24,7 +25,6 @@ from htrcompress.models.layers import (
 )
 from htrcompress.models.lstm import BidirectionalLayer
 
-STRIDE = 4
 DEEPEST = 64
 """Blocks of any kind that a network may have, so a hostile file cannot ask for endless ones."""
 STRIDES = ((2, 2), (2, 1), (2, 1))
@@ -137,11 +137,11 @@ class MobileViTBlock(nn.Module):
         return x.reshape(-1, dim, tall * self.rows, wide * self.columns)[..., :width]
 
 
-class HybridRecognizer(nn.Module):
-    """`pixels uint8 (B, 1, H, W), widths int (B,) -> logits FP32 (B, T, classes), frames int64 (B,)`.
+class HybridRecognizer(LineRecognizer):
+    """Residual convolutions and MobileViT blocks to columns, then bidirectional LSTM layers over the columns."""
 
-    T = ceil(W / 4); a row's frames = max(1, ceil(width / 4)). Logits beyond a row's frames mean nothing.
-    """
+    config: HybridConfig
+    has_shortcut = True
 
     def __init__(self, config: HybridConfig, classes: int):
         super().__init__()
@@ -159,31 +159,22 @@ class HybridRecognizer(nn.Module):
             MobileViTBlock(c, config.dim, config.heads, patch, config.height // rows)
             for c, patch, rows in zip(channels[1:3], config.patches, (4, 8), strict=True)
         )
-        self.recurrence = nn.ModuleList(BidirectionalLayer(dim, hidden) for dim in self.dims[:-1])
+        self.recurrence = nn.ModuleList(BidirectionalLayer(dim, hidden) for dim in self.layer_dims[:-1])
         self.dropout = SequenceDropout(config.dropout)
         self.norm, self.fusion = LayerNorm(2 * hidden), nn.Linear(2 * hidden, hidden)
         self.head = nn.Linear(hidden, classes)
         self.shortcut = nn.Conv1d(channels[3], classes, 3, padding=1)
 
-    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
-        layers, frames = self.layers(pixels, widths)
-        return self.classify(layers[-1]), frames
-
     @property
-    def dims(self) -> tuple[int, ...]:
-        """Width of every layer that `layers` gives."""
+    def layer_dims(self) -> tuple[int, ...]:
         return (self.config.channels[3], *(2 * self.config.hidden for _ in range(self.config.layers)))
 
-    def layers(self, pixels: Tensor, widths: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The columns of the picture and what every LSTM layer makes of them: (B, T, dims[i]), and frames (B,).
-
-        The last is what `classify` takes, the first is for `classify_early`; beyond a row's frames that one is zero,
-        and the others mean nothing.
-        """
+    def encode(self, pixels: Tensor, widths: Tensor) -> Encoding:
+        """The columns of the picture, which are zero beyond a row's frames, and the output of every LSTM layer."""
         ink, widths = standardize_ink(pixels, widths, STRIDE)
         halves = (widths + 1) // 2
         frames = (halves + 1) // 2
-        # One channel leaves the memory layout open; settled here, no later layer has to convert it.
+        # A tensor with one channel has no definite memory layout; fixed here, no later layer has to convert it.
         x = self.stem(ink.to(self.head.weight.dtype)).contiguous(memory_format=torch.channels_last)
         x = x * column_mask(halves, x.shape[3])[:, None, None].to(x.dtype)
         mask = column_mask(frames, x.shape[3] // 2)[:, None, None].to(x.dtype)
@@ -194,12 +185,18 @@ class HybridRecognizer(nn.Module):
         layers = [F.max_pool2d(x, (x.shape[2], 1)).squeeze(2).transpose(1, 2)]
         for number, layer in enumerate(self.recurrence):
             layers.append(layer(self.dropout(layers[-1]) if number else layers[-1], frames))
-        return layers, frames
+        return Encoding(layers, frames)
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits FP32 (B, T, classes) of what the last layer gives."""
         return self.head(F.gelu(self.fusion(self.norm(features)))).float()
 
-    def classify_early(self, columns: Tensor) -> Tensor:
-        """Logits FP32 (B, T, classes) of the shortcut, past the recurrence; training alone needs them."""
-        return self.shortcut(columns.transpose(1, 2)).transpose(1, 2).float()
+    def shortcut_logits(self, encoding: Encoding) -> Tensor:
+        """Logits FP32 (B, T, classes) of a convolution over the columns, without the recurrence."""
+        return self.shortcut(encoding.layers[0].transpose(1, 2)).transpose(1, 2).float()
+
+    def output_layers(self) -> dict[str, nn.Linear | nn.Conv1d]:
+        return {"head": self.head, "shortcut": self.shortcut}
+
+    def float_layers(self) -> tuple[str, ...]:
+        """The stem: its one input channel makes integer kernels slow."""
+        return ("stem",)

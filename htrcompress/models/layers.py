@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from htrcompress.models.base import Fusable
+
 GATE_GAIN = 1.85
 """1 / sqrt(E[sigmoid(g)²]) for g ~ N(0, 1): keeps unit variance through a gate."""
 SILU_GAIN = 1.68
@@ -40,7 +42,7 @@ def round_ste(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach() if x.requires_grad else x.round()
 
 
-class StandardizedConv2d(nn.Conv2d):
+class StandardizedConv2d(nn.Conv2d, Fusable):
     """Convolution with scaled weight standardisation (Brock et al. 2021, arXiv 2101.08692).
 
     The weights of an output channel are brought to zero mean and to a variance that preserves the
@@ -240,17 +242,6 @@ def standardize_ink(pixels: Tensor, widths: Tensor, stride: int) -> tuple[Tensor
     )
     deviation = (power - mean.square()).clamp(min=0).sqrt()
     return (ink - mean) * (mask / (deviation + 0.05 * 255)), widths
-
-
-def fuse(model: nn.Module) -> nn.Module:
-    """Puts every layer that has a form for inference into it, in place: standardized weights are computed once."""
-    for name, child in model.named_children():
-        if hasattr(child, "fused"):
-            weight = next(child.parameters())
-            setattr(model, name, child.fused().to(weight.device, weight.dtype))  # type: ignore[operator]
-        else:
-            fuse(child)
-    return model
 
 
 def sinusoidal_positions(frames: int, dim: int, device: torch.device) -> Tensor:

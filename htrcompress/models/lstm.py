@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from htrcompress.models.base import Fusable
+
 
 class _Layer(nn.LSTM):
     """One layer in one direction, its state explicitly zero at the start. `(B, T, D) -> (B, T, hidden)`."""
@@ -21,7 +23,7 @@ class _Layer(nn.LSTM):
         return super().forward(x, (state, state))[0]
 
 
-class Recurrence(_Layer):
+class Recurrence(_Layer, Fusable):
     """One layer of LSTM in one direction (Hochreiter & Schmidhuber 1997). `(B, T, D) -> (B, T, hidden)`."""
 
     def fused(self) -> "FusedRecurrence":

@@ -1,6 +1,6 @@
-"""The one file that rebuilds itself: weights as safetensors, with the card in the file's metadata.
+"""Model files: weights as safetensors, and in the file's metadata the card from which the network is rebuilt.
 
-Teacher, student and control are the same kind of file; nothing here runs code from a file.
+Teacher, student and control are the same kind of file. Loading one never runs code from it.
 """
 
 from dataclasses import replace
@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
 
 from htrcompress import models
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.errors import HtrError
+from htrcompress.models.base import LineRecognizer
 from htrcompress.utils.io import write_atomic
 
 TYPES = ("F32", "F16", "BF16")
-"""Types of weights in a file, as safetensors names them."""
+"""Types of weights that a file may hold, by their names in safetensors."""
 
 
-def save_model(path: Path, model: nn.Module, card: Card) -> None:
+def save_model(path: Path, model: LineRecognizer, card: Card) -> None:
     """Writes the model's weights and its card to one `.safetensors` file, whole or not at all.
 
     Raises:
@@ -30,7 +30,7 @@ def save_model(path: Path, model: nn.Module, card: Card) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     odd = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
     if odd:
-        raise HtrError(f"{path} is not written, for {odd} holds what is no finite number: train anew at a lower rate")
+        raise HtrError(f"{path} is not written: {odd} holds numbers that are not finite; train with a lower --train.lr")
     write_atomic(path, save(tensors, metadata={CARD_KEY: card.to_json()}))
 
 
@@ -40,7 +40,7 @@ def load_card(path: Path) -> Card:
         return Card.from_json((file.metadata() or {}).get(CARD_KEY), str(path))
 
 
-def load_model(path: Path) -> tuple[nn.Module, Card]:
+def load_model(path: Path) -> tuple[LineRecognizer, Card]:
     """Rebuilds a model, in FP32 and in evaluation mode, from its file alone.
 
     Raises:
@@ -48,13 +48,13 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
     """
     with _open(path) as file:
         card = Card.from_json((file.metadata() or {}).get(CARD_KEY), str(path))
-        if card.height != card.architecture.get("height") or card.stride != models.STRIDE:
-            raise HtrError(f"the card of {path} contradicts itself: height or stride is not that of its architecture")
         try:
             with torch.device("meta"):  # nothing is allocated before the file proves that it holds the weights
                 model = models.build(card.architecture, card.characters().classes)
         except HtrError as error:
             raise HtrError(f"the card of {path} is damaged: {error}") from None
+        if (card.height, card.stride) != (model.config.height, model.stride):
+            raise HtrError(f"the card of {path} contradicts itself: height or stride is not that of its architecture")
         expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         if expected != found:
@@ -63,18 +63,18 @@ def load_model(path: Path) -> tuple[nn.Module, Card]:
         odd = [name for name in found if file.get_slice(name).get_dtype() not in TYPES]
         if odd:
             raise HtrError(
-                f"{path} holds weights of a type that no model of ours has, first at {odd[0]}: it is damaged"
+                f"{path} is damaged: its weights are not floating-point numbers of 16 or 32 bits, first at {odd[0]}"
             )
         weights = {name: file.get_tensor(name).float() for name in found}
     if not all(torch.isfinite(w).all() for w in weights.values()):
-        raise HtrError(f"{path} holds weights that are not finite numbers: the file is damaged")
+        raise HtrError(f"{path} is damaged: it holds weights that are not finite numbers")
     model.load_state_dict(weights, assign=True)
     return model.eval(), card
 
 
 def _open(path: Path) -> safe_open:
     if not path.is_file():
-        raise HtrError(f"no model at {path}")
+        raise HtrError(f"there is no model at {path}")
     if path.suffix != ".safetensors":
         raise HtrError(f"{path} is not a .safetensors file; files with Python code inside (pickle) are never read")
     try:

@@ -14,7 +14,7 @@ except ImportError as error:
     raise missing_extra(error.name or "torch", "train") from None
 
 from htrcompress.decoding.greedy import greedy
-from htrcompress.models.layers import fuse
+from htrcompress.models.base import fuse
 from htrcompress.models.serialization import load_model
 from htrcompress.runtime.backend import UNLIMITED, Open, Output
 from htrcompress.utils.machine import lines_at_once

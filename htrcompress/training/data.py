@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from htrcompress import models
 from htrcompress.card import Card
 from htrcompress.charset import Charset
@@ -16,6 +14,7 @@ from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.images import open_unlabelled
 from htrcompress.data.readers.open import open_dataset
+from htrcompress.models.base import LineRecognizer
 from htrcompress.utils import machine
 
 MAX_WIDTH = 4096
@@ -50,7 +49,7 @@ class TrainingData:
     unreadable: int
     unknown: dict[str, int]
 
-    def card(self, name: str, model: nn.Module, training: dict[str, Any]) -> Card:
+    def card(self, name: str, model: LineRecognizer, training: dict[str, Any]) -> Card:
         """The card of a model that will be trained on this corpus."""
         used = {split: self.dataset.split(split) for split in ("train", "valid")}
         data = {

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from htrcompress.charset import BLANK
 from htrcompress.config import AuxConfig, DistillConfig
 from htrcompress.data.batching import Batch
+from htrcompress.models.base import LineRecognizer
 from htrcompress.models.layers import LayerNorm, column_mask
 
 Terms = dict[str, tuple[Tensor, Tensor, float]]
@@ -84,18 +85,19 @@ class Objective(nn.Module):
         lessons: by name, modules that make `Terms` of a `Pass`; what they learn themselves is part of the state.
     """
 
-    def __init__(self, model: nn.Module, shortcut: float = AuxConfig.shortcut, **lessons: nn.Module):
+    def __init__(self, model: LineRecognizer, shortcut: float = AuxConfig.shortcut, **lessons: nn.Module):
         super().__init__()
         self.model = model
         self.shortcut = shortcut
         self.lessons = nn.ModuleDict(lessons)
 
     def forward(self, batch: Batch) -> Terms:
-        layers, frames = self.model.layers(batch.pixels, batch.widths)  # type: ignore[operator]
-        logits = self.model.classify(layers[-1])  # type: ignore[operator]
+        encoding = self.model.encode(batch.pixels, batch.widths)
+        layers, frames = encoding.layers, encoding.frames
+        logits = self.model.classify(layers[-1])
         terms: Terms = {"ctc": (*ctc(logits, frames, batch), 1.0)}
-        if hasattr(self.model, "classify_early"):
-            early = self.model.classify_early(layers[0])  # type: ignore[operator]
+        early = self.model.shortcut_logits(encoding)
+        if early is not None:
             terms["shortcut"] = (*ctc(early, frames, batch), self.shortcut)
         for lesson in self.lessons.values():
             terms |= lesson(Pass(batch, layers, frames, logits))
@@ -144,15 +146,15 @@ class WithFrozen(nn.Module):
 class Distillation(WithFrozen):
     """The teacher's word. The teacher's frames are the student's, its labels too."""
 
-    def __init__(self, teacher: nn.Module, dim: int, config: DistillConfig):
+    def __init__(self, teacher: LineRecognizer, dim: int, config: DistillConfig):
         super().__init__(teacher)
         self.config = config
-        self.project = nn.Linear(dim, self.frozen.dims[-1]) if config.features else None
+        self.project = nn.Linear(dim, self.frozen.layer_dims[-1]) if config.features else None
 
     def forward(self, seen: Pass) -> Terms:
         frames, terms = seen.frames, Terms()
         with torch.no_grad():
-            layers, _ = self.frozen.layers(seen.batch.pixels, seen.batch.widths)
+            layers = self.frozen.encode(seen.batch.pixels, seen.batch.widths).layers
             wanted = self.frozen.classify(layers[-1])
         if self.config.weight:
             if self.config.frames == "spikes":

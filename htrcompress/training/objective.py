@@ -11,6 +11,7 @@ from htrcompress import models
 from htrcompress.charset import Charset
 from htrcompress.config import NONE, AuxConfig, DistillConfig, LlmConfig
 from htrcompress.errors import HtrError
+from htrcompress.models.base import LineRecognizer
 from htrcompress.training.losses import Distillation, IntermediateCtc, Objective
 from htrcompress.training.optim import precision
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def objective(
-    network: nn.Module,
+    network: LineRecognizer,
     aux: AuxConfig,
-    teacher: nn.Module | None = None,
+    teacher: LineRecognizer | None = None,
     distill: DistillConfig = DistillConfig(),
     language: "LanguageModelLoss | None" = None,
 ) -> Objective:
@@ -37,16 +38,15 @@ def objective(
     Raises:
         HtrError: --aux.layers or --aux.shortcut asks for what the network does not have.
     """
-    if aux.shortcut != AuxConfig.shortcut and not hasattr(network, "classify_early"):
+    if aux.shortcut != AuxConfig.shortcut and not network.has_shortcut:
         raise HtrError("--aux.shortcut is for a hybrid, and this network has no shortcut: leave it out")
-    dims: tuple[int, ...] = network.dims  # type: ignore[assignment]
+    dims = network.layer_dims
     lessons: dict[str, nn.Module] = {}
     if teacher is not None:
         lessons["distill"] = Distillation(teacher, dims[-1], distill)
     if aux.intermediate:
-        classes = network.head.out_features  # type: ignore[union-attr]
         layers = models.resolve_layers(network, aux.layers)
-        lessons["intermediate"] = IntermediateCtc(dims, layers, classes, aux.intermediate)  # type: ignore[arg-type]
+        lessons["intermediate"] = IntermediateCtc(dims, layers, network.classes, aux.intermediate)
     if language is not None:
         lessons["language"] = language
     return Objective(network, aux.shortcut, **lessons)
@@ -75,7 +75,7 @@ def frozen(llm: str, lm: LlmConfig, arithmetic: str, texts: Sequence[str]) -> "F
 
 
 def language(
-    network: nn.Module, aux: AuxConfig, frozen: "FrozenLanguageModel | None", lm: LlmConfig, charset: Charset
+    network: LineRecognizer, aux: AuxConfig, frozen: "FrozenLanguageModel | None", lm: LlmConfig, charset: Charset
 ) -> "LanguageModelLoss | None":
     """The lesson of a language model from `frozen` for a network with this charset; None if there is none.
 
@@ -87,7 +87,7 @@ def language(
     from htrcompress.training.language_model.loss import LanguageModelLoss
 
     layers = models.resolve_layers(network, aux.layers)
-    return LanguageModelLoss(frozen, network.dims, layers, charset, lm)  # type: ignore[arg-type]
+    return LanguageModelLoss(frozen, network.layer_dims, layers, charset, lm)
 
 
 def notes(aux: AuxConfig, llm: str = NONE, lm: LlmConfig = LlmConfig()) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def notes(aux: AuxConfig, llm: str = NONE, lm: LlmConfig = LlmConfig()) -> dict[
     return found
 
 
-def sizes(name: str, network: nn.Module) -> str:
+def sizes(name: str, network: LineRecognizer) -> str:
     """Parameters of a network and of each of its parts, for people."""
-    parts = models.parts(network)
+    parts = network.part_sizes()
     return f"{name}: {sum(parts.values()):,} parameters ({', '.join(f'{part} {n:,}' for part, n in parts.items())})"
