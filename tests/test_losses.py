@@ -8,7 +8,6 @@ from htrcompress.config import AugmentConfig, AuxConfig, DistillConfig
 from htrcompress.data.augment import augment
 from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
-from htrcompress.training import objective as objectives
 from htrcompress.training.losses import Distillation, IntermediateCtc, Objective, ctc, divergence, spike_frames
 from htrcompress.training.objective import objective as build_objective
 
