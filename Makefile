@@ -21,7 +21,7 @@ setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -c constraints.txt -e ".[cpu,train,llm,synthetic,rtx,dev]"
+	$(INSTALL) -c constraints.txt -e ".[cpu,train,lm,synthetic,rtx,dev]"
 	$(RUN) -c "open('.venv/ready', 'w').close()"
 
 demo: setup

@@ -44,7 +44,7 @@ _TYPED: dict[Callable[..., Any], frozenset[str]] = {}
 EXTRAS = {
     "train": ("torch", "kornia", "safetensors", "accelerate", "filelock", "onnx", "onnxscript", "tensorboard"),
     "cpu": ("onnxruntime",),
-    "llm": ("transformers", "gguf", "peft"),
+    "lm": ("transformers", "gguf", "peft"),
 }
 """Optional packages, by the extra that installs them."""
 

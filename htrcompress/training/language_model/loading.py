@@ -77,7 +77,7 @@ def _transformers() -> Any:
     try:
         import transformers
     except ImportError:
-        raise missing_extra("transformers", "llm") from None
+        raise missing_extra("transformers", "lm") from None
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers
@@ -107,7 +107,7 @@ def _connectionless(error: Exception) -> bool:
 def _failure(name: str, error: Exception) -> HtrError:
     """What went wrong with a model, in a sentence."""
     if isinstance(error, ImportError):
-        return missing_extra(error.name or str(error).split("`")[0].strip() or "a package", "llm")
+        return missing_extra(error.name or str(error).split("`")[0].strip() or "a package", "lm")
     if Path(name).exists():
         return HtrError(f"--llm {name} holds no causal language model: {str(error).splitlines()[0]}")
     if _connectionless(error):

@@ -1,0 +1,79 @@
+"""The rules of the package that no linter knows: it never prints, imports no command, stays in small files, and its
+commands explain themselves where PyTorch is not installed."""
+
+import ast
+import importlib
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "htrcompress"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+COMMANDS = {"__main__", "cli", "runs", "train", "distill", "prune", "evaluate", "transcribe"}
+COMMANDS |= {"data.__main__", "export.__main__", "export.verify"}
+MOST_LINES = 350
+NOT_YET = {"export.checks", "export.exporter", "export.int8", "export.verification", "training.logging"}
+"""Modules that still import a command."""
+NEEDS_TORCH = {"export.__main__", "export.verify"}
+"""Commands that still import PyTorch before they parse their options."""
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def names(path: Path) -> Iterator[tuple[int, str]]:
+    """Every plain or dotted name that a file loads, imports or calls, with its line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def test_the_library_neither_prints_nor_imports_a_command() -> None:
+    forbidden = {"print", "sys.stdout", "sys.stderr", "rich.print", "rich.console.Console"}
+    forbidden |= {f"htrcompress.{name}" for name in COMMANDS}
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line} {name}"
+        for path in SOURCES
+        if name_of(path) not in COMMANDS | NOT_YET
+        for line, name in names(path)
+        if name in forbidden or name.rpartition(".")[0] in forbidden - {"print"}
+    ]
+    assert found == []
+
+
+def test_files_are_short() -> None:
+    lengths = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8").count("\n") for path in SOURCES}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+@pytest.fixture
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a plain install: nothing of `htrcompress` is loaded yet, and what its extras install cannot be imported."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "htrcompress"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("torch", "onnx", "onnxruntime", "accelerate", "kornia", "safetensors", "transformers"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS - {"cli", "runs", "__main__"} - NEEDS_TORCH))
+def test_every_command_explains_itself_without_torch(
+    command: str, without_torch: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")  # else a command starts itself again with a tuned allocator
+    monkeypatch.setattr(sys, "argv", [command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"htrcompress.{command.removesuffix('.__main__')}", run_name="__main__", alter_sys=True)
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert "--json" in capsys.readouterr().out
+
+
+def test_the_package_itself_imports_no_torch(without_torch: None) -> None:
+    assert importlib.import_module("htrcompress").load
