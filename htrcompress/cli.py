@@ -262,7 +262,7 @@ def _parser(kind: Callable[..., Any], positional: str | None, program: str | Non
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")
     add = parser.add_class_arguments if is_class else parser.add_function_arguments
-    add(kind, as_group=False, skip=by_hand)  # type: ignore[operator]
+    add(kind, as_group=False, skip=by_hand)
     for name in switches:
         off_on = ActionYesNo(no_prefix="no-")
         parser.add_argument(f"--{name}", action=off_on, default=parameters[name].default, help=help_of[name])
