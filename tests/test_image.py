@@ -1,5 +1,8 @@
 """From pictures to pixels: the integer area filter against exact fractions, and every odd file."""
 
+import struct
+import subprocess
+import sys
 from fractions import Fraction
 from io import BytesIO
 from math import floor
@@ -8,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from htrcompress import image
 from htrcompress.errors import HtrError
@@ -61,7 +64,7 @@ def test_large_images_do_not_overflow(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("shape", "width"), [((64, 100), 100), ((1, 1), 64), ((128, 101), 51), ((5000, 1), 1), ((3, 2), 43)]
 )
-def test_normalise_keeps_the_proportions(shape: tuple[int, int], width: int) -> None:
+def test_resizing_keeps_the_proportions(shape: tuple[int, int], width: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     line = image.resize_to_height(pixels, 64, 4096)
     assert line.shape == (64, width)
@@ -69,31 +72,31 @@ def test_normalise_keeps_the_proportions(shape: tuple[int, int], width: int) -> 
     assert line.flags.writeable is pixels.flags.writeable
 
 
-def test_normalising_twice_changes_nothing() -> None:
+def test_resizing_twice_changes_nothing() -> None:
     line = image.resize_to_height(np.random.default_rng(0).integers(0, 256, (51, 333), dtype=np.uint8), 64, 4096)
     np.testing.assert_array_equal(image.resize_to_height(line, 64, 4096), line)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
 def test_no_pixels_is_refused_by_name(shape: tuple[int, int]) -> None:
-    with pytest.raises(HtrError, match=r"page 7 has no pixels: its size is \dx\d"):
+    with pytest.raises(HtrError, match="page 7"):
         image.resize_to_height(np.zeros(shape, np.uint8), 64, 4096, "page 7")
 
 
 def test_a_line_too_wide_is_refused_by_name() -> None:
-    with pytest.raises(HtrError, match="page 7 is 60000 pixels wide at height 64; the model reads up to 4096"):
+    with pytest.raises(HtrError, match=r"page 7.*60000.*4096"):
         image.resize_to_height(np.zeros((64, 60_000), np.uint8), 64, 4096, "page 7")
     assert image.resize_to_height(np.zeros((64, 4096), np.uint8), 64, 4096).shape == (64, 4096)
 
 
 def test_a_thin_line_that_would_grow_is_refused_before_it_is_scaled() -> None:
-    with pytest.raises(HtrError, match="6400000 pixels wide"):
+    with pytest.raises(HtrError, match="6400000"):
         image.resize_to_height(np.zeros((1, 100_000), np.uint8), 64, 4096)
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((5, 5)), np.zeros((5, 5, 3), np.uint8), np.zeros(5, np.uint8)])
-def test_normalise_takes_grey_bytes_only(pixels: NDArray[np.uint8]) -> None:
-    with pytest.raises(HtrError, match="is not a grey image"):
+def test_resizing_takes_grey_bytes_only(pixels: NDArray[np.uint8]) -> None:
+    with pytest.raises(HtrError, match="uint8"):
         image.resize_to_height(pixels, 64, 4096)
 
 
@@ -163,7 +166,7 @@ def test_eight_bits_in_deeper_pictures_are_eight_bits(tmp_path: Path, dtype: typ
 )
 def test_values_of_neither_eight_nor_sixteen_bits_are_refused(tmp_path: Path, values: NDArray) -> None:
     Image.fromarray(values).save(tmp_path / "deep.tif")
-    with pytest.raises(HtrError, match=r"deep\.tif: its values are from .* to .*, which is neither 8 bits nor 16"):
+    with pytest.raises(HtrError, match=r"deep\.tif"):
         image.load_grey(tmp_path / "deep.tif")
 
 
@@ -180,7 +183,7 @@ def test_a_photo_held_upright_is_turned(tmp_path: Path, name: str, orientation: 
 def test_no_program_is_started_for_a_picture(tmp_path: Path) -> None:
     """Pillow hands PostScript to Ghostscript, whatever the file is called."""
     Image.new("L", (20, 10)).save(tmp_path / "line.png", "EPS")
-    with pytest.raises(HtrError, match=r"line\.png is not an image that can be read"):
+    with pytest.raises(HtrError, match=r"line\.png"):
         image.load_grey(tmp_path / "line.png")
 
 
@@ -212,14 +215,139 @@ def test_a_path_without_a_file_is_named(tmp_path: Path, name: str) -> None:
         image.load_grey(tmp_path / name)
 
 
-def test_more_pixels_than_allowed_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 299 * 60)
+def test_more_pixels_than_allowed_are_refused_before_decoding(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png()[:100])
-    with pytest.raises(HtrError, match=r"a\.png has 300x60 pixels; the limit is 17940"):
-        image.load_grey(tmp_path / "a.png")
+    with pytest.raises(HtrError, match=r"a\.png.*300x60.*17940"):
+        image.load_grey(tmp_path / "a.png", max_pixels=299 * 60)
 
 
 @pytest.mark.parametrize("picture", [np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2)), None, "a.png", [[0]]])
 def test_what_is_no_picture_is_refused_by_name(picture: object) -> None:
     with pytest.raises(HtrError, match="image 3"):
         image.to_grey(picture, "image 3")  # type: ignore[arg-type]
+
+
+LINE = np.random.default_rng(7).integers(0, 200, (24, 90), dtype=np.uint8)
+"""A picture to store in every way; its paper is darker than white, so that no value is clipped."""
+
+
+def text_chunk(kind: str) -> PngImagePlugin.PngInfo:
+    info, text = PngImagePlugin.PngInfo(), "metadata " * 200_000
+    if kind == "text":
+        info.add_text("Comment", text)
+    elif kind == "compressed text":
+        info.add_text("Comment", text, zip=True)
+    else:
+        info.add_itxt("XML:com.adobe.xmp", text, zip=True)
+    return info
+
+
+@pytest.mark.parametrize("kind", ["text", "compressed text", "xmp"])
+def test_no_png_is_refused_for_its_texts(tmp_path: Path, kind: str) -> None:
+    for mode in ("L", "LA"):
+        Image.fromarray(LINE).convert(mode).save(tmp_path / "a.png", pnginfo=text_chunk(kind))
+        np.testing.assert_array_equal(image.load_grey(tmp_path / "a.png"), LINE)
+
+
+def test_no_png_is_refused_for_its_colour_profile_or_a_damaged_chunk(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(1_500_000)
+    Image.fromarray(LINE).save(tmp_path / "profile.png", icc_profile=profile)
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "profile.png"), LINE)
+    buffer = BytesIO()
+    Image.fromarray(LINE).save(buffer, "PNG")
+    start = buffer.getvalue().index(b"IDAT") - 4
+    for kind in (b"tEXt", b"eXIf", b"tIME"):
+        chunk = (5).to_bytes(4, "big") + kind + b"a\0bcd" + b"\0\0\0\0"
+        (tmp_path / "damaged.png").write_bytes(buffer.getvalue()[:start] + chunk + buffer.getvalue()[start:])
+        np.testing.assert_array_equal(image.load_grey(tmp_path / "damaged.png"), LINE)
+
+
+def test_a_png_with_large_texts_is_turned_and_transparent_as_before(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    picture = Image.fromarray(LINE)
+    picture.save(tmp_path / "a.png", exif=exif, transparency=int(LINE[0, 0]))
+    picture.save(tmp_path / "b.png", exif=exif, transparency=int(LINE[0, 0]), pnginfo=text_chunk("xmp"))
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "b.png"), image.load_grey(tmp_path / "a.png"))
+
+
+def test_damaged_exif_data_costs_no_picture(tmp_path: Path) -> None:
+    Image.fromarray(LINE).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0garbage", quality=100)
+    assert np.abs(image.load_grey(tmp_path / "a.jpg").astype(int) - LINE).mean() < 2
+
+
+def tiff(values: NDArray, order: str, photometric: int) -> bytes:
+    """An uncompressed TIFF of one strip; `order` is II or MM."""
+    mark, bits = ("<", 8 * values.itemsize) if order == "II" else (">", 8 * values.itemsize)
+    data = values.astype(values.dtype.newbyteorder(mark)).tobytes()
+    height, width = values.shape
+    entries = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8)]
+    entries += [(277, 3, 1), (278, 4, height), (279, 4, len(data))]
+    directory = struct.pack(f"{mark}H", len(entries))
+    for tag, kind, value in entries:
+        directory += struct.pack(f"{mark}HHI", tag, kind, 1) + struct.pack(
+            f"{mark}I" if kind == 4 else f"{mark}Hxx", value
+        )
+    return order.encode() + struct.pack(f"{mark}HI", 42, 8 + len(data)) + data + directory + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("white", ["zero", "largest"])
+def test_tiffs_are_dark_on_light_whichever_end_is_white(tmp_path: Path, order: str, depth: type, white: str) -> None:
+    values = LINE.astype(depth) * (257 if depth is np.uint16 else 1)
+    stored = np.iinfo(depth).max - values if white == "zero" else values
+    (tmp_path / "a.tif").write_bytes(tiff(stored, order, photometric=int(white == "largest")))
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "a.tif"), LINE)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_compressed_tiffs_whose_zero_is_white(tmp_path: Path, compression: str | None, depth: type) -> None:
+    values = LINE.astype(depth) * (257 if depth is np.uint16 else 1)
+    Image.fromarray(values).save(tmp_path / "a.tif", compression=compression, tiffinfo={262: 1})
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "a.tif"), LINE)
+    raw = bytearray((tmp_path / "a.tif").read_bytes())
+    entry = raw.index(struct.pack("<HHIH", 262, 3, 1, 1))
+    raw[entry + 8] = 0  # the same file, said to have white at zero
+    (tmp_path / "b.tif").write_bytes(raw)
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "b.tif"), 255 - LINE)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
+def test_a_file_of_several_pictures_is_refused(tmp_path: Path, name: str) -> None:
+    pages = [Image.fromarray(LINE), Image.fromarray(255 - LINE)]
+    pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    with pytest.raises(HtrError, match=rf"{name} holds 2 pictures"):
+        image.load_grey(tmp_path / name)
+    pages[0].save(tmp_path / name, save_all=True)
+    assert image.load_grey(tmp_path / name).shape == LINE.shape
+
+
+def test_thumbnails_are_no_pictures(tmp_path: Path) -> None:
+    small, line = Image.fromarray(LINE[:6, :20]), Image.fromarray(LINE)
+    small.encoderinfo, line.encoderinfo = {"tiffinfo": {254: 1}}, {"tiffinfo": {254: 0}}
+    small.save(tmp_path / "a.tif", save_all=True, append_images=[line], tiffinfo={254: 1})
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "a.tif"), LINE)
+    Image.fromarray(LINE).save(tmp_path / "b.jpg", "MPO", save_all=True, append_images=[small], quality=100)
+    assert image.load_grey(tmp_path / "b.jpg").shape == LINE.shape
+
+
+PEAK = """
+import resource, sys, numpy, PIL.Image
+from pathlib import Path
+from htrcompress.image import load_grey, resize_to_height
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pixels = load_grey(Path(sys.argv[1]))
+resize_to_height(pixels, 64, 4096)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / pixels.size)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
+@pytest.mark.parametrize(("mode", "most"), [("1", 6), ("RGBA", 12), ("I;16", 8)])
+def test_a_pixel_takes_a_few_bytes_of_memory(tmp_path: Path, mode: str, most: float) -> None:
+    Image.new(mode, (5700, 1500), 200 if mode == "RGBA" else 60_000 if mode == "I;16" else 1).save(tmp_path / "a.png")
+    done = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path / "a.png")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < most
