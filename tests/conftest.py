@@ -4,6 +4,7 @@ Fixtures that take seconds are made once for all of pytest's processes: see `sha
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,14 +113,14 @@ def lines(shared: Shared, write_lines: Callable[[Path, dict[str, int]], Path]) -
 
 
 @pytest.fixture(scope="session")
-def whole(shared: Shared, lines: str) -> Path:  # noqa: F811
-    """The folder of a short run that nothing interrupted."""
+def whole(shared: Shared, lines: str, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """The folder of a short run that nothing interrupted; each process has a copy, for tests lock and resume it."""
     from trainings import SHORT
 
     from htrcompress.train import train_network
 
     make = lambda folder: train_network(lines, "tiny-student", out=folder / "run", train=SHORT)  # noqa: E731
-    return shared("whole", make) / "run"
+    return shutil.copytree(shared("whole", make) / "run", tmp_path_factory.mktemp("whole") / "run")
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def _face(font: str, cut: int, size: int) -> ImageFont.FreeTypeFont:
     folder = _package("fontpkg_" + font.replace("-", "_"), f"fontpkg-{font}").ROOT / "files"
     files = sorted(folder.glob("*.ttf"))
     # The basic layout: the same on every machine, whether or not a text shaping library is there.
-    face = ImageFont.truetype(files[cut % len(files)], size, layout_engine=ImageFont.Layout.BASIC)
+    face = ImageFont.truetype(str(files[cut % len(files)]), size, layout_engine=ImageFont.Layout.BASIC)
     if "[wght]" in files[cut % len(files)].name:
         face.set_variation_by_axes([400 + 100 * (cut % 4)])
     return face
