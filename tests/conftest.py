@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cpp_builds import built, installed, parts  # noqa: F401
+from cpp_builds import built, demo, installed, parts  # noqa: F401
 from numpy.typing import NDArray
 from sharing import Shared, share_traces, shared  # noqa: F401
 

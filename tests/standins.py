@@ -12,7 +12,9 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from htrcompress.card import Card
 from htrcompress.runtime import tensorrt_backend
+from htrcompress.runtime.engine_file import write_document
 
 VERSION = "1.7.1"
 
@@ -140,5 +142,5 @@ def write_engine(path: Path, card: str, plan: bytes = b"a plan", **built: str) -
     path.write_bytes(plan)
     digest = hashlib.sha256(plan).hexdigest()
     engine = {"runtime": "tensorrt-rtx", "version": VERSION, "precision": "fp32", "sha256": digest} | built
-    Path(f"{path}.json").write_text(json.dumps({"card": json.loads(card), "engine": engine}), encoding="utf-8")
+    write_document(path, Card.from_json(card, "the engine"), engine)
     return path

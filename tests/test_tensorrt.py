@@ -1,12 +1,10 @@
 """TensorRT-RTX builds engines here without a GPU, in the precision of the ONNX file; running them needs one."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.builds import build_preset
-from htrcompress.card import Card
 from htrcompress.errors import HtrError
 from htrcompress.export import tensorrt_build
 from htrcompress.export.onnx_export import export_onnx, read_onnx

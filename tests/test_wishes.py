@@ -45,7 +45,6 @@ WISHES = {
     ],
     "C++ and Python to copy": [
         "test_cpp::test_the_demo_reads_what_transcribe_reads",
-        "test_embed::test_batches_keep_every_line_its_text",
     ],
     "a plugin that is found when the engine is loaded": [
         "test_plugin::test_tensorrt_rtx_finds_the_plugin",

@@ -88,7 +88,7 @@ def read_onnx(path: Path) -> "tuple[ModelProto, Card]":
         graph = onnx.load_model_from_string(path.read_bytes())
     except (DecodeError, OSError) as error:
         raise HtrError(f"{path} is damaged or not an ONNX file: {error}") from None
-    card = Card.of_graph({p.key: p.value for p in graph.metadata_props}, str(path))
+    card = Card.from_metadata({p.key: p.value for p in graph.metadata_props}, str(path))
     check(graph, str(path))
     return graph, card
 

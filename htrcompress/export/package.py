@@ -21,7 +21,7 @@ LIBRARY = "libhtr_ctc.so"
 """The plugin, beside the engines that decode with it."""
 REPOSITORY = "model_repository"
 """Not `triton`: Python would take a folder of that name for the package that PyTorch imports."""
-FORMS = ("model.onnx", "model.*.onnx", "model.engine", "model.*.engine", "model.engine.json", "model.*.engine.json")
+FORMS = ("model.onnx", "model.*.onnx", "model.engine", "model.*.engine", "model.engine.meta", "model.*.engine.meta")
 OWNED = (*FORMS, "verify.json", "card.json", "labels.txt", LIBRARY, REPOSITORY)
 """What an export writes, and what a later one into the same folder may replace."""
 

@@ -1,13 +1,12 @@
 """A TensorRT engine from an exported ONNX file, with TensorRT-RTX or TensorRT: one code path for both.
 
 TensorRT-RTX builds on any machine, without a GPU, for several generations of RTX cards at once; TensorRT
-builds for the GPU that is there. Beside `model.engine` stands `model.engine.json` with the model's card and
-how the engine was made. This is the one place in `export/` that knows which of the two is installed.
+builds for the GPU that is there. Beside `model.engine` stands `model.engine.meta` with the model's card and
+how the engine was built. This is the one place in `export/` that knows which of the two is installed.
 """
 
 import hashlib
 import importlib
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from htrcompress.errors import HtrError, missing_extra
 from htrcompress.export.onnx_export import read_onnx
 from htrcompress.export.package import LIBRARY
 from htrcompress.export.precision import WIDTH, Island, half_share, islands, require_half, tensorrt_shares
+from htrcompress.runtime.engine_file import write_document
 from htrcompress.runtime.tensorrt_backend import Cuda, load_plugin
 from htrcompress.utils.io import write_atomic
 
@@ -63,7 +63,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Engine:
-    """What was built, as written to `<engine>.json` under `engine`.
+    """What was built, as written to `<engine>.meta` under `engine.`.
 
     Attributes:
         runtime: `tensorrt-rtx` or `tensorrt`.
@@ -119,7 +119,7 @@ def build_engine(
 
     Args:
         onnx_path: a file that `export_onnx` wrote, FP32 or FP16.
-        engine_path: the engine to write; its card goes to the same name with `.json` added.
+        engine_path: the engine to write; its card goes to the same name with `.meta` added.
         profile: the range of inputs that it must take.
         runtime: see `find_runtime`.
         plugin: the library of `export/plugin`, for a graph that decodes with it; copied beside the engine.
@@ -154,11 +154,10 @@ def build_engine(
         bytes=len(plan),
         sha256=hashlib.sha256(plan).hexdigest(),
     )
-    document = {"card": json.loads(card.to_json()), "engine": asdict(engine)}
     if plugin:
         write_atomic(engine_path.with_name(LIBRARY), plugin.read_bytes())
     write_atomic(engine_path, plan)
-    write_atomic(Path(f"{engine_path}.json"), json.dumps(document, ensure_ascii=False, indent=1).encode())
+    write_document(engine_path, card, asdict(engine))
     return engine
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
 from htrcompress.runtime.backend import UNLIMITED, Open, Output
-from htrcompress.runtime.onnx_session import first_line, open_session
+from htrcompress.runtime.onnx_session import first_line, open_session, stored_card
 from htrcompress.utils.machine import cores, lines_at_once
 
 OUTPUTS = {"labels": "tensor(int32)", "lengths": "tensor(int32)", "scores": "tensor(float)"}
@@ -48,7 +48,7 @@ class OnnxRuntimeBackend:
         self._stream: OnnxRuntimeBackend | None = None
         self.num_streams = (threads or cores()) if self.device == "cpu" else 1
         self.max_batch = lines_at_once(threads) if self.device == "cpu" else UNLIMITED
-        self.card = Card.of_graph(self._session.get_modelmeta().custom_metadata_map, str(path))
+        self.card = stored_card(self._session, str(path))
         _check(self._session, self.card, path)
         self._names = [*OUTPUTS, "logits"] if options.logits else list(OUTPUTS)
         if options.logits and all(output.name != "logits" for output in self._session.get_outputs()):

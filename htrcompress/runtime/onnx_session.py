@@ -117,12 +117,25 @@ def _settings(model: Path | bytes, where: str, device: str, threads: int | None)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = _session(model, where, options, providers=[PROVIDERS["cpu"]])  # for the card alone
-    card = Card.of_graph(session.get_modelmeta().custom_metadata_map, where)
+    card = stored_card(session, where)
     sizes = {"min": (1, 1), "opt": (LINES, min(WIDTH, card.max_width)), "max": (LINES, card.max_width)}
     return {
         f"{PREFIXES[device]}_profile_{name}_shapes": f"pixels:{lines}x1x{card.height}x{width},widths:{lines}"
         for name, (lines, width) in sizes.items()
     }
+
+
+def stored_card(session: Any, where: str) -> Card:
+    """The card in the metadata of an opened model.
+
+    Raises:
+        HtrError: see `Card.from_metadata`; or the metadata is not UTF-8.
+    """
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        raise HtrError(f"{where} is damaged: its metadata is not UTF-8; export the model again") from None
+    return Card.from_metadata(metadata, where)
 
 
 def _plugin_devices() -> list[Any]:

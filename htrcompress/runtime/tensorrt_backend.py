@@ -1,6 +1,6 @@
 """A TensorRT engine, decoder included, run on an NVIDIA GPU by the kind of TensorRT that built it.
 
-`model.engine.json` beside the engine holds the card and says whether `tensorrt` or `tensorrt_rtx` built it, and in
+`model.engine.meta` beside the engine holds the card and says whether `tensorrt` or `tensorrt_rtx` built it, and in
 which version: an engine runs on that version only. An engine is code: load only those that you trust.
 """
 

@@ -1,4 +1,5 @@
-// What runs a network: ONNX Runtime or TensorRT. Everything around it is in recognizer.cpp, once.
+// What runs a network: pixels and widths in, labels or logits out. A back end is one class in one file, and one line
+// in `Backend::Create`. Everything around it is in recognizer.cc, once.
 
 #pragma once
 
@@ -14,30 +15,31 @@ struct Batch {
     std::vector<std::uint8_t> pixels;
 };
 
-// The decode of a batch: labels (lines, frames) padded with -1, lengths (lines), scores (lines).
-struct Decoded {
-    std::vector<std::int32_t> labels;
-    std::vector<std::int32_t> lengths;
-    std::vector<float> scores;
+// What a network gives for a batch: labels, lengths and scores, or logits where the back end was opened for a decoder.
+struct Output {
+    std::vector<std::int32_t> labels;   // (lines, frames), padded with -1
+    std::vector<std::int32_t> lengths;  // (lines)
+    std::vector<float> scores;          // (lines)
+    std::vector<float> logits;          // (lines, frames, characters + 1)
 };
 
 class Backend {
    public:
+    // Opens a model with the back end of its suffix.
+    static std::unique_ptr<Backend> Create(const std::filesystem::path& model, const Options& options);
+
     virtual ~Backend() = default;
 
-    virtual Decoded run(const Batch& batch) = 0;
+    virtual Output Run(const Batch& batch) = 0;
 
-    // The same network for `lanes` threads at once, each of which computes its batch alone; itself if that is 1.
-    virtual Backend& lane() { return *this; }
+    // The same network for `num_streams` threads at once, each of which computes its batch alone; itself if that is 1.
+    virtual Backend& Stream() { return *this; }
 
     Card card;
-    int lanes = 1;
+    int num_streams = 1;
     int max_batch = 1 << 16;  // lines at once
     int min_width = 1;        // of a batch; narrower ones are filled with white
     int max_width = 1 << 20;  // of a batch
 };
-
-std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& model, const Options& options);
-std::unique_ptr<Backend> open_tensorrt(const std::filesystem::path& model, const Options& options);
 
 }  // namespace htr

@@ -1,13 +1,12 @@
 // Reading lines of handwriting with a model that htrcompress exported.
 //
 //   htr::Recognizer recognizer("model.onnx");
-//   for (const htr::Reading& reading : recognizer.read({htr::read_pgm("line.pgm")}))
-//       std::cout << reading.text << "\n";
+//   htr::Image line{height, width, pixels};  // grey, from any image library
+//   std::cout << recognizer.Read({line})[0].text << "\n";
 //
-// A model is `model.onnx`, run by ONNX Runtime, or `model.engine` with `model.engine.json` beside it, run by
-// TensorRT or TensorRT-RTX, whichever that says, with the plugin that it names. The library is loaded when a model is
-// opened, so a program links with none. Everything is reported by htr::Error. A Recognizer is used by one thread at a
-// time.
+// A model is `model.onnx`, run by ONNX Runtime, or `model.engine` with `model.engine.meta` beside it, run by TensorRT
+// or TensorRT-RTX, whichever built it. The runtime's library is loaded when a model is opened, so a program links to
+// none. Every failure is an htr::Error. A Recognizer may be used by one thread at a time.
 
 #pragma once
 
@@ -20,7 +19,7 @@
 
 namespace htr {
 
-// A mistake or a mishap, told in one sentence.
+// What went wrong, where, and what to do about it, in one sentence.
 class Error : public std::runtime_error {
    public:
     using std::runtime_error::runtime_error;
@@ -36,37 +35,37 @@ struct Image {
 // Images with more pixels are refused.
 constexpr std::int64_t kMaxImagePixels = 100'000'000;
 
-// Reads a PGM file (P5 or P2) of 8 bits a pixel.
-Image read_pgm(const std::filesystem::path& path);
-
 // The image at another size, by the area filter of htrcompress/image.py, to the bit.
-Image scale(const Image& image, int height, int width);
+Image Scale(const Image& image, int height, int width);
 
-// A line scaled to `height`, its width in proportion. Refused if wider than `max_width`; `name` is for the error.
-Image normalise(const Image& image, int height, int max_width, const std::string& name);
+// A line scaled to `height`, its width in proportion. A line that would be wider than `max_width` is refused with an
+// error that calls it `name`.
+Image ResizeToHeight(const Image& image, int height, int max_width, const std::string& name);
 
-// What a model says of itself.
+// What a model file states about its model.
 struct Card {
-    std::string name;
     std::vector<std::string> charset;  // UTF-8; character i is label i + 1, label 0 is the blank
-    int height = 0;                    // of the lines it reads, in pixels
-    int stride = 0;                    // pixels a frame
-    int max_width = 0;                 // of the widest line it reads, in pixels at `height`
+    int height = 0;                    // of the lines that it reads, in pixels
+    int stride = 0;                    // pixels for each frame
+    int max_width = 0;                 // of the widest line that it reads, in pixels at `height`
+    std::string digest;                // the same in every form of a model: SHA-256 of its network and characters
 };
 
 // What a model reads in one line.
 struct Reading {
     std::string text;  // UTF-8
-    float score = 0;   // mean log-probability of the characters; -inf where there are none
+    float score = 0;   // mean log-probability of the characters; minus infinity where there are none
 };
 
 struct Options {
     int batch_size = 32;  // lines that the network sees at once, on all threads; fewer where fewer are faster
-    int threads = 0;      // for ONNX Runtime; 0 for all
+    int threads = 0;      // for ONNX Runtime; 0 for as many as the process may use cores
     std::string runtime;  // the runtime's library; empty for its usual name, found by the dynamic loader
+    std::string decoder;  // empty for the decode in the model; `greedy` decodes the logits of a model that gives them
 };
 
 class Backend;
+class Decoder;
 
 class Recognizer {
    public:
@@ -77,13 +76,14 @@ class Recognizer {
 
     const Card& card() const;
 
-    // `normalise` for this model.
-    Image prepare(const Image& image, const std::string& name) const;
+    // `ResizeToHeight` for this model.
+    Image Prepare(const Image& image, const std::string& name) const;
 
-    // Reads lines of any height, in the order given; a line reads the same whatever stands beside it.
-    std::vector<Reading> read(const std::vector<Image>& lines);
+    // Reads lines of any height, in the order given; a line reads the same whatever stands beside it in a batch.
+    std::vector<Reading> Read(const std::vector<Image>& lines);
 
    private:
+    std::unique_ptr<Decoder> decoder_;
     std::unique_ptr<Backend> backend_;
     int batch_size_;
 };

@@ -1,8 +1,8 @@
-// Reads PGM images of text lines and prints `path<TAB>text` for each.
+// Reads PNG, JPEG and PGM images of text lines and prints `path<TAB>text` for each.
 //
-//   htr_read IMAGE.pgm... --model model.onnx [--runtime libonnxruntime.so] [--batch 32] [--threads N]
+//   htr_read IMAGE... --model model.onnx [--runtime libonnxruntime.so] [--decoder greedy] [--batch 32] [--threads N]
 //
-// An image that cannot be read is told on stderr, the others are still read, and the exit status is 2.
+// An image that cannot be read is named on stderr; the others are still read, and the exit status is 2.
 
 #include <algorithm>
 #include <cstdlib>
@@ -11,11 +11,13 @@
 #include <vector>
 
 #include "htr/htr.h"
+#include "image_file.h"
 
 namespace {
 
 constexpr std::size_t kWindow = 1024;  // images that are held and sorted by width together
-constexpr char kUsage[] = "usage: htr_read IMAGE.pgm... --model MODEL [--runtime LIBRARY] [--batch N] [--threads N]";
+constexpr char kUsage[] = 
+    "usage: htr_read IMAGE... --model MODEL [--runtime LIBRARY] [--decoder NAME] [--batch N] [--threads N]";
 
 struct Arguments {
     std::vector<std::string> images;
@@ -23,7 +25,7 @@ struct Arguments {
     htr::Options options;
 };
 
-int number(const std::string& name, const std::string& text) {
+int Number(const std::string& name, const std::string& text) {
     char* end = nullptr;
     const long value = std::strtol(text.c_str(), &end, 10);
     if (text.empty() || *end != '\0' || value < 1 || value > 65536) {
@@ -32,7 +34,7 @@ int number(const std::string& name, const std::string& text) {
     return int(value);
 }
 
-Arguments parse(const std::vector<std::string>& words) {
+Arguments Parse(const std::vector<std::string>& words) {
     Arguments arguments;
     for (auto word = words.begin(); word != words.end(); ++word) {
         if (word->rfind("--", 0) != 0) {
@@ -48,10 +50,12 @@ Arguments parse(const std::vector<std::string>& words) {
             arguments.model = value;
         } else if (option == "--runtime") {
             arguments.options.runtime = value;
+        } else if (option == "--decoder") {
+            arguments.options.decoder = value;
         } else if (option == "--batch") {
-            arguments.options.batch_size = number(option, value);
+            arguments.options.batch_size = Number(option, value);
         } else if (option == "--threads") {
-            arguments.options.threads = number(option, value);
+            arguments.options.threads = Number(option, value);
         } else {
             throw htr::Error("no option is called " + option + "; " + kUsage);
         }
@@ -62,19 +66,19 @@ Arguments parse(const std::vector<std::string>& words) {
     return arguments;
 }
 
-// Reads some images and prints their texts; whether all could be read.
-bool read(htr::Recognizer& recognizer, const std::vector<std::string>& paths) {
+// Reads some images and prints their texts; returns whether all could be read.
+bool Read(htr::Recognizer& recognizer, const std::vector<std::string>& paths) {
     std::vector<std::string> readable;
     std::vector<htr::Image> lines;
     for (const std::string& path : paths) {
         try {
-            lines.push_back(recognizer.prepare(htr::read_pgm(path), path));
+            lines.push_back(recognizer.Prepare(ReadImage(path), path));
             readable.push_back(path);
         } catch (const htr::Error& error) {
             std::cerr << "error: " << error.what() << "\n";
         }
     }
-    const std::vector<htr::Reading> readings = recognizer.read(lines);
+    const std::vector<htr::Reading> readings = recognizer.Read(lines);
     for (std::size_t i = 0; i < readings.size(); ++i) {
         std::cout << readable[i] << "\t" << readings[i].text << "\n";
     }
@@ -85,12 +89,12 @@ bool read(htr::Recognizer& recognizer, const std::vector<std::string>& paths) {
 
 int main(int argc, char** argv) {
     try {
-        const Arguments arguments = parse({argv + 1, argv + argc});
+        const Arguments arguments = Parse({argv + 1, argv + argc});
         htr::Recognizer recognizer(arguments.model, arguments.options);
         bool all = true;
         for (std::size_t start = 0; start < arguments.images.size(); start += kWindow) {
             const std::size_t end = std::min(arguments.images.size(), start + kWindow);
-            all = read(recognizer, {arguments.images.begin() + start, arguments.images.begin() + end}) && all;
+            all = Read(recognizer, {arguments.images.begin() + start, arguments.images.begin() + end}) && all;
         }
         return all ? 0 : 2;
     } catch (const std::exception& error) {

@@ -1,6 +1,6 @@
 // dlopen and dlsym with a sentence for each failure.
 
-#include "library.h"
+#include "shared_library.h"
 
 #include <dlfcn.h>
 
@@ -8,7 +8,7 @@
 
 namespace htr {
 
-void* load_function(const std::vector<std::string>& libraries, const char* function, const std::string& runtime) {
+void* LoadFunction(const std::vector<std::string>& libraries, const char* function, const std::string& runtime) {
     std::string reason;
     for (const std::string& library : libraries) {
         void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -21,7 +21,7 @@ void* load_function(const std::vector<std::string>& libraries, const char* funct
         }
         throw Error(library + " is not " + runtime + ": it has no function " + function);
     }
-    throw Error(runtime + " cannot be loaded (" + reason + "): install it, or name its library with --runtime");
+    throw Error(runtime + " cannot be loaded (" + reason + "): install it, or name its library as the runtime");
 }
 
 }  // namespace htr

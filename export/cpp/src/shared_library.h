@@ -9,6 +9,6 @@ namespace htr {
 
 // The function `function` of the first of the libraries that can be loaded; it stays loaded until the program ends.
 // `runtime` is what to call the library in an error.
-void* load_function(const std::vector<std::string>& libraries, const char* function, const std::string& runtime);
+void* LoadFunction(const std::vector<std::string>& libraries, const char* function, const std::string& runtime);
 
 }  // namespace htr

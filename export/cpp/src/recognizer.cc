@@ -1,0 +1,126 @@
+// From lines to text over any back end: scaling, batches by width, labels to characters.
+
+#include <algorithm>
+#include <numeric>
+
+#include "backend.h"
+#include "decoder.h"
+#include "parallel.h"
+
+namespace htr {
+namespace {
+
+constexpr std::uint8_t kWhite = 255;
+
+Batch Stack(const std::vector<Image>& lines, const std::vector<std::size_t>& chosen, int height, int min_width) {
+    Batch batch;
+    batch.height = height;
+    batch.width = min_width;
+    for (const std::size_t i : chosen) {
+        batch.widths.push_back(lines[i].width);
+        batch.width = std::max(batch.width, lines[i].width);
+    }
+    batch.pixels.assign(chosen.size() * height * batch.width, kWhite);
+    auto row = batch.pixels.begin();
+    for (const std::size_t i : chosen) {
+        for (int y = 0; y < height; ++y, row += batch.width) {
+            std::copy_n(lines[i].pixels.begin() + std::ptrdiff_t(y) * lines[i].width, lines[i].width, row);
+        }
+    }
+    return batch;
+}
+
+std::string TextOf(const std::int32_t* labels, std::size_t length, const std::vector<std::string>& charset) {
+    std::string text;
+    for (const std::int32_t* label = labels; label != labels + length; ++label) {
+        if (*label > std::int32_t(charset.size())) {
+            throw Error("label " + std::to_string(*label) + " is outside a charset of " +
+                        std::to_string(charset.size()) + " characters: the model's file is damaged");
+        }
+        if (*label > 0) {
+            text += charset[*label - 1];
+        }
+    }
+    return text;
+}
+
+// The readings of labels that the model decoded.
+std::vector<Reading> ReadLabels(const Output& output, const Card& card) {
+    const std::size_t lines = output.lengths.size(), frames = output.labels.size() / lines;
+    std::vector<Reading> readings;
+    for (std::size_t row = 0; row < lines; ++row) {
+        const std::int32_t length = output.lengths[row];
+        if (length < 0 || std::size_t(length) > frames) {
+            throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
+                        " frames: its file is damaged");
+        }
+        readings.push_back({TextOf(output.labels.data() + row * frames, length, card.charset), output.scores[row]});
+    }
+    return readings;
+}
+
+// The readings of logits; a line has one frame for every `stride` pixels that it begins.
+std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const Decoder& decoder, const Card& card) {
+    const int classes = int(card.charset.size()) + 1;
+    const std::size_t lines = batch.widths.size(), steps = output.logits.size() / lines / classes;
+    std::vector<Reading> readings;
+    for (std::size_t row = 0; row < lines; ++row) {
+        const int frames = (batch.widths[row] + card.stride - 1) / card.stride;
+        if (std::size_t(frames) > steps) {
+            throw Error("the model gave " + std::to_string(steps) + " frames for a line of " +
+                        std::to_string(batch.widths[row]) + " pixels: its file is damaged");
+        }
+        const Hypothesis found = decoder.Decode({output.logits.data() + row * steps * classes, frames, classes});
+        readings.push_back({TextOf(found.labels.data(), found.labels.size(), card.charset), found.score});
+    }
+    return readings;
+}
+
+}  // namespace
+
+Recognizer::Recognizer(const std::filesystem::path& model, const Options& options)
+    : decoder_(Decoder::Create(options.decoder)), backend_(Backend::Create(model, options)),
+      batch_size_(options.batch_size) {}
+
+Recognizer::Recognizer(Recognizer&&) noexcept = default;
+Recognizer& Recognizer::operator=(Recognizer&&) noexcept = default;
+Recognizer::~Recognizer() = default;
+
+const Card& Recognizer::card() const { return backend_->card; }
+
+Image Recognizer::Prepare(const Image& image, const std::string& name) const {
+    return ResizeToHeight(image, card().height, std::min(card().max_width, backend_->max_width), name);
+}
+
+std::vector<Reading> Recognizer::Read(const std::vector<Image>& images) {
+    std::vector<Image> lines;
+    for (const Image& image : images) {
+        lines.push_back(Prepare(image, "image " + std::to_string(lines.size() + 1)));
+    }
+    std::vector<std::size_t> order(lines.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return lines[a].width < lines[b].width; });
+
+    // Threads that do not wait for each other read more, so each gets batches of its own if there are lines enough.
+    const std::size_t at_once = std::min(batch_size_, backend_->max_batch);
+    const bool parallel = std::min(lines.size(), at_once) >= std::size_t(backend_->num_streams);
+    const std::size_t streams = parallel ? backend_->num_streams : 1;
+    Backend& backend = streams > 1 ? backend_->Stream() : *backend_;
+    const std::size_t size =
+        std::max<std::size_t>(1, std::min(at_once / streams, (lines.size() + streams - 1) / streams));
+    std::vector<Reading> readings(lines.size());
+    ForEachParallel(streams, (order.size() + size - 1) / size, [&](std::size_t number) {
+        const auto start = order.begin() + number * size;
+        const std::vector<std::size_t> chosen(start, start + std::min(size, order.size() - number * size));
+        const Batch batch = Stack(lines, chosen, card().height, backend.min_width);
+        const Output output = backend.Run(batch);
+        const std::vector<Reading> found =
+            decoder_ ? ReadLogits(output, batch, *decoder_, card()) : ReadLabels(output, card());
+        for (std::size_t row = 0; row < chosen.size(); ++row) {
+            readings[chosen[row]] = found[row];
+        }
+    });
+    return readings;
+}
+
+}  // namespace htr

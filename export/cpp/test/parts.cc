@@ -1,0 +1,115 @@
+// The parts of libhtr that need no runtime, as a program for tests/test_cpp.py.
+//
+//   parts scale  IN HEIGHT WIDTH OUT H W ...      scales a picture of H x W raw grey bytes
+//   parts line   IN HEIGHT MAX_WIDTH OUT H W ...  scales a line
+//   parts meta   FILE ...                         reads the card in a document
+//   parts engine MODEL.engine ...                 reads the document beside an engine, and the engine
+//   parts sha256 FILE ...                         hashes a file
+//   parts quota  FILE ...                         reads a cpu.max
+//   parts greedy IN FRAMES CLASSES ...            decodes raw FP32 logits of one line
+//
+// Each job gives one line on stdout: "ok" and what was found, or "error: " and why not. OUT is raw grey bytes.
+
+#include <cstring>
+#include <exception>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+
+#include "cores.h"
+#include "decoder.h"
+#include "engine_file.h"
+#include "file.h"
+#include "metadata.h"
+#include "sha256.h"
+
+namespace {
+
+std::string Bytes(const std::string& path) { return htr::ReadFile(path, 1 << 30, "give a file"); }
+
+htr::Image Picture(const std::string& path, int height, int width) {
+    const std::string bytes = Bytes(path);
+    return {height, width, {bytes.begin(), bytes.end()}};
+}
+
+std::string Write(const htr::Image& image, const std::string& path) {
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(image.pixels.data()), std::streamsize(image.pixels.size()));
+    return std::to_string(image.height) + " " + std::to_string(image.width);
+}
+
+std::string Describe(const htr::Card& card) {
+    std::string text = std::to_string(card.height) + " " + std::to_string(card.stride) + " " +
+                       std::to_string(card.max_width) + " " + card.digest + " ";
+    for (const std::string& character : card.charset) {
+        text += character;
+    }
+    return text;
+}
+
+std::string Meta(const std::string& path) {
+    const htr::Metadata entries = htr::ParseMetadata(Bytes(path), path);
+    const auto find = [&](const std::string& key) {
+        const auto found = entries.find(key);
+        return found == entries.end() ? std::nullopt : std::make_optional(found->second);
+    };
+    return Describe(htr::ReadCard(find, path));
+}
+
+std::string Engine(const std::string& path) {
+    const htr::EngineDocument found = htr::ReadEngineDocument(path);
+    return found.runtime + " " + found.version + " " + std::to_string(htr::ReadEngine(path, found).size()) + " " +
+           found.plugin.string();
+}
+
+std::string Greedy(const std::string& path, int frames, int classes) {
+    const std::string bytes = Bytes(path);
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+    const htr::Hypothesis found = htr::Decoder::Create("greedy")->Decode({values.data(), frames, classes});
+    std::string text = std::to_string(found.score);
+    for (const int label : found.labels) {
+        text += " " + std::to_string(label);
+    }
+    return text;
+}
+
+std::string Run(const std::string& kind, char** words) {
+    const auto number = [&](int place) { return std::stoi(words[place]); };
+    if (kind == "meta") {
+        return Meta(words[0]);
+    }
+    if (kind == "engine") {
+        return Engine(words[0]);
+    }
+    if (kind == "sha256") {
+        return htr::Sha256(Bytes(words[0]));
+    }
+    if (kind == "quota") {
+        return std::to_string(htr::QuotaOf(Bytes(words[0])));
+    }
+    if (kind == "greedy") {
+        return Greedy(words[0], number(1), number(2));
+    }
+    const htr::Image image = Picture(words[0], number(4), number(5));
+    return Write(kind == "scale" ? htr::Scale(image, number(1), number(2))
+                                 : htr::ResizeToHeight(image, number(1), number(2), words[0]),
+                 words[3]);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::string kind = argc > 1 ? argv[1] : "";
+    const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}};
+    const int count = words.count(kind) ? words.at(kind) : 1;
+    for (int i = 2; i + count <= argc; i += count) {
+        try {
+            const std::string found = Run(kind, argv + i);
+            std::cout << "ok " << found << "\n";
+        } catch (const htr::Error& error) {
+            std::cout << "error: " << error.what() << "\n";
+        }
+    }
+}
