@@ -1,6 +1,5 @@
 """The TensorRT back end without a GPU: the engine and CUDA are stand-ins, everything around them is real."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ from standins import VERSION, pretend, write_engine
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
 from htrcompress.runtime import load, tensorrt_backend
+from htrcompress.runtime.engine_file import document_path, read_document
 
 
 @pytest.fixture
@@ -46,25 +46,24 @@ def test_lines_of_all_widths_are_read(engine: Path, machine: SimpleNamespace) ->
 def test_what_cannot_run_is_told(engine: Path, machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HtrError, match=r"runs on a GPU: use the \.onnx model"):
         load(engine, device="cpu")
-    beside = Path(f"{engine}.json")
-    document = json.loads(beside.read_text(encoding="utf-8"))
+    beside, (card, _) = document_path(engine), read_document(engine)
     engine.write_bytes(b"a plan"[:-1])
-    with pytest.raises(HtrError, match=r"is damaged, or not the engine that the \.json beside it tells of"):
+    with pytest.raises(HtrError, match=r"is damaged, or not the engine .*\.meta"):
         load(engine)
-    write_engine(engine, json.dumps(document["card"]), b"another plan")
+    write_engine(engine, card.to_json(), b"another plan")
     with pytest.raises(HtrError, match=r"cannot load .*on this GPU"):
         load(engine)
-    write_engine(engine, json.dumps(document["card"] | {"height": 48}))
+    write_engine(engine, replace(card, height=48).to_json())
     with pytest.raises(HtrError, match=r"reads lines of height 32, and its card says 48"):
         load(engine)
-    document["engine"]["version"] = "1.6.0"
-    beside.write_text(json.dumps(document), encoding="utf-8")
+    write_engine(engine, card.to_json(), version="1.6.0")
     with pytest.raises(HtrError, match=r"needs TensorRT-RTX 1\.6\.0, and 1\.7\.1 is installed"):
         load(engine)
-    wrong = {**document, "engine": {**document["engine"], "plugin": 5}}
-    for damaged in ("{}", "[" * 100_000, "[]", json.dumps(wrong)):
-        beside.write_text(damaged, encoding="utf-8")
-        with pytest.raises(HtrError, match="missing or damaged"):
+    good = beside.read_bytes()
+    renamed = good.replace(b"engine.runtime=", b"engine.other=")
+    for damaged in (b"", b"{}", good[: len(good) // 2], good + b"\xff", renamed):
+        beside.write_bytes(damaged)
+        with pytest.raises(HtrError, match=r"model\.engine\.meta"):
             load(engine)
 
 
@@ -90,10 +89,10 @@ def test_an_engine_without_labels_is_refused(engine: Path, machine: SimpleNamesp
 
 
 def test_an_engine_with_a_plugin_wants_its_library(engine: Path, machine: SimpleNamespace) -> None:
-    card = json.dumps(json.loads(Path(f"{engine}.json").read_text())["card"])
+    card = read_document(engine)[0].to_json()
     write_engine(engine, card, plugin="libhtr_ctc.so")
     with pytest.raises(HtrError, match=rf"no plugin library at {engine.parent}/libhtr_ctc\.so"):
         load(engine)
     write_engine(engine, card, plugin="../libhtr_ctc.so")  # code from elsewhere
-    with pytest.raises(HtrError, match="missing or damaged"):
+    with pytest.raises(HtrError, match=r"model\.engine\.meta"):
         load(engine)

@@ -24,6 +24,7 @@ from htrcompress.export.exporter import export
 from htrcompress.export.forms import TorchForm, precision_of
 from htrcompress.export.verification import verify
 from htrcompress.models.serialization import load_card, load_model
+from htrcompress.runtime.engine_file import read_document
 
 ROOT = Path(__file__).parent.parent
 Picture = Callable[..., NDArray[np.uint8]]
@@ -127,7 +128,7 @@ def test_a_line_that_depends_on_its_batch_fails(run: Path, tmp_path: Path) -> No
     [
         (lambda place: (place / "model.onnx").write_bytes(b"\x08\x07"), "model.onnx"),
         (lambda place: (place / "model.onnx").write_bytes((place / "model.onnx").read_bytes()[:-999]), "damaged"),
-        (lambda place: shutil.copy(place / "labels.txt", place / "model.engine"), "model.engine.json is missing"),
+        (lambda place: shutil.copy(place / "labels.txt", place / "model.engine"), "model.engine.meta"),
         (lambda place: (place / "card.json").unlink(), "holds no export"),
     ],
 )
@@ -146,7 +147,7 @@ def test_what_cannot_be_verified_is_told(
     [
         ("labels.txt", "does not hold the labels of the model"),
         ("model_repository/student/1/model.onnx", "must be the same and differ"),
-        ("model.engine", "is damaged, or not the engine that the .json beside it tells of"),
+        ("model.engine", "is damaged, or not the engine"),
     ],
 )
 def test_a_file_that_is_another_one_is_told(run: Path, tmp_path: Path, name: str, message: str) -> None:
@@ -282,8 +283,8 @@ def test_an_engine_that_cannot_run_here_is_told(
     with_engine: tuple[Path, OnnxEngine], plan: bytes, built: dict[str, str], passed: bool, message: str
 ) -> None:
     place, _ = with_engine
-    card = json.dumps(json.loads((place / "model.engine.json").read_text(encoding="utf-8"))["card"])
-    write_engine(place / "model.engine", card, plan, **built)
+    card, _ = read_document(place / "model.engine")
+    write_engine(place / "model.engine", card.to_json(), plan, **built)
     result = verify(place.parent.parent, lines=2)
     check = result.checks[-1]
     assert check.passed is passed and not check.arithmetic and re.search(message, check.note)
