@@ -15,7 +15,10 @@ INSTALL := $(RUN) -m pip install --quiet --no-compile --disable-pip-version-chec
 # The tests run in as many processes as there are cores, four at most; each trains and reads with one thread.
 PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
-.PHONY: setup demo test test-all lint format-check types imports pytest rtx
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := .venv-lowest/$(notdir $(BIN))
+
+.PHONY: setup demo test test-all test-lowest lint format-check types imports pytest rtx
 
 setup: .venv/ready
 
@@ -50,6 +53,13 @@ test: setup format-check imports
 
 test-all: lint
 	$(PYTEST) -m ""
+
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct $(LOWEST_OPTIONS) \
+		-e ".[cpu,train,lm,synthetic,dev]"
+	$(LOWEST)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 # The wheels for CUDA 13 and for CUDA 12 hold the same modules, so those of the setup go where the driver is older.
 rtx: EXTRA = $(shell $(RUN) benchmarks/gpu.py)

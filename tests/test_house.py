@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "htrcompress"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 COMMANDS = {"__main__", "cli", "runs", "train", "distill", "prune", "evaluate", "transcribe"}
 COMMANDS |= {"data.__main__", "export.__main__", "export.verify"}
-MOST_LINES = 350
+MOST_LINES = 360
 NOT_YET = {"export.checks", "export.exporter", "export.int8", "export.verification", "training.logging"}
 """Modules that still import a command."""
 NEEDS_TORCH = {"export.__main__", "export.verify"}
