@@ -112,7 +112,11 @@ def measure_language(
     result = LanguageResult(
         " ".join(["python", "benchmarks/language.py", *sys.argv[1:]]),
         file.name,
-        {"name": Path(lesson.language.name).name, "layers": list(lesson.layers), "steps": card.training.get("steps")},
+        {
+            "name": Path(lesson.language_model.name).name,
+            "layers": list(lesson.layers),
+            "steps": card.training.get("steps"),
+        },
         {
             "name": dataset.name,
             "split": split,
@@ -150,9 +154,9 @@ def negative_log_likelihood(
         if images is not None:
             pixels, widths = pad(images[at : at + BATCH])
             encoding = model.encode(torch.from_numpy(pixels), torch.from_numpy(widths))
-            prefix = lesson.prefixes(encoding.layers, encoding.frames, torch.arange(len(some)))
+            prefix = lesson.prefixes(encoding, torch.arange(len(some)))
             several = len(lesson.layers)
-        found, counts = lesson.language.negative_log_likelihood(prefix, list(some) * several)
+        found, counts = lesson.language_model.negative_log_likelihood(prefix, list(some) * several)
         losses.append(found.view(several, -1).mean(0).double().numpy())
         tokens.append(counts[: len(some)].numpy())
     return np.concatenate(losses), np.concatenate(tokens)

@@ -128,9 +128,9 @@ def _work(order: str) -> None:
     import random
 
     from htrcompress.train import train_network
-    from htrcompress.training import trainer
+    from htrcompress.training import logging, trainer
 
-    trainer.MetricsLogger.EVERY = 1
+    logging.LOG_EVERY = 1
     if order == "random":
 
         def shuffled(widths: list[int], size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -124,11 +124,20 @@ def _distill(
     import torch
 
     from htrcompress import models
+    from htrcompress.compression.distillation import DistillationLoss
     from htrcompress.models.base import fuse
     from htrcompress.models.charset_transfer import common_charset, set_charset
     from htrcompress.models.serialization import load_card, load_model
-    from htrcompress.training import objective as objectives
     from htrcompress.training.data import open_images, open_training_data
+    from htrcompress.training.objective import (
+        LANGUAGE_MODEL_MEMORY,
+        build_objective,
+        card_entries,
+        language_model_loss,
+        open_language_model,
+        parameter_summary,
+    )
+    from htrcompress.training.progress import ProgressBar
     from htrcompress.training.trainer import Trainer
 
     student = model or ("student" if teacher else TINY_STUDENT)
@@ -146,7 +155,7 @@ def _distill(
     console.print(corpus.summary())
     images = open_images(unlabelled, height) if unlabelled else None
     torch.manual_seed(train.seed)
-    helper = objectives.frozen(llm, lm, train.precision, corpus.train.texts)
+    language_model = open_language_model(llm, lm, train.precision, corpus.train.texts)
     if teacher is not None and source != path and not machine.rank():
         write_atomic(path, source.read_bytes())  # not before all is known to be usable
 
@@ -156,32 +165,35 @@ def _distill(
         torch.manual_seed(config.seed)
         network = models.create(preset, corpus.charset.classes)
         card = corpus.card(role, network, {"preset": preset, "seed": config.seed, **training})
-        console.print(objectives.sizes(role, network))
-        language = objectives.language(network, aux, helper if teach else None, lm, corpus.charset)
-        objective = objectives.objective(network, aux, teach, distill, language)
+        console.print(parameter_summary(role, network))
+        language = language_model_loss(network, corpus.charset, aux, language_model if teach else None, lm)
+        kd = DistillationLoss(teach, network, distill) if teach else None
+        objective = build_objective(network, corpus.charset, aux, distill=kd, language=language)
         lines = corpus.train.joined(images) if images and teach else corpus.train
-        result = Trainer(objective, card, lines, corpus.valid, run / f"{role}.safetensors", config, augment).fit()
+        target, progress = run / f"{role}.safetensors", ProgressBar(console)
+        advice = LANGUAGE_MODEL_MEMORY if language else ()
+        result = Trainer(objective, card, lines, corpus.valid, target, config, augment, progress, advice).fit()
         if language:
             console.print(language.costs())
         return result
 
     results = {}
     if teacher is None:
-        results["teacher"] = fit("teacher", TINY, train.filled(TINY), **objectives.notes(aux))
+        results["teacher"] = fit("teacher", TINY, train.filled(TINY), **card_entries(aux))
         source = path
     network, card = load_model(source)
     set_charset(network, card.characters(), corpus.charset, trainable=False)
     fuse(network)
     digest = sha256(source.read_bytes()).hexdigest()[:16]
     origin = {"name": card.name, "data": card.data.get("name"), "file": digest}
-    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill), **objectives.notes(aux, llm, lm)}
+    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill), **card_entries(aux, llm, lm)}
     if unlabelled and images:
         lesson["unlabelled"] = {"name": unlabelled.resolve().name, "lines": len(images.texts)}
     config = train.filled(student)
     results["student"] = fit("student", student, config, network, **lesson)
     if control:
         alone = replace(config, epochs=None, steps=results["student"].steps)
-        results["control"] = fit("control", student, alone, **objectives.notes(aux))
+        results["control"] = fit("control", student, alone, **card_entries(aux))
     return {role: {"cer": r.cer, "steps": r.steps, "seconds": r.seconds, "path": r.path} for role, r in results.items()}
 
 

@@ -1,10 +1,9 @@
 """Makes a trained model smaller: `python -m htrcompress.prune --model MODEL --data DIR --flops 0.5`.
 
-Channels are removed where they matter least for what they cost (`pruning.py`), in several rounds; then the smaller
-network learns from the one it came from, as `distill` does it. The result is an ordinary model file with its own sizes.
+A compression pass (`compression.PASSES`) makes the network smaller; then the smaller network is trained with the larger
+one as its teacher, as `distill` does it. The result is an ordinary model file with its own sizes.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,7 @@ from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from htrcompress.training.data import TrainingData
-
-ROUNDS = 4
-"""Importance is measured anew so often on the way to the target."""
-BATCHES = 24
-"""Batches that it is measured on, each time."""
-BATCH = 16
+    from htrcompress.compression import Target
 
 
 @dataclass(frozen=True)
@@ -95,34 +86,24 @@ def prune_model(
     options |= {"train": train, "augment": augment, "distill": distill, "read": read}
     if resume is None:
         options["model"] = runs.model(model)  # of the run that is the newest now
-        _refuse(options["model"], flops, params)
+        _check(options["model"], _target(flops, params))
     run, options = runs.start("prune", prune_model, out, resume, options)
     return _prune(run, **options)
 
 
-def _refuse(model: Path, flops: float | None, params: float | None) -> None:
-    """Raises HtrError where the model cannot shrink so far, before a run is started."""
-    from htrcompress.compression import pruning
-    from htrcompress.models.gated import GatedRecognizer
+def _check(model: Path, target: "Target") -> None:
+    """Raises HtrError where the model cannot reach the target, before a run is started."""
+    from htrcompress.compression import pass_for
     from htrcompress.models.serialization import load_model
 
-    network, card = load_model(model)
-    if not isinstance(network, GatedRecognizer):
-        raise HtrError(f"{model} is recurrent, and channels are pruned from convolutional models alone: distil it")
-    cost, share = _cost(flops, card.characters().classes), flops or params or 0.0
-    left = cost(pruning.least(network.config)) / cost(network.config)
-    if left > share:
-        raise HtrError(
-            f"{model} cannot shrink to {share:.1%}: at least {pruning.FLOOR:.0%} of every layer stays, which leaves "
-            f"{left:.1%}; ask for more, or train a smaller --model"
-        )
+    network, _ = load_model(model)
+    pass_for(network, str(model)).check(network, target)
 
 
-def _cost(flops: float | None, classes: int) -> Callable[[Any], int]:
-    """What is to shrink, for a network of given sizes."""
-    from htrcompress.compression import pruning
+def _target(flops: float | None, params: float | None) -> "Target":
+    from htrcompress.compression import Target
 
-    return pruning.multiplications if flops is not None else lambda config: pruning.parameters(config, classes)
+    return Target("flops", flops) if flops is not None else Target("params", params or 0.0)
 
 
 def _prune(
@@ -138,72 +119,53 @@ def _prune(
 ) -> PruneResult:
     import torch
 
-    from htrcompress.compression import pruning
+    from htrcompress.charset import Charset
+    from htrcompress.compression import pass_for
+    from htrcompress.compression.batch_losses import TrainingBatchLosses
+    from htrcompress.compression.distillation import DistillationLoss
     from htrcompress.data.readers.open import default_data
     from htrcompress.models.charset_transfer import common_charset, set_charset
-    from htrcompress.models.serialization import load_model
+    from htrcompress.models.serialization import load_model, save_model
     from htrcompress.training.data import open_training_data
-    from htrcompress.training.losses import Distillation, Objective
+    from htrcompress.training.objective import build_objective
     from htrcompress.training.optim import accelerator
+    from htrcompress.training.progress import ProgressBar
     from htrcompress.training.trainer import Trainer
     from htrcompress.training.validation import validate
 
-    teacher_file = run / "teacher.safetensors"
+    teacher_file, start_file = run / "teacher.safetensors", run / "init" / "pruned.safetensors"
     whole, card = load_model(teacher_file if teacher_file.is_file() else model)
     if not teacher_file.is_file() and not machine.rank():
         write_atomic(teacher_file, model.read_bytes())
     known = card.characters()
-    corpus = open_training_data(
-        data or default_data(card), card.height, train, read, lambda c: common_charset(known, c)
-    )
-    console.print(corpus.summary())
-    set_charset(whole, known, corpus.charset, trainable=False)
+
+    def choose(charset: Charset) -> Charset:
+        return common_charset(known, charset)
+
+    found = open_training_data(data or default_data(card), card.height, train, read, choose)
+    console.print(found.summary())
+    set_charset(whole, known, found.charset, trainable=False)
     torch.manual_seed(train.seed)
-    teacher = pruning.plain(whole)  # type: ignore[arg-type]  # see _refuse
-    small = _smaller(teacher, corpus, flops, params, train.seed)
-
-    sizes = [(network.config, corpus.charset.classes) for network in (teacher, small)]
     devices = accelerator(train)
-    before, cut = (validate(n, corpus.valid, corpus.charset, devices).cer for n in (teacher.eval(), small.eval()))
-    console.print(f"valid CER {100 * before:.2f} % before and {100 * cut:.2f} % right after pruning")
+    chosen = pass_for(whole, str(model))
+    teacher = chosen.prepare(whole.to(devices.device)).eval()
+    if start_file.is_file():  # scores, and with them the sizes, may differ on another machine
+        small = load_model(start_file)[0].to(devices.device)
+    else:
+        small = chosen.apply(teacher, _target(flops, params), TrainingBatchLosses(found.train, train.seed)).eval()
     training = {"pruned": {"name": card.name, "training": card.training}, "seed": train.seed, "distill": vars(distill)}
-    own = corpus.card("pruned", small, training)
-    objective = Objective(small, distill=Distillation(teacher, small.config.dim, distill))
+    own = found.card("pruned", small, training)
+    if not machine.rank():
+        save_model(start_file, small, own)
+    before, cut = (validate(network, found.valid, found.charset).cer for network in (teacher, small))
+    console.print(f"valid CER {100 * before:.2f} % before and {100 * cut:.2f} % right after pruning")
+    work = chosen.cost(teacher, "flops"), chosen.cost(small, "flops")
+    numbers = chosen.cost(teacher, "params"), chosen.cost(small, "params")
+    objective = build_objective(small, found.charset, distill=DistillationLoss(teacher, small, distill))
     path = run / "pruned.safetensors"
-    fit = Trainer(objective, own, corpus.train, corpus.valid, path, train.filled("pruned"), augment).fit()
-    work = tuple(2 * pruning.multiplications(config) for config, _ in sizes)
-    numbers = tuple(pruning.parameters(config, classes) for config, classes in sizes)
-    return PruneResult(run, path, work, numbers, (before, cut, fit.cer))  # type: ignore[arg-type]
-
-
-def _smaller(teacher: Any, corpus: "TrainingData", flops: float | None, params: float | None, seed: int) -> Any:
-    """The network at its target size, channel importance measured anew in every round."""
-    import torch
-
-    from htrcompress.compression import pruning
-
-    cost, share = _cost(flops, corpus.charset.classes), flops or params or 0.0
-    first, network = cost(teacher.config), teacher
-    for number in range(1, ROUNDS + 1):
-        torch.manual_seed(seed)
-        scores = pruning.importance(network, _losses(network, corpus, seed + number))
-        target = first * (1 - (1 - share) * number / ROUNDS)
-        config = pruning.choose(teacher.config, network.config, scores, cost, target)
-        network = pruning.shrink(network, scores, config)
-    return network
-
-
-def _losses(network: "nn.Module", corpus: "TrainingData", seed: int) -> Iterator["Tensor"]:
-    """CTC losses of a few training batches."""
-    from htrcompress.data.batching import epoch_order
-    from htrcompress.training.losses import ctc
-
-    network.eval()
-    for indices in epoch_order(corpus.train.widths, BATCH, seed, 0)[:BATCHES]:
-        batch = corpus.train.batch(indices)
-        logits, frames = network(batch.pixels, batch.widths)
-        total, count = ctc(logits, frames, batch)
-        yield total / count
+    config = train.filled("pruned")
+    fit = Trainer(objective, own, found.train, found.valid, path, config, augment, ProgressBar(console)).fit()
+    return PruneResult(run, path, work, numbers, (before, cut, fit.cer))
 
 
 if __name__ == "__main__":

@@ -112,12 +112,20 @@ def _fit(
     from htrcompress import models
     from htrcompress.models.charset_transfer import choose_charset, set_charset
     from htrcompress.models.serialization import load_model
-    from htrcompress.training import objective as objectives
     from htrcompress.training.data import open_training_data
+    from htrcompress.training.objective import (
+        LANGUAGE_MODEL_MEMORY,
+        build_objective,
+        card_entries,
+        language_model_loss,
+        open_language_model,
+        parameter_summary,
+    )
+    from htrcompress.training.progress import ProgressBar
     from htrcompress.training.trainer import Trainer
 
     torch.manual_seed(train.seed)
-    training: dict[str, Any] = {"seed": train.seed, **objectives.notes(aux, llm, lm)}
+    training: dict[str, Any] = {"seed": train.seed, **card_entries(aux, llm, lm)}
     if init:
         kept = list((run / "init").glob("*.safetensors"))  # a run goes on with its own copy
         source = kept[0] if kept else runs.model(init)
@@ -131,15 +139,19 @@ def _fit(
         corpus = open_training_data(data, models.preset(name).height, train, read)
         network = models.create(name, corpus.charset.classes)
     console.print(corpus.summary())
-    console.print(objectives.sizes(name, network))
+    console.print(parameter_summary(name, network))
     card = corpus.card(name, network, training)
     path = run / f"{name}.safetensors"
-    helper = objectives.frozen(llm, lm, train.precision, corpus.train.texts)
-    language = objectives.language(network, aux, helper, lm, corpus.charset)
-    objective = objectives.objective(network, aux, language=language)
+    language_model = open_language_model(llm, lm, train.precision, corpus.train.texts)
+    language = language_model_loss(network, corpus.charset, aux, language_model, lm)
+    objective = build_objective(network, corpus.charset, aux, language=language)
     if init and not kept and not machine.rank():  # not before all is known to be usable
         write_atomic(run / "init" / source.name, source.read_bytes())
-    fit = Trainer(objective, card, corpus.train, corpus.valid, path, train.filled(name), augment).fit()
+    advice = LANGUAGE_MODEL_MEMORY if language else ()
+    progress = ProgressBar(console)
+    fit = Trainer(
+        objective, card, corpus.train, corpus.valid, path, train.filled(name), augment, progress, advice
+    ).fit()
     if language:
         console.print(language.costs())
     return fit

@@ -8,9 +8,10 @@ import torch
 
 from htrcompress.charset import Charset
 from htrcompress.config import AuxConfig, LlmConfig, TrainConfig
-from htrcompress.data.batching import Batch, turns
-from htrcompress.training import objective
-from htrcompress.training.language_model.loss import LanguageModelLoss
+from htrcompress.data.batching import Batch
+from htrcompress.models.base import LineRecognizer
+from htrcompress.training.language_model import LanguageModelLoss
+from htrcompress.training.objective import language_model_loss, open_language_model
 
 CHARSET = Charset(tuple(" abcdefgh"))
 SMALL = LlmConfig(queries=4, ratio=1.0)
@@ -34,18 +35,18 @@ def write_llama(path: Path) -> Path:
     return path
 
 
-def lesson_for(
-    model: torch.nn.Module, llama: Path, config: LlmConfig = SMALL, arithmetic: str = "fp32", **aux: Any
+def loss_for(
+    model: LineRecognizer, llama: Path, config: LlmConfig = SMALL, arithmetic: str = "fp32", **aux: Any
 ) -> LanguageModelLoss:
-    frozen = objective.frozen(str(llama), config, arithmetic, ["abc"])
-    found = objective.language(model, AuxConfig(**aux), frozen, config, CHARSET)
+    language_model = open_language_model(str(llama), config, arithmetic, ["abc"])
+    found = language_model_loss(model, CHARSET, AuxConfig(**aux), language_model, config)
     assert found is not None
     return found
 
 
-def batch(lines: int = 3, width: int = 96, lengths: tuple[int, ...] = (1, 2, 3), seed: int = 0) -> Batch:
+def batch(lines: int = 3, width: int = 96, lengths: tuple[int, ...] = (1, 2, 3)) -> Batch:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (lines, 1, 32, width), generator=generator, dtype=torch.uint8)
     widths = torch.tensor([width - 20 * row for row in range(lines)], dtype=torch.int32)
     labels = torch.arange(1, sum(lengths) + 1)
-    return Batch(pixels, widths, labels, torch.tensor(lengths), turns([length > 0 for length in lengths], seed))
+    return Batch(pixels, widths, labels, torch.tensor(lengths))

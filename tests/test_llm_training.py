@@ -27,7 +27,8 @@ from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
 from htrcompress.train import train_network
 from htrcompress.training import trainer
-from htrcompress.training.language_model.loss import FrozenLanguageModel, load_language_model_loss
+from htrcompress.training.language_model import FrozenLanguageModel
+from htrcompress.training.language_model.loss import load_language_model_loss
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,9 @@ def test_a_run_leaves_an_ordinary_model_and_a_connector_beside_its_log(trained: 
     checkpoint = torch.load(trained / "tiny-hybrid/checkpoint.pt", weights_only=True)
     assert not any("embed_tokens" in name for name in checkpoint["objective"])
     assert all(value.dtype == torch.float32 for name, value in checkpoint["objective"].items() if "adapters" in name)
-    lesson = load_language_model_loss(trained / "tiny-hybrid/connector.safetensors", card.characters())
+    loss = load_language_model_loss(trained / "tiny-hybrid/connector.safetensors", card.characters())
     found = load_file(trained / "tiny-hybrid/connector.safetensors")
-    assert all(torch.equal(found[name], value) for name, value in lesson.state_dict().items())
+    assert all(torch.equal(found[name], value) for name, value in loss.state_dict().items())
     with pytest.raises(HtrError, match=r"no connector at .*trained with --llm"):
         load_language_model_loss(trained / "nothing.safetensors", card.characters())
     with pytest.raises(HtrError, match="is damaged or not a connector"):
@@ -93,7 +94,7 @@ def test_the_language_model_may_move_and_no_other_takes_its_place(
     one.model.layers[0].mlp.down_proj.weight.data.neg_()
     one.model.embed_tokens.weight.data.neg_()
     one.save_pretrained(other)
-    with pytest.raises(HtrError, match=r"another run: lessons\.language\.fingerprint was .*LlamaForCausalLM/"):
+    with pytest.raises(HtrError, match=r"another run: losses\.language\.fingerprint was .*LlamaForCausalLM/"):
         train_network(resume=trained, llm=str(other))
     connector = trained / "tiny-hybrid/connector.safetensors"
     charset = load_card(trained / "tiny-hybrid.safetensors").characters()
@@ -116,7 +117,7 @@ def test_the_connector_is_averaged_like_the_model(lines: str, llama: Path, tmp_p
     found = load_file(tmp_path / "run/tiny-student/connector.safetensors")
     checkpoint = torch.load(tmp_path / "run/tiny-student/checkpoint.pt", weights_only=True)
     average, live = (
-        {name: checkpoint[part][f"lessons.language.{name}"] for name in found} for part in ("average", "objective")
+        {name: checkpoint[part][f"losses.language.{name}"] for name in found} for part in ("average", "objective")
     )
     assert all(torch.equal(value, average[name]) for name, value in found.items())
     assert any(not torch.equal(value, live[name]) for name, value in found.items())
@@ -185,9 +186,9 @@ def test_a_real_language_model_drives_the_loss(write_lines: Callable[..., Path],
     lines = str(write_lines(tmp_path / "lines", {"train": 8, "valid": 4, "test": 2}))
     result = train_network(lines, "tiny-hybrid", out=tmp_path / "run", train=replace(SHORT, steps=3), llm=str(gguf))
     card = load_card(result.fit.path)
-    lesson = load_language_model_loss(tmp_path / "run/tiny-hybrid/connector.safetensors", card.characters())
-    assert lesson.language.meter.parameters == 134_515_008
-    fox, xof = lesson.language.negative_log_likelihood(
+    loss = load_language_model_loss(tmp_path / "run/tiny-hybrid/connector.safetensors", card.characters())
+    assert loss.language_model.meter.parameters == 134_515_008
+    fox, xof = loss.language_model.negative_log_likelihood(
         None, ["The quick brown fox jumps", "Teh qiuck bworn fxo jmups"]
     )[0].tolist()
     assert fox < xof  # real weights know English

@@ -15,16 +15,18 @@ from trainings import SHORT, interrupt_after, log
 
 from htrcompress.cli import run_command
 from htrcompress.config import TrainConfig
+from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card, load_model, save_model
 from htrcompress.train import train_network
-from htrcompress.training import trainer
+from htrcompress.training import objective, trainer
+from htrcompress.training.losses import ctc_loss
 
 
 def test_a_run_leaves_a_model_with_its_card_and_its_log(whole: Path, lines: str) -> None:
     model, card = load_model(whole / "tiny-student.safetensors")
     assert card.name == "tiny-student" and card.height == 32 and card.stride == 4
-    assert card.data["path"] == lines and card.data["splits"]["train"]["lines"] == 24
+    assert card.data["name"] == Path(lines).name and card.data["splits"]["train"]["lines"] == 24
     assert set(card.metrics["valid"]) == {"cer", "wer", "lines", "interval"}
     assert card.training["of"] == 6 and card.training["seed"] == 0
     assert {row["step"] for row in log(whole) if "cer" in row} == {2, 4, 6}
@@ -35,10 +37,12 @@ def test_a_run_leaves_a_model_with_its_card_and_its_log(whole: Path, lines: str)
 def test_a_loss_that_is_not_finite_stops_and_names_the_lines(
     lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    total = trainer.Trainer._total
-    monkeypatch.setattr(trainer.Trainer, "_total", lambda *a: {k: v * float("nan") for k, v in total(*a).items()})
-    told = r"not finite at step 1 \(lines train-\d+\.png.*train anew in another folder with a lower --train\.lr.*3\)$"
-    with pytest.raises(HtrError, match=told):
+    def nan(logits: torch.Tensor, frames: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        total, count = ctc_loss(logits, frames, batch)
+        return total * float("nan"), count
+
+    monkeypatch.setattr(objective, "ctc_loss", nan)
+    with pytest.raises(HtrError, match=r"step 1 \(lines train-\d+\.png.*--train\.lr"):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
 
 
@@ -55,13 +59,13 @@ def test_gradients_that_are_not_finite_reach_no_weight(
         next(model.parameters()).grad.fill_(float("inf"))  # type: ignore[union-attr]
 
     monkeypatch.setattr(Accelerator, "backward", overflow)
-    with pytest.raises(HtrError, match=r"the gradients are not finite at step 1 \(lines train-.*lower --train\.lr"):
+    with pytest.raises(HtrError, match=r"the gradients.*step 1 \(lines train-.*--train\.lr"):
         train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
     after = overflow.model.state_dict()  # type: ignore[attr-defined]
     assert all(torch.equal(value, before[name]) for name, value in after.items())
     network, card = load_model(whole / "tiny-student.safetensors")
     network.stem.conv.weight.data[0] = float("nan")  # type: ignore[union-attr,operator]
-    with pytest.raises(HtrError, match=r"mine\.safetensors is not written, for stem\.conv\.weight holds"):
+    with pytest.raises(HtrError, match=r"mine\.safetensors.*stem\.conv\.weight"):
         save_model(tmp_path / "mine.safetensors", network, card)
 
 

@@ -26,19 +26,16 @@ class Batch:
         widths: int32 (B,), columns of each line before padding.
         targets: int64 (sum of target_lengths,), the labels of all lines one after the other.
         target_lengths: int64 (B,).
-        turns: of each line, from `turns`, among all lines of the step; none if nobody looks at a share of them.
     """
 
     pixels: Tensor
     widths: Tensor
     targets: Tensor
     target_lengths: Tensor
-    turns: Sequence[float] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        moved = [t.to(device) for t in (self.pixels, self.widths, self.targets, self.target_lengths)]
-        return Batch(moved[0], moved[1], moved[2], moved[3], self.turns)
+        return Batch(*(t.to(device) for t in (self.pixels, self.widths, self.targets, self.target_lengths)))
 
 
 def collate(images: Sequence[NDArray[np.uint8]], labels: Sequence[Sequence[int]]) -> Batch:
@@ -50,14 +47,6 @@ def collate(images: Sequence[NDArray[np.uint8]], labels: Sequence[Sequence[int]]
         torch.tensor([label for row in labels for label in row], dtype=torch.int64),
         torch.tensor([len(row) for row in labels], dtype=torch.int64),
     )
-
-
-def turns(written: Sequence[bool], seed: int) -> list[float]:
-    """A random order of a step's lines with text: those below r are a share r of them, at least one; others have 2."""
-    texts = [line for line, text in enumerate(written) if text]
-    order = random.Random(f"turns/{seed}").sample(texts, len(texts))
-    places = {line: (place + 0.5) / len(texts) if place else 0.0 for place, line in enumerate(order)}
-    return [places.get(line, 2.0) for line in range(len(written))]
 
 
 def by_width(widths: Sequence[int], size: int) -> list[list[int]]:

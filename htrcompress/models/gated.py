@@ -5,12 +5,13 @@ transformer over the frames. No recurrence, so it exports and runs well everywhe
 students are sizes of this one class (`presets.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from torch import Tensor, nn
 
 from htrcompress.models.base import STRIDE, Encoding, LineRecognizer
+from htrcompress.models.channels import ChannelGroup, head_indices, inputs, outputs, row_indices
 from htrcompress.models.layers import (
     MASKED,
     GatedBlock,
@@ -128,6 +129,49 @@ class GatedRecognizer(LineRecognizer):
         A gate of squeeze-and-excitation scales a whole channel, so its rounding error would be amplified.
         """
         return tuple(name for name, module in self.named_modules() if isinstance(module, Stem | SqueezeExcite))
+
+    def channel_groups(self) -> dict[str, ChannelGroup]:
+        """Groups of units for pruning, by name: `stem`, `stage0`, ..., and `qk0`, `v0`, `hidden0`, ... for each block.
+
+        A stage's blocks share their channels through the residual sum. Queries and keys are one group, for their
+        products need both.
+        """
+        groups = {}
+        reductions = [cast(Reduction, cast(nn.ModuleList, stage)[0]) for stage in self.stages]
+        made: list[nn.Module] = [self.stem.conv]
+        for place, name in enumerate(("stem", "stage0", "stage1", "stage2")):
+            read: list[nn.Module] = [reductions[place].value, reductions[place].gate] if place < 3 else []
+            if place:
+                made = [reductions[place - 1].value, reductions[place - 1].gate]
+                for block in (m for m in self.stages[place - 1].modules() if isinstance(m, GatedBlock)):
+                    made += [block.conv.value, block.conv.gate, block.excite.up]
+                    read += [block.conv.value, block.conv.gate, block.excite.down]
+            cuts = outputs(*made) + inputs(*read)
+            if place == 3:
+                cuts += inputs(self.flatten, expand=row_indices(self.config.height // 16))
+            groups[name] = ChannelGroup(self.config.channels[place], 4, tuple(cuts))
+        heads = self.config.heads
+        for layer, (inner, hidden) in enumerate(zip(self.config.inners, self.config.hiddens, strict=True)):
+            sequence, width = cast(SequenceBlock, self.sequence[layer]), inner // heads
+            qk = outputs(sequence.attention.qkv, expand=head_indices((0, 1), heads, width))
+            v = outputs(sequence.attention.qkv, expand=head_indices((2,), heads, width))
+            v += inputs(sequence.attention.out, expand=head_indices((0,), heads, width))
+            groups[f"qk{layer}"] = ChannelGroup(width, 4, tuple(qk))
+            groups[f"v{layer}"] = ChannelGroup(width, 4, tuple(v))
+            ffn = outputs(sequence.ffn[0]) + inputs(sequence.ffn[2])
+            groups[f"hidden{layer}"] = ChannelGroup(hidden, 16, tuple(ffn))
+        return groups
+
+    def with_units(self, counts: dict[str, int]) -> GatedConfig:
+        """The config with other numbers of units in the groups; values are as wide as queries and keys."""
+        layers = range(self.config.layers)
+        return replace(
+            self.config,
+            channels=(counts["stem"], counts["stage0"], counts["stage1"], counts["stage2"]),
+            inner=tuple(counts[f"qk{layer}"] * self.config.heads for layer in layers),
+            hidden=tuple(counts[f"hidden{layer}"] for layer in layers),
+            standardized=False,
+        )
 
     def encode(self, pixels: Tensor, widths: Tensor) -> Encoding:
         ink, widths = standardize_ink(pixels, widths, STRIDE)

@@ -1,10 +1,11 @@
-"""All that a stopped training needs to go on, in one file, and whether a run is the one that was stopped."""
+"""Checkpoints: everything that a stopped training needs to continue, in one file, and whether it is the same run."""
 
 import io
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from filelock import FileLock, Timeout
@@ -13,42 +14,61 @@ from htrcompress.card import Card
 from htrcompress.config import AugmentConfig, TrainConfig
 from htrcompress.data.prepare import EncodedLines
 from htrcompress.errors import HtrError, enough_memory, out_of_memory
-from htrcompress.training.logging import State
+from htrcompress.training.logging import TrainState
 from htrcompress.utils.io import write_atomic
 
+logger = logging.getLogger(__name__)
 
-def identity(
+
+class Stateful(Protocol):
+    """What a checkpoint can hold: a network, an optimiser, a gradient scaler."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...
+
+
+def run_fingerprint(
     config: TrainConfig,
     augmentation: AugmentConfig | None,
     card: Card,
     train: EncodedLines,
     valid: EncodedLines,
-    **more: Any,
+    losses: dict[str, Any],
 ) -> dict[str, Any]:
-    """What must be equal for a run to be the same run. Where its lines and its language model lie is no part of it."""
+    """What must be equal for two runs to be the same one.
+
+    Names of the data and of the language model are left out, since the same ones may have moved, and so are the
+    versions of libraries, which `Checkpoint` only warns about.
+    """
     found: dict[str, Any] = json.loads(card.to_json())
-    for where in ("path", "name"):
-        del found["data"][where]
+    del found["versions"]
+    for where in ("name", "path"):
+        found["data"].pop(where, None)
     for where in ("llm", "unlabelled"):
         found["training"].get(where, {}).pop("name", None)
     images = {"train": train.fingerprint(), "valid": valid.fingerprint()}
     options = {"train": asdict(config), "augment": asdict(augmentation) if augmentation else None}
-    return {**options, "card": found, "images": images, **more}
+    return {**options, "card": found, "images": images, "losses": losses}
 
 
 class Checkpoint:
-    """All that a stopped run needs to go on, in one file that is replaced whole. One run at a time holds it.
+    """The file `checkpoint.pt` of a training, which is replaced whole. Only one run at a time can hold it.
 
     Args:
         folder: the training folder of one model.
-        identity: of the run, from `identity`.
+        fingerprint: of the run, from `run_fingerprint`.
+        versions: of the libraries that the run uses; a resumed run warns about differences.
         writes: whether this process writes; of several that train together, one does.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any], writes: bool = True):
+    def __init__(
+        self, folder: Path, fingerprint: dict[str, Any], versions: dict[str, str] | None = None, writes: bool = True
+    ):
         self.writes = writes
         self.path = folder / "checkpoint.pt"
-        self.identity = json.loads(json.dumps(identity))
+        self.fingerprint = json.loads(json.dumps(fingerprint))
+        self.versions = versions or {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,28 +90,31 @@ class Checkpoint:
     def __exit__(self, *_: object) -> None:
         self.lock.release()
 
-    def save(self, state: State, **parts: Any) -> None:
+    def save(self, state: TrainState, **parts: Stateful) -> None:
         """Writes the counters and the `state_dict` of every part."""
         if not self.writes:
             return
         buffer = io.BytesIO()
         tensors = {name: part.state_dict() for name, part in parts.items()}
-        torch.save({"identity": self.identity, "state": asdict(state), **tensors}, buffer)
+        about = {"fingerprint": self.fingerprint, "versions": self.versions, "state": asdict(state)}
+        torch.save({**about, **tensors}, buffer)
         write_atomic(self.path, buffer.getvalue())
 
-    def restore(self, **parts: Any) -> State:
+    def restore(self, **parts: Stateful) -> TrainState:
         """Loads the parts in place, if there is a checkpoint, and returns the counters.
 
         Raises:
             HtrError: the checkpoint cannot be read, is damaged, or is of a run with other options, data or networks.
         """
         if not self.path.is_file():
-            return State()
+            return TrainState()
         with enough_memory(lambda: f"out of memory for the checkpoint {self.path}: resume where more is free"):
             saved = self._read(*parts)
-            differences = _differences(saved["identity"], self.identity)
+            differences = _differences(saved["fingerprint"], self.fingerprint)
             if differences:
                 raise HtrError(f"{self.path} is of another run: {'; '.join(differences)}")
+            for difference in _differences(saved["versions"], self.versions):
+                logger.warning("%s: %s, so the resumed run may differ in its last digits", self.path, difference)
             try:
                 for name, part in parts.items():
                     part.load_state_dict(saved[name])
@@ -99,10 +122,10 @@ class Checkpoint:
                 if out_of_memory(error):
                     raise
                 raise HtrError(f"{self.path} is of another network or another language model than this one") from None
-            return State(**{**saved["state"], "curve": [tuple(row) for row in saved["state"]["curve"]]})
+            return TrainState(**{**saved["state"], "curve": [tuple(row) for row in saved["state"]["curve"]]})
 
     def _read(self, *parts: str) -> dict[str, Any]:
-        """What the file holds, with these parts; only one that cannot be unpacked counts as damaged."""
+        """The content of the file; only a file that cannot be unpacked counts as damaged."""
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
         except OSError as error:
@@ -110,10 +133,10 @@ class Checkpoint:
         except Exception as error:  # pickle.UnpicklingError, EOFError, RuntimeError from a broken archive, and others
             if out_of_memory(error):
                 raise
-            told = (str(error) or type(error).__name__).splitlines()[0]
-            raise HtrError(f"the checkpoint {self.path} is damaged ({told}): remove it to start anew") from None
-        if not (isinstance(saved, dict) and {"identity", "state", *parts} <= saved.keys()):
-            raise HtrError(f"the checkpoint {self.path} is none of ours: remove it to start anew")
+            message = (str(error) or type(error).__name__).splitlines()[0]
+            raise HtrError(f"the checkpoint {self.path} is damaged ({message}): remove it to start again") from None
+        if not (isinstance(saved, dict) and {"fingerprint", "versions", "state", *parts} <= saved.keys()):
+            raise HtrError(f"{self.path} is not a checkpoint of this version: remove it to start again")
         return saved
 
 

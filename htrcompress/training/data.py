@@ -1,5 +1,6 @@
-"""A dataset made ready for training at one height: examples, charset, and what the card says of them."""
+"""A dataset prepared for training: encoded lines at one height, their charset, and the entries of the card."""
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,21 +19,22 @@ from htrcompress.models.base import LineRecognizer
 from htrcompress.utils import machine
 
 MAX_WIDTH = 4096
-"""The widest line that our models read, in pixels at their own height."""
+"""Width in pixels, at the height of the model, of the widest line that a model reads."""
 PACKAGES = ("htrcompress", "torch", "numpy", "pillow", "kornia", "accelerate", "safetensors")
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Training and validation examples of a dataset.
+    """Training and validation lines of a dataset.
 
     Attributes:
-        source: what the user called it.
+        source: its name or folder, as the user gave it.
         read: how its texts were read.
         dataset: all its lines, other splits included.
-        charset: the characters of the training split, or those of the model that is followed.
+        charset: the characters of the training split, or those of the model that is trained further or distilled.
         height: of the images, in pixels.
-        train, valid: the examples.
+        train: the training lines, encoded.
+        valid: the validation lines, encoded.
         left_out: training lines that CTC cannot emit.
         unreadable: training and validation lines whose images cannot be used.
         unknown: characters of train and valid outside the charset, with counts.
@@ -50,11 +52,10 @@ class TrainingData:
     unknown: dict[str, int]
 
     def card(self, name: str, model: LineRecognizer, training: dict[str, Any]) -> Card:
-        """The card of a model that will be trained on this corpus."""
+        """The card of a model that will be trained on this data."""
         used = {split: self.dataset.split(split) for split in ("train", "valid")}
         data = {
             "name": self.dataset.name,
-            "path": self.source,
             "format": self.dataset.format,
             "read": asdict(self.read),
             "splits": {s: {"lines": len(ls), "hash": self.dataset.identity(s)} for s, ls in used.items()},
@@ -64,6 +65,9 @@ class TrainingData:
             "unreadable": self.unreadable,
             "unknown_characters": self.unknown,
         }
+        where = path_below_here(self.source)
+        if where is not None:
+            data["path"] = where
         return Card(
             name,
             models.architecture(model),
@@ -91,6 +95,20 @@ class TrainingData:
         )
 
 
+def path_below_here(source: str) -> str | None:
+    """Where the folders of a source are, seen from the current folder; None if one is not below it.
+
+    A card travels with its model, so it does not contain the names of folders of this machine.
+    """
+    here, found = Path.cwd(), []
+    for part in [source] if Path(source).is_dir() else source.split(","):
+        path = Path(os.path.abspath(part.strip()))
+        if path == here or not path.is_relative_to(here):
+            return None
+        found.append(path.relative_to(here).as_posix())
+    return ",".join(found)
+
+
 def open_training_data(
     source: str,
     height: int,
@@ -105,7 +123,7 @@ def open_training_data(
         height: of the model's lines, in pixels.
         config: how many lines to use, and the largest share of them that CTC may be unable to emit.
         read: how to read texts where the format leaves a choice.
-        choose: from the characters of the training lines to those of the model.
+        choose: from the charset of the training lines to that of the model.
 
     Raises:
         HtrError: the dataset lacks a split, an image is unusable, or too many lines cannot be emitted.

@@ -1,6 +1,10 @@
-"""The objective of a training run, put together from its options: for `train.py` and `distill.py`."""
+"""The objective of a training: CTC, and the auxiliary losses that the options ask for.
 
-from collections.abc import Sequence
+`train`, `distill` and `prune` call `build_objective`. Losses that need more than options, such as a teacher, are made
+by the caller and passed in.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,89 +13,141 @@ from torch import nn
 
 from htrcompress import models
 from htrcompress.charset import Charset
-from htrcompress.config import NONE, AuxConfig, DistillConfig, LlmConfig
+from htrcompress.config import NONE, AuxConfig, LlmConfig
+from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
 from htrcompress.models.base import LineRecognizer
-from htrcompress.training.losses import Distillation, IntermediateCtc, Objective
+from htrcompress.training.losses import AuxiliaryLoss, IntermediateCtc, LossTerm, ModelOutput, StepLines, ctc_loss
 from htrcompress.training.optim import precision
 
 if TYPE_CHECKING:
-    from htrcompress.training.language_model.loss import FrozenLanguageModel, LanguageModelLoss
+    from htrcompress.training.language_model import FrozenLanguageModel, LanguageModelLoss
 
 
-def objective(
-    network: LineRecognizer,
-    aux: AuxConfig,
-    teacher: LineRecognizer | None = None,
-    distill: DistillConfig = DistillConfig(),
-    language: "LanguageModelLoss | None" = None,
-) -> Objective:
-    """CTC with all that the options add to it.
+class Objective(nn.Module):
+    """The network and its losses in one module, so that it can be wrapped for several processes: `batch -> terms`.
 
     Args:
-        network: what is trained.
-        aux: CTC at other places.
-        teacher: whom it follows, as `distill` says.
-        distill: how.
-        language: the lesson of a language model, from `language`.
+        model: the network; the only part that becomes a model file.
+        losses: auxiliary losses by name; their parameters are part of the state.
+        shortcut: weight of CTC at the network's shortcut, if it has one.
+    """
+
+    def __init__(
+        self, model: LineRecognizer, losses: Mapping[str, AuxiliaryLoss] = {}, shortcut: float = AuxConfig.shortcut
+    ):
+        super().__init__()
+        self.model = model
+        self.shortcut = shortcut
+        self.losses = nn.ModuleDict(losses)
+
+    def forward(self, batch: Batch, step: StepLines | None = None) -> dict[str, LossTerm]:
+        """The terms of a batch, by name; `step` says which lines of an optimiser step these are, if not all."""
+        encoding = self.model.encode(batch.pixels, batch.widths)
+        logits = self.model.classify(encoding.layers[-1])
+        terms = {"ctc": LossTerm(*ctc_loss(logits, encoding.frames, batch), 1.0)}
+        shortcut = self.model.shortcut_logits(encoding)
+        if shortcut is not None:
+            terms["shortcut"] = LossTerm(*ctc_loss(shortcut, encoding.frames, batch), self.shortcut)
+        output = ModelOutput(batch, encoding, logits, step or StepLines.of(batch))
+        for loss in self.losses.values():
+            terms |= loss(output)
+        return terms
+
+    def save(self, folder: Path) -> None:
+        """Writes what the auxiliary losses keep beside the model."""
+        for loss in self._auxiliary().values():
+            loss.save(folder)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the auxiliary losses hold that is in no checkpoint, by the name of the loss."""
+        found = {name: loss.fingerprint() for name, loss in self._auxiliary().items()}
+        return {name: value for name, value in found.items() if value}
+
+    def _auxiliary(self) -> dict[str, AuxiliaryLoss]:
+        return dict(self.losses.items())  # type: ignore[arg-type]
+
+
+def _intermediate(network: LineRecognizer, charset: Charset, aux: AuxConfig) -> AuxiliaryLoss | None:
+    if not aux.intermediate:
+        return None
+    layers = models.resolve_layers(network, aux.layers)
+    return IntermediateCtc(network.layer_dims, layers, network.classes, aux.intermediate)
+
+
+Build = Callable[[LineRecognizer, Charset, AuxConfig], AuxiliaryLoss | None]
+AUXILIARY_LOSSES: dict[str, Build] = {"intermediate": _intermediate}
+"""Losses that options alone decide, by name; a function returns None where its options leave the loss out."""
+
+
+def build_objective(
+    network: LineRecognizer, charset: Charset, aux: AuxConfig = AuxConfig(), **losses: AuxiliaryLoss | None
+) -> Objective:
+    """CTC with the auxiliary losses that the options ask for.
+
+    Args:
+        network: the network that is trained.
+        charset: of its labels.
+        aux: the options.
+        losses: further losses by name, such as that of a teacher; None is left out.
 
     Raises:
         HtrError: --aux.layers or --aux.shortcut asks for what the network does not have.
     """
     if aux.shortcut != AuxConfig.shortcut and not network.has_shortcut:
         raise HtrError("--aux.shortcut is for a hybrid, and this network has no shortcut: leave it out")
-    dims = network.layer_dims
-    lessons: dict[str, nn.Module] = {}
-    if teacher is not None:
-        lessons["distill"] = Distillation(teacher, dims[-1], distill)
-    if aux.intermediate:
-        layers = models.resolve_layers(network, aux.layers)
-        lessons["intermediate"] = IntermediateCtc(dims, layers, network.classes, aux.intermediate)
-    if language is not None:
-        lessons["language"] = language
-    return Objective(network, aux.shortcut, **lessons)
+    found = {**losses, **{name: build(network, charset, aux) for name, build in AUXILIARY_LOSSES.items()}}
+    return Objective(network, {name: loss for name, loss in found.items() if loss is not None}, aux.shortcut)
 
 
-def frozen(llm: str, lm: LlmConfig, arithmetic: str, texts: Sequence[str]) -> "FrozenLanguageModel | None":
-    """The language model that goes by a name, or None for `none`.
+LANGUAGE_MODEL_MEMORY = ("--lm.ratio or --lm.queries", "--lm.dtype bf16", "--lm.four_bit", "--llm none")
+"""Options that make a training with a language model need less memory."""
+
+
+def open_language_model(llm: str, lm: LlmConfig, arithmetic: str, texts: Sequence[str]) -> "FrozenLanguageModel | None":
+    """The language model that --llm names; None for `none`.
 
     Args:
         llm: its name, folder or file.
-        lm: how it helps.
-        arithmetic: `--train.precision`.
-        texts: all that it will have to read, so that too long a one is told before training.
+        lm: how it is used.
+        arithmetic: --train.precision.
+        texts: all texts that it will read, so that one that is too long is refused before the training.
 
     Raises:
-        HtrError: the language model cannot be had, a text is longer than what it reads, or there is no such arithmetic.
+        HtrError: the language model cannot be loaded, a text is longer than its context, or FP16 lacks a GPU.
     """
     name = precision(arithmetic)
     if llm == NONE:
         return None
-    from htrcompress.training.language_model.loss import FrozenLanguageModel
+    from htrcompress.training.language_model import FrozenLanguageModel
 
     model = FrozenLanguageModel.load(llm, lm, name)
     model.check_context_length(texts, lm.queries)
     return model
 
 
-def language(
-    network: LineRecognizer, aux: AuxConfig, frozen: "FrozenLanguageModel | None", lm: LlmConfig, charset: Charset
+def language_model_loss(
+    network: LineRecognizer,
+    charset: Charset,
+    aux: AuxConfig,
+    language_model: "FrozenLanguageModel | None",
+    lm: LlmConfig,
 ) -> "LanguageModelLoss | None":
-    """The lesson of a language model from `frozen` for a network with this charset; None if there is none.
+    """The loss of a language model that `open_language_model` gave; None without one.
 
     Raises:
         HtrError: --aux.layers names a layer that the network does not have.
     """
-    if frozen is None:
+    if language_model is None:
         return None
-    from htrcompress.training.language_model.loss import LanguageModelLoss
+    from htrcompress.training.language_model import LanguageModelLoss
 
     layers = models.resolve_layers(network, aux.layers)
-    return LanguageModelLoss(frozen, network.layer_dims, layers, charset, lm)
+    return LanguageModelLoss(language_model, network.layer_dims, layers, charset, lm)
 
 
-def notes(aux: AuxConfig, llm: str = NONE, lm: LlmConfig = LlmConfig()) -> dict[str, Any]:
-    """What a card says of these options; nothing of those that were left alone."""
+def card_entries(aux: AuxConfig, llm: str = NONE, lm: LlmConfig = LlmConfig()) -> dict[str, Any]:
+    """What a card says about these options; nothing about those that have their defaults."""
     found: dict[str, Any] = {}
     if aux != AuxConfig():
         found["aux"] = {**asdict(aux), "layers": list(aux.layers)}
@@ -100,7 +156,7 @@ def notes(aux: AuxConfig, llm: str = NONE, lm: LlmConfig = LlmConfig()) -> dict[
     return found
 
 
-def sizes(name: str, network: LineRecognizer) -> str:
-    """Parameters of a network and of each of its parts, for people."""
+def parameter_summary(name: str, network: LineRecognizer) -> str:
+    """The number of parameters of a network and of each of its parts, for people."""
     parts = network.part_sizes()
     return f"{name}: {sum(parts.values()):,} parameters ({', '.join(f'{part} {n:,}' for part, n in parts.items())})"

@@ -1,44 +1,54 @@
-"""The training loop: steps, validation, the best model kept, checkpoints, resume, progress.
+"""The training loop: steps, validation, the best model kept, checkpoints and resume.
 
-What happens at a step is a function of (seed, step) alone, so a run that was stopped and resumed equals one
-that was not. `train.py` and `distill.py` use `Trainer`; the networks and the losses know nothing of it.
+A step is a function of (seed, step) alone, so that a run that was stopped and resumed equals one that was not. `train`,
+`distill` and `prune` use `Trainer`. On a GPU the loop waits for results only every tenth step.
 """
 
 import copy
-import math
+import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from htrcompress.card import Card
 from htrcompress.config import AugmentConfig, TrainConfig
 from htrcompress.data.augment import augment
-from htrcompress.data.batching import Batch, epoch_order, turns
+from htrcompress.data.batching import Batch, epoch_order
 from htrcompress.data.prepare import EncodedLines
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError, enough_memory
 from htrcompress.models.serialization import save_model
-from htrcompress.training.checkpoint import Checkpoint, identity
-from htrcompress.training.logging import GracefulInterrupt, MetricsLogger, Progress, State
-from htrcompress.training.losses import Objective, Terms
-from htrcompress.training.optim import accelerator, adamw, ema_update
+from htrcompress.training.checkpoint import Checkpoint, run_fingerprint
+from htrcompress.training.interrupt import GracefulInterrupt
+from htrcompress.training.logging import LOG_EVERY, MetricsLogger, TrainState
+from htrcompress.training.losses import LossTerm, StepLines
+from htrcompress.training.objective import Objective
+from htrcompress.training.optim import ScalerState, accelerator, adamw, ema_update
+from htrcompress.training.progress import TrainProgress
+from htrcompress.training.step import FiniteCheck, StepLosses, reduce_terms
 from htrcompress.training.validation import validate
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SCALE = 2.0**-20
+"""A gradient scaler that has fallen below this will not find a scale at which the gradients are finite."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training run came to.
+    """The result of a training.
 
     Attributes:
         path: the best model's file.
         cer: its CER on validation, a fraction.
         steps: optimiser steps done.
-        seconds: spent on steps, resumed parts included, validation not counted.
-        lines_per_second: training lines a second, validation not counted.
+        seconds: spent on steps, including those before a resume, without validation.
+        lines_per_second: training lines a second, without validation.
         curve: (step, seconds, CER) of every validation.
     """
 
@@ -51,19 +61,21 @@ class FitResult:
 
 
 class Trainer:
-    """Trains `objective.model` and leaves the best on validation at `path`.
+    """Trains `objective.model` and leaves the best model on validation at `path`.
 
-    A checkpoint, the log and TensorBoard's events go to the folder `path` without its suffix; where a
-    checkpoint lies there already, the run goes on from it.
+    Checkpoint, log and TensorBoard events go to the folder `path` without its suffix; where there is a checkpoint
+    already, the run continues from it.
 
     Args:
-        objective: with the network as `.model`; called with a `Batch` it returns `Terms`.
-        card: what the model's file says; metrics and training are filled in.
+        objective: the network with its losses.
+        card: the card of the model's file; metrics and training are filled in.
         train: the training lines, all of which CTC can emit.
         valid: the validation lines.
         path: the `.safetensors` file to write.
         config: how to train.
         augmentation: how to vary the training lines; None leaves them as they are.
+        progress: hears of every step and validation.
+        memory_advice: options that reduce the memory of the auxiliary losses, to be named where memory runs out.
     """
 
     def __init__(
@@ -75,18 +87,23 @@ class Trainer:
         path: Path,
         config: TrainConfig,
         augmentation: AugmentConfig | None,
+        progress: TrainProgress | None = None,
+        memory_advice: Sequence[str] = (),
     ):
         self.card, self.train, self.valid, self.path = card, train, valid, path
         self.config, self.augmentation = config, augmentation
+        self.progress, self.memory_advice = progress or TrainProgress(), memory_advice
         self.batches = len(epoch_order(train.widths, config.batch, config.seed, 0))
         self.steps = config.total_steps(self.batches)
         self.valid_every = config.valid_every or max(1, self.steps // 10)
         self.needed = torch.tensor([reference.frames_needed(labels) for labels in train.labels])
         self.accelerator = accelerator(config)
         self.objective: Objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = objective.model
         self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False).eval()
         self.optimizer = adamw(objective, config)
+        self.interrupt = GracefulInterrupt()
+        self.finite = FiniteCheck(self.accelerator.device)
+        self.losses: StepLosses | None = None
         self.order: list[list[int]] = []
         self.saved = time.monotonic()
 
@@ -94,134 +111,137 @@ class Trainer:
         """Runs until the last step.
 
         Raises:
-            HtrError: the loss is not finite, memory does not suffice, a file cannot be written, the checkpoint is
-                of another run, or Ctrl-C was pressed; what was trained so far can be resumed.
+            HtrError: the loss is not finite, there is too little memory, a file cannot be written, the checkpoint is
+                of another run, or Ctrl-C was pressed; the training up to there can be resumed.
         """
-        lessons = self.objective.identity()
-        run = identity(self.config, self.augmentation, self.card, self.train, self.valid, lessons=lessons)
-        with Checkpoint(self.path.with_suffix(""), run, self.accelerator.is_main_process) as checkpoint:
-            state = checkpoint.restore(objective=self.objective, average=self.average, optimizer=self.optimizer)
+        run = run_fingerprint(
+            self.config, self.augmentation, self.card, self.train, self.valid, self.objective.fingerprint()
+        )
+        folder = self.path.with_suffix("")
+        with Checkpoint(folder, run, self.card.versions, self.accelerator.is_main_process) as checkpoint:
+            state = checkpoint.restore(**self._parts())
             if state.best is not None and not self.path.is_file():
-                raise HtrError(f"{self.path} is gone, the best model of this run: put it back or train anew")
+                raise HtrError(f"{self.path}, the best model of this run, is missing: put it back or train again")
             if state.step < self.steps:
-                with enough_memory(lambda: self._smaller(state)):
+                with enough_memory(lambda: self._out_of_memory(state)):
                     self._run(state, checkpoint)
-            self.accelerator.wait_for_everyone()  # what the first process writes is there for all of them now
+            self.accelerator.wait_for_everyone()  # from here on, all processes see the files of the first one
         assert state.best is not None
         return FitResult(self.path, state.best, state.step, state.seconds, state.lines / state.seconds, state.curve)
 
-    def _run(self, state: State, checkpoint: Checkpoint) -> None:
+    def _run(self, state: TrainState, checkpoint: Checkpoint) -> None:
         wrapped, optimizer = self.accelerator.prepare(self.objective, self.optimizer)
         self.average.to(self.accelerator.device)
-        main = self.accelerator.is_main_process
-        journal = MetricsLogger(checkpoint.path.parent, state.step) if main else None
+        log = MetricsLogger(checkpoint.path.parent, state.step) if self.accelerator.is_main_process else None
+        self.progress.started(self.card.name, self.steps, state)
         try:
-            with GracefulInterrupt() as stop, Progress(self.card.name, self.steps, state, main) as progress:
+            with self.interrupt:
                 while state.step < self.steps:
-                    if self._anywhere(stop.asked):
+                    if self._stopped(state):
                         self._save(state, checkpoint)
                         raise HtrError(
                             f"stopped at step {state.step} of {self.steps}; go on with --resume {self.path.parent}"
                         )
                     clock = time.perf_counter()
-                    losses = self._step(wrapped, optimizer, state)
+                    self._step(wrapped, optimizer, state)
+                    at_validation = state.step % self.valid_every == 0 or state.step == self.steps
+                    at_save = time.monotonic() - self.saved > 60 * self.config.save_minutes
+                    values = self._values(state, at_validation or at_save)
                     state.seconds += time.perf_counter() - clock
-                    if journal:
-                        journal.step(state, losses, self.config.rate(state.step - 1, self.steps))
-                    progress.step(state, losses["loss"])
-                    if state.step % self.valid_every == 0 or state.step == self.steps:
-                        self._validate(state, journal)
-                        progress.valid(state)
-                        self._save(state, checkpoint)
-                    elif time.monotonic() - self.saved > 60 * self.config.save_minutes:
+                    if log and values:
+                        log.step(state, values, self.config.rate(state.step - 1, self.steps))
+                    self.progress.stepped(state, values.get("loss"))
+                    if at_validation:
+                        self._validate(state, log)
+                    if at_validation or at_save:
                         self._save(state, checkpoint)
         finally:
-            if journal:
-                journal.close()
+            self.progress.ended()
+            if log:
+                log.close()
 
-    def _smaller(self, state: State) -> str:
-        """What to do where memory ran out."""
-        smaller = f"--train.batch (it is {self.config.batch}){self.objective.shrinkable()} or --model"
-        return (
-            f"out of memory at step {state.step + 1}: choose a smaller {smaller} and train anew in another folder, "
-            f"or --resume {self.path.parent} where more is free"
-        )
-
-    def _anywhere(self, asked: bool) -> bool:
-        """Whether any process was asked to stop, so that all stop at the same step."""
-        if self.accelerator.num_processes == 1:
-            return asked
-        return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.accelerator.device), "sum"))
-
-    def _step(self, wrapped: nn.Module, optimizer: Any, state: State) -> dict[str, float]:
-        """One optimiser step; afterwards `state` counts it."""
+    def _step(self, wrapped: nn.Module, optimizer: Any, state: TrainState) -> None:
+        """One optimiser step; `state` counts it unless the gradient scaler skipped it, and then it is tried again."""
         epoch, place = divmod(state.step, self.batches)
         if place == 0 or not self.order:
             self.order = epoch_order(self.train.widths, self.config.batch, self.config.seed, epoch)
         indices = self.order[place]
-        batch = self._batch(indices, state.step)
-        torch.manual_seed(self.config.seed * 1_000_003 + state.step)  # dropout, too, is a function of the step
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        seed = self.config.seed * 1_000_003 + state.step
+        own_seed = seed * processes + rank
+        batch, lines = self._batch(indices, seed, own_seed)
+        torch.manual_seed(own_seed)  # for dropout, which differs between processes
         for group in optimizer.param_groups:
             group["lr"] = self.config.rate(state.step, self.steps)
         wrapped.train()
         with self.accelerator.autocast():
-            terms: Terms = wrapped(batch)
-        if len(indices) <= self.accelerator.process_index:  # a batch of fewer lines than processes
-            terms = {name: (value * 0, count * 0, weight) for name, (value, count, weight) in terms.items()}
-        losses = self._total(terms)
-        everywhere = {name: self.accelerator.reduce(loss.detach(), "sum").item() for name, loss in losses.items()}
-        if not math.isfinite(everywhere["loss"]):
-            raise self._diverged("the loss is", indices, state)
+            terms: dict[str, LossTerm] = wrapped(batch, lines)
+        idle = len(indices) <= rank  # a batch of fewer lines than processes
+        loss, self.losses = reduce_terms(terms, self.accelerator, idle, self.interrupt.asked)
         optimizer.zero_grad()
-        self.accelerator.backward(losses["loss"] * self.accelerator.num_processes)
+        self.accelerator.backward(loss * processes)
         norm = self.accelerator.clip_grad_norm_(wrapped.parameters(), self.config.clip)
-        if self.accelerator.scaler is None and not math.isfinite(norm):  # a scaler leaves such a step out by itself
-            raise self._diverged("the gradients are", indices, state)
+        scaler = self.accelerator.scaler
+        self.finite.note(state.step, self.losses.loss, None if scaler else norm)
+        if self.accelerator.device.type == "cpu":
+            self._require_finite()
         optimizer.step()
+        if scaler and optimizer.step_was_skipped:  # its gradients overflowed; the scale is lower now
+            if scaler.get_scale() < SMALLEST_SCALE:
+                raise self._diverged("gradients", state.step)
+            return
         ema_update(self.average, self.objective, min(self.config.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
         state.lines += len(indices)
-        return everywhere
 
-    def _diverged(self, what: str, indices: list[int], state: State) -> HtrError:
-        names = ", ".join(self.train.names[i] for i in indices[:3])
-        good = f"; the last good model is {self.path}" if state.best is not None else ""
-        return HtrError(
-            f"{what} not finite at step {state.step + 1} (lines {names}, ...): train anew in another folder "
-            f"with a lower --train.lr (it is {self.config.lr:g}){good}"
-        )
+    def _values(self, state: TrainState, now: bool) -> dict[str, float]:
+        """The losses of the last step as numbers; empty where reading them would make a GPU wait.
 
-    def _batch(self, indices: list[int], step: int) -> Batch:
+        Raises:
+            HtrError: the loss or the gradients of a step since the last call were not finite.
+        """
+        waits = self.accelerator.device.type != "cpu"
+        if waits and not now and state.step % LOG_EVERY and state.step != 1:
+            return {}
+        self._require_finite()
+        assert self.losses is not None
+        return self.losses.values()
+
+    def _require_finite(self) -> None:
+        bad = self.finite.first_bad()
+        if bad is not None:
+            raise self._diverged(*bad)
+
+    def _stopped(self, state: TrainState) -> bool:
+        """Whether to stop after the last step: all processes at the same one, if any of them was asked to."""
+        if self.accelerator.num_processes == 1:
+            return self.interrupt.asked
+        waits = self.accelerator.device.type != "cpu" and state.step % LOG_EVERY
+        return self.losses is not None and not waits and self.losses.stop_requested()
+
+    def _batch(self, indices: list[int], seed: int, own_seed: int) -> tuple[Batch, StepLines]:
         """This process's share of the step's lines, on its device, augmented."""
-        rank, several = self.accelerator.process_index, self.accelerator.num_processes
-        seed = self.config.seed * 1_000_003 + step
-        order = turns([bool(self.train.labels[i]) for i in indices], seed)
-        mine = indices[rank::several] or indices[:1]
-        batch = replace(self.train.batch(mine), turns=order[rank::several] or order[:1]).to(self.accelerator.device)
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        rows = range(len(indices))[rank::processes] or range(1)
+        mine = [indices[row] for row in rows]
+        step = StepLines(seed, [bool(self.train.labels[i]) for i in indices], rows)
+        batch = self.train.batch(mine).to(self.accelerator.device)
         if self.augmentation is None:
-            return batch
-        seed = seed * several + rank
+            return batch, step
         needed = self.needed[mine].to(batch.pixels.device)
-        return augment(batch, self.augmentation, needed, self.card.stride, seed)
+        return augment(batch, self.augmentation, needed, self.card.stride, own_seed), step
 
-    def _total(self, terms: Terms) -> dict[str, Tensor]:
-        """Each term over the count of the whole batch, and their weighted sum as `loss`."""
-        losses = {}
-        for name, (value, count, _) in terms.items():
-            everywhere = self.accelerator.reduce(count.detach().float(), "sum")
-            losses[name] = value / everywhere.clamp(min=1)
-        return {"loss": sum(losses[name] * weight for name, (_, _, weight) in terms.items()), **losses}
-
-    def _validate(self, state: State, journal: MetricsLogger | None) -> None:
-        """Scores the averaged weights; keeps them if they are the best so far."""
-        most = min(32, self.config.batch)
-        result = validate(self.average.model, self.valid, self.card.characters(), self.accelerator, most)
-        best = state.record(result.cer)
-        if journal:
-            journal.valid(state, result)
-        if best and journal:
-            low, high = result.interval()
-            figures = {"cer": result.cer, "wer": result.wer, "lines": len(result.edits), "interval": [low, high]}
+    def _validate(self, state: TrainState, log: MetricsLogger | None) -> None:
+        """Scores the averaged weights, and writes the model if they are the best so far."""
+        score = validate(self.average.model, self.valid, self.card.characters(), min(32, self.config.batch))
+        best = state.record(score.cer)
+        logger.info("%s: step %d of %d, CER %.2f %%", self.card.name, state.step, self.steps, 100 * score.cer)
+        self.progress.validated(state)
+        if log:
+            log.valid(state, score)
+        if best and log:
+            low, high = score.interval()
+            figures = {"cer": score.cer, "wer": score.wer, "lines": len(score.edits), "interval": [low, high]}
             done = {
                 **self.card.training,
                 "steps": state.step,
@@ -233,6 +253,28 @@ class Trainer:
             self.average.save(self.path.with_suffix(""))
             save_model(self.path, self.average.model, replace(self.card, metrics={"valid": figures}, training=done))
 
-    def _save(self, state: State, checkpoint: Checkpoint) -> None:
-        checkpoint.save(state, objective=self.objective, average=self.average, optimizer=self.optimizer)
+    def _parts(self) -> dict[str, Any]:
+        scaler = ScalerState(self.accelerator.scaler)
+        return {"objective": self.objective, "average": self.average, "optimizer": self.optimizer, "scaler": scaler}
+
+    def _save(self, state: TrainState, checkpoint: Checkpoint) -> None:
+        checkpoint.save(state, **self._parts())
         self.saved = time.monotonic()
+
+    def _out_of_memory(self, state: TrainState) -> str:
+        smaller = ", ".join([f"--train.batch (it is {self.config.batch})", *self.memory_advice]) + " or --model"
+        return (
+            f"out of memory at step {state.step + 1}: choose a smaller {smaller} and train again in another folder, "
+            f"or --resume {self.path.parent} where more is free"
+        )
+
+    def _diverged(self, what: str, step: int) -> HtrError:
+        epoch, place = divmod(step, self.batches)
+        indices = epoch_order(self.train.widths, self.config.batch, self.config.seed, epoch)[place]
+        names = ", ".join(self.train.names[i] for i in indices[:3])
+        good = f"; the last good model is {self.path}" if self.path.is_file() else ""
+        verb = "is" if what == "loss" else "are"
+        return HtrError(
+            f"the {what} {verb} not finite at step {step + 1} (lines {names}, ...): train again in another folder with "
+            f"a lower --train.lr (it is {self.config.lr:g}){good}"
+        )

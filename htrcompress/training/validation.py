@@ -1,29 +1,44 @@
-"""How well a network reads lines while it learns."""
+"""The character error rate of a network on validation lines, in FP32 whatever the training's arithmetic is."""
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
-from accelerate import Accelerator
-from torch import nn
 
 from htrcompress import metrics
 from htrcompress.charset import Charset
-from htrcompress.data.batching import WIDTH_STEP, by_width, pad
+from htrcompress.data.batching import WIDTH_STEP, by_width
 from htrcompress.data.prepare import EncodedLines
 from htrcompress.decoding import greedy
+from htrcompress.image import pad
+from htrcompress.models.base import LineRecognizer
 
 
-def validate(
-    model: nn.Module, examples: EncodedLines, charset: Charset, accelerator: Accelerator, most: int = 32
-) -> metrics.Score:
-    """Reads the lines greedily, at most so many at a time, and compares them with their texts."""
-    readings = [""] * len(examples.texts)
-    with torch.inference_mode():
-        for indices in by_width(examples.widths, most):
-            pixels, widths = pad([examples.images[i] for i in indices], WIDTH_STEP)
-            with accelerator.autocast():
-                logits, frames = model(
-                    torch.from_numpy(pixels).to(accelerator.device), torch.from_numpy(widths).to(accelerator.device)
-                )
+def validate(model: LineRecognizer, lines: EncodedLines, charset: Charset, batch: int = 32) -> metrics.Score:
+    """Reads the lines greedily on the device of the network and compares them with their texts.
+
+    Args:
+        model: in evaluation mode.
+        lines: with their texts.
+        charset: of the network's labels.
+        batch: how many lines to read at a time.
+    """
+    device = next(model.parameters()).device
+    readings = [""] * len(lines.texts)
+    with torch.inference_mode(), full_precision(device):
+        for indices in by_width(lines.widths, batch):
+            pixels, widths = pad([lines.images[i] for i in indices], WIDTH_STEP)
+            logits, frames = model(torch.from_numpy(pixels).to(device), torch.from_numpy(widths).to(device))
             labels, lengths, _ = greedy.greedy(logits, frames)
             for i, row, length in zip(indices, labels.tolist(), lengths.tolist(), strict=True):
                 readings[i] = charset.decode(row[:length])
-    return metrics.score(examples.texts, readings)
+    return metrics.score(lines.texts, readings)
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Computes in FP32: without autocast, and on a GPU without TF32 in convolutions, which is on by default."""
+    cudnn = torch.backends.cudnn
+    options = {"benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    with torch.autocast(device.type, enabled=False), cudnn.flags(enabled=cudnn.enabled, allow_tf32=False, **options):
+        yield

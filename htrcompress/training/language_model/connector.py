@@ -1,4 +1,4 @@
-"""From a recogniser's frames to a few tokens that a language model takes as a prefix."""
+"""The connector: from a recogniser's frames to a few tokens that a language model takes as a prefix."""
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +10,15 @@ WIDTH, HEADS = 256, 8
 
 
 class Connector(nn.Module):
-    """Q-Former: learnt queries attend to the frames of a line (Li et al. 2023, arXiv 2301.12597), no text beside them.
+    """Q-Former: learned queries attend to the frames of a line (Li et al. 2023, arXiv 2301.12597), without its text.
 
-    `(B, T, dim), frames (B,) -> FP32 (B, queries, out)`. What lies beyond a row's frames is not seen.
+    `(B, T, dim), frames (B,) -> FP32 (B, queries, out)`. Values beyond a row's frames have no effect.
 
     Args:
         dim: width of the frames.
         queries: tokens to make.
         out: width of the language model.
-        scale: root mean square of the language model's embeddings, which its tokens start with.
+        scale: root mean square of the language model's embeddings; the tokens have it at the start.
     """
 
     scale: Tensor
@@ -39,8 +39,8 @@ class Connector(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         batch, length, _ = x.shape
-        seen = self.proj_in(x) + sinusoidal_positions(length, WIDTH, x.device).to(x.dtype)
-        keys, values = self.keys_values(self.frame_norm(seen)).chunk(2, 2)
+        inputs = self.proj_in(x) + sinusoidal_positions(length, WIDTH, x.device).to(x.dtype)
+        keys, values = self.keys_values(self.frame_norm(inputs)).chunk(2, 2)
         query = self.query(self.query_norm(self.queries)).expand(batch, -1, -1)
         q, k, v = (t.unflatten(2, (HEADS, -1)).transpose(1, 2) for t in (query, keys, values))
         found = F.scaled_dot_product_attention(

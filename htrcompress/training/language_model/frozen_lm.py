@@ -1,4 +1,4 @@
-"""A causal language model whose weights stay as they are, and what it makes of texts behind a prefix."""
+"""A causal language model with frozen weights, and the likelihood that it gives to texts behind a prefix."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from htrcompress.config import LlmConfig
 from htrcompress.errors import HtrError, enough_memory
+from htrcompress.training.frozen import FrozenHolder
 from htrcompress.training.language_model.loading import Meter, fingerprint, load
-from htrcompress.training.losses import WithFrozen
 
 IGNORED = -100
-"""Target of a place that no loss looks at: padding."""
+"""Target of padding, which no loss looks at."""
 
 
-class FrozenLanguageModel(WithFrozen):
-    """A causal language model that says how probable texts are behind given prefixes. Only LoRA adapters learn.
+class FrozenLanguageModel(FrozenHolder):
+    """A causal language model that gives the likelihood of texts behind prefixes. Only LoRA adapters learn.
 
     Args:
-        name: what it is called.
-        model: a causal language model of transformers, whose weights stay as they are.
+        name: as the user gave it.
+        model: a causal language model of transformers.
         tokenizer: its tokenizer.
         lora: rank of adapters to add to its linear layers; 0 for none.
     """
@@ -40,46 +40,46 @@ class FrozenLanguageModel(WithFrozen):
 
     @classmethod
     def load(cls, name: str, config: LlmConfig, arithmetic: str) -> "FrozenLanguageModel":
-        """The language model that goes by a name.
+        """Loads a language model.
 
         Args:
-            name: of a model on its hub, a folder, or a GGUF file.
+            name: its name on the Hugging Face hub, a folder, or a GGUF file.
             config: its arithmetic and adapters.
-            arithmetic: accelerate's name of that of the training: `no`, `bf16` or `fp16`.
+            arithmetic: of the training, as accelerate names it: `no`, `bf16` or `fp16`.
 
         Raises:
-            HtrError: there is no such model, it has no tokenizer, memory does not suffice, or a package is missing.
+            HtrError: there is no such model, it has no tokenizer, there is too little memory, or a package is missing.
         """
         smaller = "--lm.dtype bf16, --lm.four_bit true, " + ("a smaller --lm.lora " if config.lora else "")
         with enough_memory(lambda: f"out of memory for --llm {name}: choose {smaller}or a smaller model"):
             model, tokenizer = load(name, config, arithmetic)
             return cls(name, model, tokenizer, config.lora)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> WithFrozen:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenHolder:
         memo[id(self.tokenizer)] = self.tokenizer
         return super().__deepcopy__(memo)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenLanguageModel":
-        """Takes the model along, but for one in 4 bits: that was loaded where it stays."""
-        if getattr(self.frozen, "is_loaded_in_4bit", False):
+        """Applies the change to the model too, unless it is in 4 bits: such a model stays on the GPU that it is on."""
+        if getattr(self.module, "is_loaded_in_4bit", False):
             return nn.Module._apply(self, fn, recurse)
         return super()._apply(fn, recurse)  # type: ignore[return-value]
 
     @property
     def embed(self) -> nn.Embedding:
-        """From token ids to embeddings, as the model itself does it."""
-        return self.frozen.get_input_embeddings()
+        """The model's own layer from token ids to embeddings."""
+        return self.module.get_input_embeddings()
 
     @torch.no_grad()
     def scale(self) -> float:
-        """Root mean square of its embeddings' numbers, over some thousand tokens."""
+        """Root mean square of its embeddings, over some thousand tokens."""
         weight = self.embed.weight
         some = torch.arange(0, len(weight), max(1, len(weight) // 4096), device=weight.device)
         return float(self.embed(some).float().square().mean().sqrt())
 
     @torch.no_grad()
     def _check_causal(self) -> None:
-        """Raises HtrError if what the model makes of a token depends on later ones, which would give the text away."""
+        """Raises HtrError if the logits of a token depend on later tokens: the loss would then be trivial."""
         first = torch.arange(8, device=self.embed.weight.device) % len(self.embed.weight)
         other = torch.cat((first[:-1], first[:1]))
         x = self.embed(torch.stack((first, other)))
@@ -89,34 +89,34 @@ class FrozenLanguageModel(WithFrozen):
             raise HtrError(f"{self.name} cannot be read behind a prefix ({error}): choose another --llm") from None
         moved = (logits[0, :-1] - logits[1, :-1]).abs().max()
         if moved > 8 * torch.finfo(logits.dtype).eps * logits.abs().max():
-            raise HtrError(f"{self.name} looks ahead in the text that it has to find: choose a causal language model")
+            raise HtrError(f"{self.name} is not causal, it sees later tokens: choose a causal language model")
 
     def _logits(self, x: Tensor, mask: Tensor, last: int) -> Tensor:
-        """What the model makes of the last so many embeddings."""
-        return self.frozen(inputs_embeds=x, attention_mask=mask, use_cache=False, logits_to_keep=last).logits
+        """Logits of the last so many positions."""
+        return self.module(inputs_embeds=x, attention_mask=mask, use_cache=False, logits_to_keep=last).logits
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of texts, without those that begin and end a text; their names in a text are mere letters."""
+        """Token ids of texts, without begin and end tokens; the name of a special token inside a text is plain text."""
         plain = {"add_special_tokens": False, "split_special_tokens": True}
         return self.tokenizer(list(texts), **plain)["input_ids"] if texts else []
 
     def check_context_length(self, texts: Sequence[str], queries: int) -> None:
-        """Raises HtrError if a text and its prefix are longer than what the model reads, or a token is none of its."""
+        """Raises HtrError if a text with its prefix exceeds the model's context, or a token has no embedding."""
         largest = max(self.tokenizer.eos_token_id, self.tokenizer.bos_token_id or 0, *chain(*self.encode(texts)))
         known = len(self.embed.weight)
         if largest >= known:
             raise HtrError(
-                f"the tokenizer of {self.name} gives token {largest:,} and the model has but {known:,}: "
-                "put the tokenizer that belongs to the model beside it, or choose another --llm"
+                f"the tokenizer of {self.name} gives token {largest:,} and the model has only {known:,}: "
+                "put the model's own tokenizer into its folder, or choose another --llm"
             )
-        config = self.frozen.config.get_text_config()
+        config = self.module.config.get_text_config()
         room = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
         for text, ids in zip(texts, self.encode(texts), strict=True):
             needed = queries + len(ids) + 2
             if room and needed > room:
                 raise HtrError(
-                    f"the text '{text[:40]}...' needs {needed:,} tokens with its prefix and {self.name} reads {room:,}"
-                    ": choose a smaller --lm.queries, shorter lines or another --llm"
+                    f"the text '{text[:40]}...' needs {needed:,} tokens with its prefix, and {self.name} "
+                    f"reads at most {room:,}: choose a smaller --lm.queries, shorter lines or another --llm"
                 )
 
     def negative_log_likelihood(self, prefix: Tensor | None, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -149,7 +149,7 @@ class FrozenLanguageModel(WithFrozen):
 
 
 def _add_lora(model: nn.Module, rank: int) -> dict[str, nn.Parameter]:
-    """Adds low-rank adapters to all linear layers (Hu et al. 2021, arXiv 2106.09685) and returns what learns."""
+    """Adds low-rank adapters to all linear layers (Hu et al. 2021, arXiv 2106.09685) and returns their parameters."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
@@ -157,6 +157,6 @@ def _add_lora(model: nn.Module, rank: int) -> dict[str, nn.Parameter]:
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"), model)
     model.eval()
     learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    for parameter in learning.values():  # small steps are lost in BF16, and a gradient scaler refuses FP16
+    for parameter in learning.values():  # BF16 would lose small steps, and the gradient scaler refuses FP16
         parameter.data = parameter.data.float()
     return learning
