@@ -161,7 +161,7 @@ def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path
 def test_a_run_whose_model_is_gone_does_not_report_success(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run/tiny-student.safetensors").unlink()
-    with pytest.raises(HtrError, match=r"tiny-student\.safetensors .*missing"):
+    with pytest.raises(HtrError, match=r"tiny-student\.safetensors.*missing"):
         train_network(resume=tmp_path / "run")
 
 
