@@ -1,7 +1,7 @@
 // Greedy CTC decoding on the GPU without TensorRT: one launch on a stream, no workspace, no synchronisation.
 //
-// The result is what htrcompress/ctc.py calls `greedy`: the best label of every frame (of equal logits the lowest
-// label), repeats collapsed, blanks (label 0) dropped.
+// The result is that of `greedy` in htrcompress/decoding/reference.py: the best label of every frame (of equal logits
+// the lowest label), repeats collapsed, blanks (label 0) dropped.
 
 #pragma once
 

@@ -1,7 +1,7 @@
 // Greedy CTC decoding of one line by one block of threads: the body of the kernel.
 //
-// Read by nvcc for the GPU (ctc_decode.cu) and by any C++17 compiler for the CPU (ctc_decode_host.cpp), so that
-// the code that runs in production is the code that is tested against htrcompress/ctc.py on every machine.
+// Compiled by nvcc for the GPU (ctc_decode.cu) and by any C++17 compiler for the CPU (ctc_decode_host.cpp), so that
+// the code that runs in production is tested against htrcompress/decoding/reference.py on every machine.
 //
 // The body is a sequence of phases. Inside a phase the threads are independent; they talk through `Shared`, and
 // between two phases the block waits for all its threads. On the CPU a phase is a loop over the threads.
