@@ -3,7 +3,7 @@
     pip install htrcompress tensorrt cuda-python    # plain htrcompress, without torch, for pixels and characters
     python read_engine.py model.engine LINE.png...
 
-`htrcompress.load("model.engine").read(images)` does the same, makes batches that fit the engine and names what is wrong.
+`htrcompress.load("model.engine").read(images)` does the same, in batches that fit the engine.
 For an engine of TensorRT-RTX import `tensorrt_rtx` instead. An engine is code: load only those that you trust.
 """
 
