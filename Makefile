@@ -62,8 +62,8 @@ test-lowest:
 	$(LOWEST)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 # The wheels for CUDA 13 and for CUDA 12 hold the same modules, so those of the setup go where the driver is older.
-rtx: EXTRA = $(shell $(RUN) benchmarks/gpu.py)
+rtx: EXTRA = $(shell $(RUN) benchmarks/engines/gpu.py)
 rtx: setup
 	$(if $(findstring cu12,$(EXTRA)),$(RUN) -m pip uninstall --quiet --yes tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings)
 	$(INSTALL) -e ".[$(EXTRA)]"
-	$(RUN) benchmarks/rtx.py
+	$(RUN) benchmarks/engines/rtx.py

@@ -7,8 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
+from benchmarks.artefacts import PYTORCH
 from benchmarks.rows import RANDOM, Benchmark
-from benchmarks.systems import PYTORCH
 
 HALF_NOTE = (
     "FP16 file: ONNX Runtime's CPU provider computes FP16 graphs in FP32; these rows are the file's, "

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.artefacts import PYTORCH, Size, System, is_teacher
 from benchmarks.splits import SplitScore
-from benchmarks.systems import PYTORCH, Size, System, is_teacher
 from benchmarks.timing import Latency, Spread, Timing
 from htrcompress.metrics import Score, paired_interval
 

@@ -23,9 +23,9 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks import memory, report
+from benchmarks.artefacts import PYTORCH, System, find, make_presets, size_of
 from benchmarks.rows import Benchmark, Findings, differences, make_rows
 from benchmarks.splits import Pixels, Split, SplitScore, test_splits
-from benchmarks.systems import PYTORCH, System, find, make_presets, size_of
 from benchmarks.timing import Timing, measure, require_positive
 from htrcompress import runs
 from htrcompress.card import Card

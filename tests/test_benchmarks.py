@@ -19,10 +19,10 @@ from standins import pretend, write_engine
 from torch import nn
 
 from benchmarks import memory, report
+from benchmarks.artefacts import Size, System, find, size_of
 from benchmarks.rows import Benchmark, Findings, Row, differences, make_rows
 from benchmarks.run import benchmark
 from benchmarks.splits import Split, SplitScore
-from benchmarks.systems import Size, System, find, size_of
 from benchmarks.timing import SINGLES, Timing, evenly, measure
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.errors import HtrError

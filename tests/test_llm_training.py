@@ -19,7 +19,7 @@ import torch
 from languages import HALF, SHORT, SMALL
 from safetensors.torch import load_file
 
-from benchmarks import language
+from benchmarks.studies import language_model
 from htrcompress.cli import run_command
 from htrcompress.config import AuxConfig, LlmConfig
 from htrcompress.distill import distill_student
@@ -196,13 +196,13 @@ def test_a_real_language_model_drives_the_loss(write_lines: Callable[..., Path],
 
 def test_the_benchmark_exchanges_pictures_and_keeps_texts(trained: Path, lines: str, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    result = language.measure_language(trained, lines=5, out=out)
+    result = language_model.measure_language(trained, lines=5, out=out)
     assert result.nats.keys() == {"own", "other", "blank", "none"} and result.rises.keys() == {"other", "blank", "none"}
     for name, (rise, low, high) in result.rises.items():
         assert rise == pytest.approx(result.nats[name] - result.nats["own"], abs=1e-6) and low <= rise <= high
     assert result.data["lines"] == 5 and json.loads(out.read_text())["nats"] == result.nats
-    assert language.exchanged([30, 10, 20, 40], ["a", "b", "a", "c"]) == [3, 2, 3, 1]
+    assert language_model.exchanged([30, 10, 20, 40], ["a", "b", "a", "c"]) == [3, 2, 3, 1]
     with pytest.raises(HtrError, match="no connector at"):
         alone = tmp_path / "alone.safetensors"
         alone.write_bytes((trained / "tiny-hybrid.safetensors").read_bytes())
-        language.measure_language(alone)
+        language_model.measure_language(alone)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks import readme
+from tools import figures
 
 ROOT = Path(__file__).parent.parent
 SHORTER = {
@@ -70,4 +70,4 @@ def test_the_tree_names_what_is_there() -> None:
 
 def test_the_figures_are_those_of_the_committed_results() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.BEGIN in text and readme.updated(text) == text, "run `python benchmarks/readme.py`"
+    assert figures.BEGIN in text and figures.updated(text) == text, "run `python tools/figures.py`"

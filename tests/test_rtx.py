@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from standins import pretend, write_engine
 
-from benchmarks import readme, rtx
-from benchmarks.engines import build_kernel, time_engine, time_kernel
-from benchmarks.gpu import Gpu, find_gpu
+from benchmarks.engines import rtx
+from benchmarks.engines.gpu import Gpu, find_gpu
+from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.models.serialization import load_card
+from tools import figures
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "models/tiny-student.safetensors"
@@ -112,7 +113,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     monkeypatch.setattr(rtx, "time_kernel", lambda folder: [])
     monkeypatch.setattr(rtx, "_benchmark", lambda *_: 1 / 0)
     monkeypatch.setattr(rtx, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(readme, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(figures, "RESULTS", tmp_path / "results")
     return called
 
 
@@ -147,7 +148,7 @@ def test_a_failing_step_leaves_the_others(
         (f"model{kind}.engine", batch) for kind in ("", ".fp16", ".none", ".fp16.none") for batch in (1, 32)
     }
     assert all((row["decode_share"] is None) == (row["decode"] == "none") for row in rows)
-    page = readme.figures()
+    page = figures.figures()
     assert (
         "### NVIDIA GeForce RTX 4090: engines executed" in page and "| tiny-student | model.fp16.engine | 32 |" in page
     )
@@ -174,13 +175,13 @@ def test_models_that_are_not_there_are_told(tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_no_speed_of_an_engine_without_its_proof(tmp_path: Path, monkeypatch: Any) -> None:
-    row = json.loads((readme.RESULTS / "demo.json").read_text(encoding="utf-8"))["rows"][3]
+    row = json.loads((figures.RESULTS / "demo.json").read_text(encoding="utf-8"))["rows"][3]
     assert row["runtime"] == "TensorRT-RTX"
     row["lines_per_second"] = {"median": 9999, "min": 9998, "max": 10000}
-    assert readme.NOT_EXECUTED in readme._cells(row, [])
+    assert figures.NOT_EXECUTED in figures._cells(row, [])
     (tmp_path / "rtx-4090.json").touch()
-    monkeypatch.setattr(readme, "RESULTS", tmp_path)
-    assert "9999 (9998–10000)" in readme._cells(row, [])
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
+    assert "9999 (9998–10000)" in figures._cells(row, [])
 
 
 @pytest.mark.slow

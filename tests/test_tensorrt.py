@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.builds import build_preset
+from benchmarks.engines.builds import build_preset
 from htrcompress.errors import HtrError
 from htrcompress.export import tensorrt_build
 from htrcompress.export.onnx_export import export_onnx, read_onnx

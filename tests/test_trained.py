@@ -11,17 +11,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks import finetune
-from benchmarks.decode import measure_decode
-from benchmarks.finetune import fine_tune
-from benchmarks.publish import publish
-from benchmarks.seeds import compare_seeds
-from benchmarks.training import VARIANTS, measure_training
+from benchmarks.studies import finetuning
+from benchmarks.studies.decode_cost import measure_decode
+from benchmarks.studies.finetuning import fine_tune
+from benchmarks.studies.seeds import compare_seeds
+from benchmarks.studies.training_speed import VARIANTS, measure_training
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import evaluate
 from htrcompress.metrics import mean_difference, score
 from htrcompress.models.serialization import load_card, load_model, save_model
+from tools.publish import publish
 
 Picture = Callable[..., NDArray[np.uint8]]
 ROOT = Path(__file__).parent.parent
@@ -103,7 +103,7 @@ def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path
 def test_the_curve_of_fine_tuning(
     tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune, "LINES", (2, 4, 50))  # there are 8: no point may claim 50
+    monkeypatch.setattr(finetuning, "LINES", (2, 4, 50))  # there are 8: no point may claim 50
     few = TrainConfig(batch=4, warmup=1, precision="fp32")
     settings = {"data": str(data), "preset": "tiny-student", "runs": tmp_path / "runs", "steps": 1, "train": few}
     result = fine_tune(tiny_model, **settings)  # type: ignore[arg-type]

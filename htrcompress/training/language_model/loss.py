@@ -3,7 +3,7 @@
 A connector turns a line's frames at an intermediate layer into a few tokens. With these as its prefix, the language
 model gives the line's text a likelihood, whose gradient flows through the frozen weights into the connector and the
 recogniser (Altinok 2025, arXiv 2506.22846). The recogniser's file contains nothing of this. The connector is saved
-beside the run's log as `connector.safetensors`, for `benchmarks/language.py`.
+beside the run's log as `connector.safetensors`, for `benchmarks/studies/language_model.py`.
 """
 
 import json

@@ -2,9 +2,9 @@
 # Teacher, student and control at full size, a step at a time: every call trains for at most MINUTES, stops cleanly and
 # can be repeated.
 #
-#   runs/real.sh teacher hooker_en          the full-size teacher; call it until it says that it is done
-#   runs/real.sh students hooker_en 0       student and control of seed 0; then 1 and 2
-#   LICENCE=... runs/real.sh publish hooker_en    files for models/, with their test figures on the cards
+#   recipes/full_size.sh teacher hooker_en          the full-size teacher; call it until it says that it is done
+#   recipes/full_size.sh students hooker_en 0       student and control of seed 0; then 1 and 2
+#   LICENCE=... recipes/full_size.sh publish hooker_en    files for models/, with their test figures on the cards
 #
 # DATA names the folder with the corpora (default: data/), PYTHON the interpreter (default: .venv/bin/python).
 # TEACHER and STUDENT are presets: `teacher` and `student` want a GPU; two cores can train `student` and
@@ -37,10 +37,10 @@ case $what in
     [ -n "${LICENCE:-}" ] || { echo "error: set LICENCE to that of the weights, with what the data's asks for" >&2; exit 2; }
     [ -e "$students/done" ] || { echo "error: $students is not done: call '$0 students $corpus $seed' until it is" >&2; exit 1; }
     for role in student control; do
-      "$python" benchmarks/publish.py "$students/$role.safetensors" --out "models/$corpus-$role.safetensors" \
+      "$python" tools/publish.py "$students/$role.safetensors" --out "models/$corpus-$role.safetensors" \
         --data "$data" --licence "$LICENCE"
     done
-    "$python" benchmarks/publish.py "$students/teacher.safetensors" --out "models/$corpus-teacher.safetensors" \
+    "$python" tools/publish.py "$students/teacher.safetensors" --out "models/$corpus-teacher.safetensors" \
       --data "$data" --licence "$LICENCE" ;;
   *)
     echo "error: $what is none of teacher, students, publish" >&2

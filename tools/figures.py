@@ -1,4 +1,4 @@
-"""Writes the README's figures from the committed results: `python benchmarks/readme.py`.
+"""Writes the README's figures from the committed results: `python tools/figures.py`.
 
 Every table between the README's markers comes from one file of `benchmarks/results/`, with the command that
 made it, so no figure stands there that nobody measured. `make test` fails where README and results differ. TensorRT's
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 NOT_EXECUTED = "built, not executed"
-BEGIN, END = "<!-- figures: written by benchmarks/readme.py -->", "<!-- end of figures -->"
+BEGIN, END = "<!-- figures: written by tools/figures.py -->", "<!-- end of figures -->"
 TITLES = {
     "demo": "The demo: built-in handwriting, tiny presets",
     "speed": "Speed on real lines, full sizes with random weights",

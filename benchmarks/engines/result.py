@@ -7,8 +7,8 @@ from typing import Any, Literal
 from rich.console import Group
 from rich.table import Table
 
-from benchmarks.engines import EngineTime, KernelTime
-from benchmarks.gpu import Gpu
+from benchmarks.engines.gpu import Gpu
+from benchmarks.engines.timing import EngineTime, KernelTime
 from benchmarks.rows import Benchmark
 from htrcompress.export.checks import Check
 
@@ -51,7 +51,7 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class RtxResult:
-    """What `benchmarks/rtx.py` did; `gpu` is None where there is none.
+    """What `benchmarks/engines/rtx.py` did; `gpu` is None where there is none.
 
     Attributes:
         command, date, machine: how, when and where.

@@ -1,4 +1,4 @@
-"""What the decode in the graph costs, and what it saves: `python benchmarks/decode.py MODEL --data DIR`.
+"""What the decode in the graph costs, and what it saves: `python benchmarks/studies/decode_cost.py MODEL --data DIR`.
 
 The same network is exported with the greedy decode inside and without it, and both read the same batches in turn; the
 share is what the decode adds to the time, the median over the rounds. The bytes are those of the outputs, which a GPU
@@ -114,7 +114,7 @@ def measure_decode(
                 sizes[kind] = size / len(places)
     times = {kind: 1000 * np.array(some[WARM_UP:]) for kind, some in seconds.items()}
     result = DecodeResult(
-        command=" ".join(["python", "benchmarks/decode.py", *sys.argv[1:]]),
+        command=" ".join(["python", "benchmarks/studies/decode_cost.py", *sys.argv[1:]]),
         model=card.name,
         data={"name": dataset.name, "split": split, "hash": chosen.hash},
         lines=len(places),

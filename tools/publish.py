@@ -1,4 +1,4 @@
-"""Makes a trained model one that ships: `python benchmarks/publish.py MODEL --out models/NAME.safetensors`.
+"""Makes a trained model one that ships: `python tools/publish.py MODEL --out models/NAME.safetensors`.
 
 The weights are rounded to FP16, the rounded model reads every test split, and its figures, the splits' hashes,
 licence and attribution go onto the card. Weights only: nothing of a line's image is in the file.

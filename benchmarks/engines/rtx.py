@@ -3,9 +3,9 @@
 For every model: ONNX files, and engines in FP32 and FP16 (INT8 where its guard allows it) that decode in standard
 operators, in the CUDA kernel, or not at all; every engine executed and compared with PyTorch on the same lines; the
 steps of each timed at batch 1 and 32; the benchmark of `run.py`. Then `benchmarks/results/rtx-<gpu>.json` is written,
-from which `benchmarks/readme.py` makes the README's table.
+from which `tools/figures.py` makes the README's table.
 
-    python benchmarks/rtx.py --models models --data DIR
+    python benchmarks/engines/rtx.py --models models --data DIR
 
 Every step is recorded as done, or with the reason why it failed or was left out, and the others go on. Without a GPU
 all is done that needs none, and the end names the step that does. The kernel needs nvcc and cmake, and the engines that
@@ -23,13 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.engines import build_kernel, time_engine, time_kernel
-from benchmarks.gpu import find_gpu
+from benchmarks.artefacts import find
+from benchmarks.engines.gpu import find_gpu
+from benchmarks.engines.result import ModelResult, RtxResult, Step, tables
+from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
 from benchmarks.rows import Benchmark
-from benchmarks.rtx_result import ModelResult, RtxResult, Step, tables
 from benchmarks.run import Settings, measure_all
 from benchmarks.splits import Split
-from benchmarks.systems import find
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.lines import Dataset
@@ -41,7 +41,7 @@ from htrcompress.export.verification import verify
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent.parent / "results"
 BATCHES = (1, 32)
 TIMED, ROUNDS = 64, 3
 """Lines and rounds of the benchmark."""

@@ -19,7 +19,7 @@ from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.forms import precision_of
 from htrcompress.runtime.tensorrt_backend import DECODED, Engine
 
-PLUGIN = Path(__file__).parent.parent / "export" / "plugin"
+PLUGIN = Path(__file__).parents[2] / "export" / "plugin"
 WARM_UP, ROUNDS = 10, 50
 SHAPES = ((1, 256, 100), (32, 256, 100))
 """Lines, frames and classes that the kernel is timed on."""

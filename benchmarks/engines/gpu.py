@@ -1,4 +1,4 @@
-"""The NVIDIA GPU that is here, as its driver tells: `python benchmarks/gpu.py` prints the extra that fits it.
+"""The NVIDIA GPU that is here, as its driver tells: `python benchmarks/engines/gpu.py` prints the extra that fits it.
 
 TensorRT-RTX and cuda-python come for CUDA 13, which asks for a driver from 580 on, and for CUDA 12.
 """

@@ -1,6 +1,6 @@
 """Whether a way of training gains anything, over several seeds.
 
-    python benchmarks/seeds.py control=runs/{0,1,2}/control.safetensors student=runs/{0,1,2}/student.safetensors
+    python benchmarks/studies/seeds.py control=runs/{0,1,2}/control.safetensors student=runs/{0,1,2}/student.safetensors
 
 (a shell makes six arguments of these). Each file is named after its arm; the first arm is what the others are compared
 with, file by file of the same seed. The difference is taken line by line and averaged over the seeds, and its interval
@@ -93,7 +93,7 @@ def compare_seeds(files: list[str], data: str | None = None, out: Path | None = 
         for arm in others:
             found[arm]["difference"] = metrics.mean_difference(_each(scores[arm], len(arms[base])), scores[base])
         splits[split.name] = {"hash": split.hash, "lines": len(split.lines), "arms": found}
-    command = " ".join(["python", "benchmarks/seeds.py", *sys.argv[1:]])
+    command = " ".join(["python", "benchmarks/studies/seeds.py", *sys.argv[1:]])
     result = SeedsResult(command, dataset.name, splits, training, machine.processor())
     if out:
         write_atomic(out, (to_json(result) + "\n").encode())

@@ -1,4 +1,4 @@
-"""How long TensorRT-RTX takes to build every preset, and how large its engines are: `python benchmarks/builds.py`.
+"""Build times and sizes of TensorRT-RTX engines of every preset: `python benchmarks/engines/builds.py`.
 
 Random weights, 80 classes, FP32 and FP16, for SM 86, 89 and 120 in one file. No GPU is needed, and none executes them.
 """
@@ -67,7 +67,7 @@ def measure_builds(presets: str = ",".join(PRESETS), out: Path | None = None) ->
                 engine = build_preset(preset, half, Path(scratch))
                 sizes = {"bytes": engine.bytes, "onnx_bytes": (Path(scratch) / "model.onnx").stat().st_size}
                 engines.append({"preset": preset, "precision": engine.precision, "seconds": engine.seconds, **sizes})
-    command = " ".join(["python", "benchmarks/builds.py", *sys.argv[1:]])
+    command = " ".join(["python", "benchmarks/engines/builds.py", *sys.argv[1:]])
     here = {"processor": machine.processor(), "cores": machine.cores()}
     profile = {"batch": PROFILE.batch, "width": PROFILE.width}
     result = Builds(command, profile, engine.capabilities, engine.version, engines, here)

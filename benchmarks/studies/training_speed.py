@@ -1,4 +1,4 @@
-"""What training costs, and what makes it fast: `python benchmarks/training.py --data DIR --model student`.
+"""Training speed, and what each measure adds to it: `python benchmarks/studies/training_speed.py --data DIR`.
 
 The same steps with one measure after the other: batches of near-equal width, glibc told to keep its buffers,
 BF16, and a process a core instead of threads. Every variant trains in a process of its own, with one thread a
@@ -95,7 +95,7 @@ def measure_training(
         for name, values in speeds.items()
     }
     settings = {"data": Path(data).name, "model": model, "batch": batch, "steps": steps}
-    command = " ".join(["python", "benchmarks/training.py", *sys.argv[1:]])
+    command = " ".join(["python", "benchmarks/studies/training_speed.py", *sys.argv[1:]])
     here = {"processor": machine.processor(), "cores": machine.cores(), "versions": machine.versions("torch")}
     result = Speeds(command, settings, rows, here)
     if out:

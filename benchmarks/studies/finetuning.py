@@ -1,4 +1,4 @@
-"""What a few lines of a new hand are worth: `python benchmarks/finetune.py MODEL --data DIR`.
+"""What a few lines of a new hand are worth: `python benchmarks/studies/finetuning.py MODEL --data DIR`.
 
 A trained model learns 50, 100, 200 and 400 lines of a corpus that it has not seen (`train --init`), and reads the
 test split after each; 0 is the model as it is. Beside it stands the same network trained from nothing on as many.
@@ -111,7 +111,7 @@ def fine_tune(
             points.append(_point(split, done.fit.path, lines, start, done.fit.seconds))
     seen = {"name": card.name, "data": card.data.get("name")}
     corpus = {"name": dataset.name, "split": split.name, "hash": split.hash, "lines": len(split.lines)}
-    command = " ".join(["python", "benchmarks/finetune.py", *sys.argv[1:]])
+    command = " ".join(["python", "benchmarks/studies/finetuning.py", *sys.argv[1:]])
     result = Curve(command, seen, corpus, points, machine.processor())
     if out:
         write_atomic(out, (to_json(result) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Whether a language model's loss looks at the picture: `python benchmarks/language.py RUN`.
+"""Whether a language model's loss looks at the picture: `python benchmarks/studies/language_model.py RUN`.
 
 A connector that ignored the picture could still lower the loss, by telling the language model what sort of text comes.
 So the text of every line of a split is held fixed, and its negative log-likelihood is taken behind the tokens of its
@@ -110,7 +110,7 @@ def measure_language(
         more = surprises[name][0] - surprises["own"][0]
         rises[name] = (float(more.sum() / tokens.sum()), *metrics.bootstrap(more, tokens))
     result = LanguageResult(
-        " ".join(["python", "benchmarks/language.py", *sys.argv[1:]]),
+        " ".join(["python", "benchmarks/studies/language_model.py", *sys.argv[1:]]),
         file.name,
         {
             "name": Path(lesson.language_model.name).name,

@@ -1,0 +1,1 @@
+"""TensorRT engines: built without a GPU, executed and timed where one is."""
