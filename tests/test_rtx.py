@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from standins import pretend, write_engine
 
-from benchmarks.engines.timing import rtx
+from benchmarks.engines import rtx
 from benchmarks.engines.gpu import Gpu, find_gpu
 from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
 from htrcompress.data.synthetic import open_synthetic
