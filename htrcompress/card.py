@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, get_origin
 
+from htrcompress.bidi import Direction
 from htrcompress.charset import Charset
 from htrcompress.errors import HtrError
 
@@ -46,6 +47,7 @@ class Card:
         training: how the model was trained: steps, lines, seconds, seed, teacher, options.
         versions: packages that made the model.
         licence: SPDX name for the weights, with the attributions that the data asks for.
+        direction: of the lines that it reads, `ltr` or `rtl`; cards from before it was noted are of `ltr` models.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     licence: str = ""
+    direction: Direction = "ltr"
 
     def __post_init__(self) -> None:
         for name in ("name", "data", "metrics", "training", "versions", "licence"):
@@ -87,7 +90,8 @@ class Card:
             raise HtrError(f"{where} has a card of another version than {FORMAT}, the one that this htrcompress reads")
         if unprintable is not None:
             raise HtrError(f"the card of {where} is damaged: {unprintable!a} holds a control character")
-        kinds = {f.name: get_origin(f.type) or f.type for f in fields(cls)} | {"charset": list}
+        values.setdefault("direction", "ltr")
+        kinds = {f.name: get_origin(f.type) or f.type for f in fields(cls)} | {"charset": list, "direction": str}
         if set(values) != set(kinds):
             odd = ", ".join(sorted(set(values) ^ set(kinds)))
             raise HtrError(f"the card of {where} has missing or unknown entries: {odd[:200]}")
@@ -138,12 +142,14 @@ class Card:
 
     def digest(self) -> str:
         """SHA-256 of what a reader relies on: the network, its characters and the sizes of lines."""
-        entries = (self.architecture, self.charset, self.height, self.stride, self.max_width)
+        entries: tuple[object, ...] = (self.architecture, self.charset, self.height, self.stride, self.max_width)
+        if self.direction != "ltr":
+            entries += (self.direction,)
         return hashlib.sha256(json.dumps(entries, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
     def characters(self) -> Charset:
         """The charset as an object."""
-        return Charset(self.charset)
+        return Charset(self.charset, self.direction)
 
 
 def is_printable(text: str) -> bool:

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from htrcompress.bidi import Direction, direction_of, has_right_to_left, logical_order, visual_order
 from htrcompress.errors import HtrError
 
 BLANK = 0
@@ -16,50 +17,77 @@ def clean_text(text: str) -> str:
 
 @dataclass(frozen=True)
 class Charset:
-    """The characters that a model can emit, in label order.
+    """The characters that a model can emit, in label order, and the direction of its lines.
+
+    Labels stand as on the page, from left to right; texts are in the order of reading (`bidi`).
 
     Attributes:
         characters: distinct single NFC code points, none of them a control character.
+        direction: of the lines as a whole.
     """
 
     characters: tuple[str, ...]
+    direction: Direction = "ltr"
 
     def __post_init__(self) -> None:
         if not self.characters:
             raise HtrError("the charset is empty: the training lines hold no text")
-        odd = [c for c in self.characters if len(c) != 1 or unicodedata.normalize("NFC", c) != c]
-        # Lone surrogates: no file takes them. Control characters: a terminal would obey them, a label file break.
-        odd += [c for c in self.characters if unicodedata.category(c[:1] or " ") in ("Cs", "Cc")]
-        if odd or len(set(self.characters)) != len(self.characters):
-            raise HtrError(f"a charset holds distinct printable NFC characters; this one has {odd or 'repeats'}")
+        wrong = [c for c in self.characters if len(c) != 1 or unicodedata.normalize("NFC", c) != c]
+        # Lone surrogates cannot be encoded; control characters would drive a terminal and break files of labels.
+        wrong += [c for c in self.characters if unicodedata.category(c[:1] or " ") in ("Cs", "Cc")]
+        if wrong or len(set(self.characters)) != len(self.characters):
+            raise HtrError(f"a charset holds distinct printable NFC characters; this one has {wrong or 'repeats'}")
+        if self.direction not in ("ltr", "rtl"):
+            raise HtrError(f"the direction of a charset is ltr or rtl, not {self.direction!r}")
         object.__setattr__(self, "_labels", {c: i + 1 for i, c in enumerate(self.characters)})
+        reorders = self.direction == "rtl" or has_right_to_left("".join(self.characters))
+        object.__setattr__(self, "_reorders", reorders)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Charset":
-        """The sorted NFC characters of some texts."""
-        return cls(tuple(sorted({c for text in texts for c in unicodedata.normalize("NFC", text)})))
+        """The sorted NFC characters of some texts, and their direction.
+
+        Raises:
+            HtrError: there is no text, or one is in a script that is written from top to bottom.
+        """
+        texts = [unicodedata.normalize("NFC", text) for text in texts]
+        direction = direction_of(texts)
+        on_page = (visual_order(t, direction) if direction == "rtl" or has_right_to_left(t) else t for t in texts)
+        return cls(tuple(sorted({c for text in on_page for c in text})), direction)
 
     @property
     def classes(self) -> int:
         """Number of model outputs: the characters and the blank."""
         return len(self.characters) + 1
 
+    def on_page(self, text: str) -> str:
+        """A text as it stands on the page, from left to right, in NFC."""
+        text = unicodedata.normalize("NFC", text)
+        return visual_order(text, self.direction) if self._reorders else text  # type: ignore[attr-defined]
+
     def encode(self, text: str) -> list[int]:
-        """Labels of a text; characters outside the charset are left out (see `unknown`)."""
+        """Labels of a text as it stands on the page; characters outside the charset are left out (see `unknown`)."""
         labels: dict[str, int] = self._labels  # type: ignore[attr-defined]
-        return [labels[c] for c in unicodedata.normalize("NFC", text) if c in labels]
+        return [labels[c] for c in self.on_page(text) if c in labels]
 
     def unknown(self, text: str) -> list[str]:
-        """The characters of a text that the charset lacks, in order, with repeats."""
+        """The characters of a text that the charset lacks, as they stand on the page, with repeats."""
         labels: dict[str, int] = self._labels  # type: ignore[attr-defined]
-        return [c for c in unicodedata.normalize("NFC", text) if c not in labels]
+        return [c for c in self.on_page(text) if c not in labels]
 
     def decode(self, labels: Sequence[int]) -> str:
-        """The text of decoded labels; negative ones (padding) are skipped.
+        """The text of decoded labels, in the order of reading; negative ones (padding) are skipped.
 
         Raises:
             HtrError: a label is larger than the charset, so model and charset do not belong together.
         """
         if any(label > len(self.characters) for label in labels):
             raise HtrError(f"label {max(labels)} is outside a charset of {len(self.characters)} characters")
-        return "".join(self.characters[label - 1] for label in labels if label > 0)
+        text = "".join(self.characters[label - 1] for label in labels if label > 0)
+        return logical_order(text, self.direction) if self._reorders else text  # type: ignore[attr-defined]
+
+    def changed_order(self, texts: Iterable[str]) -> int:
+        """How many texts of mixed direction do not come back as they were from the order of the page."""
+        if not self._reorders:  # type: ignore[attr-defined]
+            return 0
+        return sum(logical_order(self.on_page(text), self.direction) != text for text in texts)

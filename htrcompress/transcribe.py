@@ -10,6 +10,7 @@ from pathlib import Path
 
 from htrcompress import runs
 from htrcompress.cli import console, run_command
+from htrcompress.data.folders import images_in
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
 from htrcompress.runtime import Device, load
@@ -94,7 +95,7 @@ def expand(images: list[Path]) -> list[Path]:
     paths: list[Path] = []
     for path in images:
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            found = images_in(path, recursive=False)
             if not found:
                 raise HtrError(f"the folder {path} holds no images ({', '.join(s[1:] for s in SUFFIXES)})")
             paths += found

@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from htrcompress.card import Card
-from htrcompress.data.__main__ import look
+from htrcompress.data.__main__ import DataOptions, look
 from htrcompress.data.batching import by_width, collate, epoch_order
 from htrcompress.data.loading import load_lines
 from htrcompress.data.readers.images import open_unlabelled
@@ -104,7 +104,7 @@ def test_lines_that_were_trained_on_are_told(tmp_path: Path) -> None:
     Image.new("L", (90, 30), 200).save(tmp_path / "b.png")
     folder(tmp_path, train="a.png\tx\n", test="./a.png\tx\nb.png\ty\n", valid="b.png\ty")
     assert [open_dataset(str(tmp_path)).trained_on(split) for split in ("train", "valid", "test")] == [0, 0, 1]
-    result = look(str(tmp_path))
+    result = look(DataOptions(str(tmp_path)))
     assert result.splits["test"]["trained_on"] == 1
     console = Console(file=io.StringIO(), width=120)
     console.print(result)
@@ -112,7 +112,7 @@ def test_lines_that_were_trained_on_are_told(tmp_path: Path) -> None:
 
 
 def test_a_dataset_to_test_on_alone_is_shown(tmp_path: Path) -> None:
-    result = look(str(folder(tmp_path, test="a.png\tx\n")))
+    result = look(DataOptions(str(folder(tmp_path, test="a.png\tx\n"))))
     assert result.lines == 1 and result.charset == "" and result.splits["test"]["unknown"] == {}
 
 
@@ -122,7 +122,7 @@ def test_what_a_reader_changed_is_shown(tmp_path: Path) -> None:
     Image.new("L", (90, 30)).save(tmp_path / "Images/Lines/1.png")
     (tmp_path / "Transcriptions/1.txt").write_text("a <gap/> b", encoding="utf-8")
     (tmp_path / "Partitions/TrainLines.lst").write_text("1\n", encoding="utf-8")
-    assert look(str(tmp_path)).changed == {"gaps removed": 1}
+    assert look(DataOptions(str(tmp_path))).changed == {"gaps removed": 1}
 
 
 def test_other_encodings_and_missing_splits_are_told(tmp_path: Path) -> None:

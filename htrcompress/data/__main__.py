@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from htrcompress.bidi import Direction
+from htrcompress.charset import Charset
 from htrcompress.cli import run_command
 from htrcompress.data.lines import Line
 from htrcompress.data.readers import ReadConfig
@@ -29,6 +31,8 @@ class DataResult:
         charset: the characters of the training split.
         dropped: reason to lines that the reader left out.
         changed: what the reader changed in texts, and how often.
+        direction: of the training lines, `ltr` or `rtl`.
+        reordered: how many texts of mixed direction do not come back as they were from their order on the page.
         unreadable: how many images cannot be read.
         errors: why, for up to ten of them.
     """
@@ -40,6 +44,8 @@ class DataResult:
     charset: str
     dropped: dict[str, int]
     changed: dict[str, int]
+    direction: Direction = "ltr"
+    reordered: int = 0
     unreadable: int = 0
     errors: list[str] = field(default_factory=list)
 
@@ -61,6 +67,10 @@ class DataResult:
                 name, str(split["lines"]), str(split["characters"]), str(split["groups"]), lacks, split["hash"]
             )
         notes = [f"charset of {len(self.charset)}: {self.charset}"]
+        if self.direction == "rtl":
+            notes += ["written from right to left: texts are put in the order of the page for training"]
+        if self.reordered:
+            notes += [f"{self.reordered} texts mix directions so that their order cannot be recovered from the page"]
         notes += [f"left out: {count} lines, {reason}" for reason, count in self.dropped.items()]
         notes += [f"changed: {count} {what}" for what, count in self.changed.items()]
         notes += [
@@ -73,17 +83,28 @@ class DataResult:
         return Group(table, *notes)
 
 
-def look(path: str = SYNTHETIC, read: ReadConfig = ReadConfig(), images: bool = True) -> DataResult:
+@dataclass(frozen=True)
+class DataOptions:
+    """What to look at."""
+
+    path: str = SYNTHETIC
+    """A dataset's folder, several with commas between, or `synthetic` for the built-in data."""
+    read: ReadConfig = field(default_factory=ReadConfig)
+    """How to read texts where a dataset's format leaves a choice."""
+    images: bool = True
+    """Whether to open every image; the built-in data has no files to open."""
+
+
+def look(options: DataOptions) -> DataResult:
     """Opens a dataset, counts what is in it, and opens every image.
 
-    Args:
-        path: a dataset's folder, several with commas between, or `synthetic` for the built-in data.
-        read: how to read texts where a dataset's format leaves a choice.
-        images: whether to open every image; the built-in data has no files to open.
+    Raises:
+        HtrError: there is no such folder, no reader recognises it, or something in it is not as its format has it.
     """
-    dataset = open_dataset(path, read)
+    dataset = open_dataset(options.path, options.read)
     train = dataset.splits.get("train")  # a folder to test on alone has none
     charset = {character for line in train or () for character in line.text}
+    known = Charset.of(line.text for line in train) if charset and train else None
 
     def count(name: str, lines: list[Line]) -> dict[str, Any]:
         unknown = Counter(c for line in lines for c in line.text if train and c not in charset)
@@ -99,7 +120,7 @@ def look(path: str = SYNTHETIC, read: ReadConfig = ReadConfig(), images: bool = 
     splits = {name: count(name, lines) for name, lines in dataset.splits.items()}
     main = [name for name in splits if name in ("train", "valid", "test")] or list(splits)
     every = [line for lines in dataset.splits.values() for line in lines]
-    errors = _unreadable(every) if images and dataset.format != SYNTHETIC else []
+    errors = _unreadable(every) if options.images and dataset.format != SYNTHETIC else []
     return DataResult(
         name=dataset.name,
         format=dataset.format,
@@ -108,6 +129,8 @@ def look(path: str = SYNTHETIC, read: ReadConfig = ReadConfig(), images: bool = 
         charset="".join(sorted(charset)),
         dropped=dataset.dropped,
         changed=dataset.changed,
+        direction=known.direction if known else "ltr",
+        reordered=known.changed_order(line.text for line in every) if known else 0,
         unreadable=len(errors),
         errors=errors[:SHOWN],
     )
@@ -121,7 +144,7 @@ def _unreadable(lines: list[Line]) -> list[str]:
         try:
             line.pixels()
         except HtrError as error:
-            return f"{line.id}: {error}"
+            return str(error) if line.id in str(error) else f"{line.id}: {error}"
         except Exception as error:  # a plug-in reader's function gives the pixels
             return f"{line.id}: {type(error).__name__}: {error}"
         return None

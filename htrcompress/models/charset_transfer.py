@@ -36,7 +36,9 @@ def choose_charset(model: Charset, data: Charset, choice: Choice | None) -> Char
         )
     if choice == "replace":
         return data
-    return Charset(tuple(sorted({*model.characters, *data.characters}))) if choice == "union" else model
+    if choice == "union":
+        return Charset(tuple(sorted({*model.characters, *data.characters})), data.direction)
+    return model
 
 
 def common_charset(teacher: Charset, data: Charset) -> Charset:
@@ -68,7 +70,8 @@ def set_charset(model: LineRecognizer, before: Charset, after: Charset, trainabl
     if before == after:
         return
     pairs = [(BLANK, BLANK)]
-    pairs += [(after.encode(c)[0], before.encode(c)[0]) for c in after.characters if c in before.characters]
+    known = {c: label for label, c in enumerate(before.characters, 1)}
+    pairs += [(label, known[c]) for label, c in enumerate(after.characters, 1) if c in known]
     for name, layer in model.output_layers().items():
         parent, _, attribute = name.rpartition(".")
         setattr(model.get_submodule(parent), attribute, _relabelled(layer, after.classes, pairs, trainable))

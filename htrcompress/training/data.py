@@ -78,6 +78,7 @@ class TrainingData:
             data,
             training=training,
             versions=machine.versions(*PACKAGES),
+            direction=self.charset.direction,
         )
 
     def summary(self) -> str:
@@ -88,6 +89,8 @@ class TrainingData:
         notes += [f"{count} lines of {split} are training lines too" for split, count in shared.items() if count]
         notes += [f"{self.left_out} too narrow for their text"] if self.left_out else []
         notes += [f"{self.unreadable} with an image that cannot be used"] if self.unreadable else []
+        reordered = self.charset.changed_order([*self.train.texts, *self.valid.texts])
+        notes += [f"{reordered} whose order of mixed directions cannot be recovered from the page"] if reordered else []
         notes += [f"outside the charset: {' '.join(self.unknown)}"] if self.unknown else []
         return (
             f"{self.dataset.name}: {len(self.train.texts)} training and {len(self.valid.texts)} validation lines, "
