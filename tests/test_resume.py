@@ -69,7 +69,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert log(run) == log(whole)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
 def test_runs_that_are_killed_at_random_moments_end_like_an_uninterrupted_one(
     whole: Path, lines: str, tmp_path: Path, seed: int
 ) -> None:

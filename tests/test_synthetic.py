@@ -157,7 +157,7 @@ def test_ink_is_there_and_inside_the_crop(some: list[Line]):
 
 
 def test_lines_can_be_sent_to_another_process(some: list[Line]):
-    line = pickle.loads(pickle.dumps(some[0]))
+    line = pickle.loads(pickle.dumps(some[0]))  # noqa: S301
     assert np.array_equal(line.pixels(), some[0].pixels())
 
 

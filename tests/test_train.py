@@ -126,17 +126,18 @@ def test_two_processes_lose_what_one_does(whole: Path, lines: str, tmp_path: Pat
     One batch of an epoch is a single line, so that the second process has none of its own. Processes that do not know
     of each other would not get past the lock of the run folder.
     """
-    runs = []
-    for processes in (1, 2):
-        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
-        launch += ["--master_port", str(free_port())]
-        command = ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-student", "--augment", "null"]
-        command += ["--out", str(tmp_path / f"{processes}"), "--train.precision", "fp32", "--train.lines", "17"]
-        command += ["--train.steps", "10", "--train.batch", "8", "--train.warmup", "2", "--train.valid_every", "3"]
-        done = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("17 training") == 1
-        runs.append([(row["step"], row["ctc"]) for row in log(tmp_path / f"{processes}") if "ctc" in row])
+    command = ["--data", lines, "--model", "tiny-student", "--augment", "null", "--train.precision", "fp32"]
+    command += ["--train.lines", "17", "--train.steps", "10", "--train.batch", "8", "--train.warmup", "2"]
+    command += ["--train.valid_every", "3", "--out"]
+    with pytest.raises(SystemExit) as ended:
+        run_command(train_network, argv=[*command, str(tmp_path / "1")])
+    assert ended.value.code == 0
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launch += ["--master_port", str(free_port()), "-m", "htrcompress.train"]
+    done = subprocess.run([*launch, *command, str(tmp_path / "2")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("17 training") == 1
+    runs = [[(row["step"], row["ctc"]) for row in log(tmp_path / name) if "ctc" in row] for name in ("1", "2")]
     assert [step for step, _ in runs[0]] == [step for step, _ in runs[1]] == [1, 10]
     assert max(abs(a - b) for (_, a), (_, b) in zip(*runs, strict=True)) < 1e-5
 
