@@ -63,19 +63,27 @@ def load_grey(path: Path, max_pixels: int = MAX_LINE_PIXELS) -> NDArray[np.uint8
             raise HtrError(f"no image at {path}")
         # Of a path, Pillow maps a plain TIFF into memory, and turns that wrongly.
         with open(path, "rb") as file:
-            try:
-                return _load(file, str(path), max_pixels)
-            except Exception:
-                file.seek(0)
-                if file.read(len(_PNG)) != _PNG:
-                    raise
-                return _load(io.BytesIO(_without_metadata(_PNG + file.read())), str(path), max_pixels)
+            return read_grey(file, str(path), max_pixels)
+    except (OSError, ValueError) as error:
+        raise HtrError(f"cannot read the image {path}: {error}") from None
+
+
+def read_grey(file: IO[bytes], name: str, max_pixels: int = MAX_LINE_PIXELS) -> NDArray[np.uint8]:
+    """Like `load_grey`, of an open binary file at its beginning, which can seek; `name` is what errors call it."""
+    try:
+        try:
+            return _load(file, name, max_pixels)
+        except Exception:
+            file.seek(0)
+            if file.read(len(_PNG)) != _PNG:
+                raise
+            return _load(io.BytesIO(_without_metadata(_PNG + file.read())), name, max_pixels)
     except HtrError:
         raise
     except UnidentifiedImageError:
-        raise HtrError(f"{path} is not an image that can be read, or it is empty") from None
+        raise HtrError(f"{name} is not an image that can be read, or it is empty") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise HtrError(f"cannot read the image {path}: {error}") from None
+        raise HtrError(f"cannot read the image {name}: {error}") from None
 
 
 def _load(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.uint8]:

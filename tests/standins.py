@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from htrcompress.card import Card
-from htrcompress.runtime import tensorrt_backend
+from htrcompress.runtime import tensorrt_engine
 from htrcompress.runtime.engine_file import write_document
 
 VERSION = "1.7.1"
@@ -31,6 +31,9 @@ class Device:
 
     def free(self, memory: int) -> None:
         self.bytes[memory] = None
+
+    def close(self) -> None:
+        self.bytes, self.stream = {}, None
 
     def wait(self) -> None:
         """All is done at once."""
@@ -132,8 +135,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, onnx: Path | None = None) -> Simple
     runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
     formats = SimpleNamespace(JSON=1)
     module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger, LayerInformationFormat=formats)
-    monkeypatch.setattr(tensorrt_backend, "_module", lambda name: module)
-    monkeypatch.setattr(tensorrt_backend, "Cuda", lambda runtime: device)
+    monkeypatch.setattr(tensorrt_engine, "_module", lambda name: module)
+    monkeypatch.setattr(tensorrt_engine, "Cuda", lambda runtime: device)
     return built
 
 

@@ -179,7 +179,7 @@ def test_nvcc_compiles_the_kernel_its_launcher_and_the_check(built: Path) -> Non
 REGISTER = """
 import pathlib, sys, tensorrt_rtx_libs
 import tensorrt_rtx_bindings as trt
-from htrcompress.runtime.tensorrt_backend import load_plugin
+from htrcompress.runtime.tensorrt_engine import load_plugin
 log = trt.Logger(trt.Logger.ERROR)
 registry = trt.get_plugin_registry()
 for _ in range(2):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.forms import precision_of
-from htrcompress.runtime.tensorrt_backend import DECODED, Engine
+from htrcompress.runtime.tensorrt_backend import DECODED
+from htrcompress.runtime.tensorrt_engine import Engine
 
 PLUGIN = Path(__file__).parents[2] / "export" / "plugin"
 WARM_UP, ROUNDS = 10, 50

@@ -19,7 +19,7 @@ from htrcompress.errors import HtrError
 from htrcompress.export.deployable import OUTPUTS, RAW_OUTPUTS, deployable
 from htrcompress.export.onnx_export import read_onnx
 from htrcompress.runtime.onnx_session import open_session
-from htrcompress.runtime.tensorrt_backend import Engine
+from htrcompress.runtime.tensorrt_engine import Engine
 
 Pixels = NDArray[np.uint8]
 
@@ -115,7 +115,7 @@ class EngineForm:
     def __init__(self, path: Path):
         self.name, self.arithmetic = path.name, precision_of(path)
         self._engine = Engine(path)
-        self.most: int | None = self._engine.most[0]
+        self.most: int | None = self._engine.max_batch
         self.inspected = self._engine.inspect()
 
     def run(self, pixels: Pixels, widths: NDArray[np.int32]) -> Output:

@@ -16,8 +16,9 @@ from htrcompress.errors import HtrError, missing_extra
 from htrcompress.export.onnx_export import read_onnx
 from htrcompress.export.package import LIBRARY
 from htrcompress.export.precision import WIDTH, Island, half_share, islands, require_half, tensorrt_shares
+from htrcompress.runtime.cuda import Cuda
 from htrcompress.runtime.engine_file import write_document
-from htrcompress.runtime.tensorrt_backend import Cuda, load_plugin
+from htrcompress.runtime.tensorrt_engine import load_plugin
 from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:

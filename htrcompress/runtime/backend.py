@@ -20,6 +20,13 @@ from htrcompress.errors import HtrError
 Device = Literal["cpu", "cuda", "mps", "openvino", "tensorrt", "tensorrt-rtx"]
 """Where a network computes. PyTorch has the first three, ONNX Runtime all but `mps`, engines `cuda`."""
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")
+UNLIMITED = math.inf
+LINES_PER_THREAD = 8
+"""Lines in a batch for each CPU thread: with more, the activations of a layer leave the caches."""
+
+
+class NoLogits(HtrError):
+    """A model file that was to be opened with logits holds none."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Output:
     Attributes:
         labels: int32 (B, T), decoded greedily, padded with -1.
         lengths: int32 (B,), labels of each row.
-        scores: float32 (B,), mean log-probability of the labels.
+        scores: float32 (B,), mean log-probability of the labels; -inf in a row without labels.
         logits: float32 (B, T, C), not normalised; None unless the back end was opened with `logits=True`.
     """
 
@@ -40,7 +47,9 @@ class Output:
 
 
 class Backend(Protocol):
-    """One model file, opened.
+    """One model file, opened. Several threads may call `run` at the same time, on it and on its streams.
+
+    Back ends are pickled by the path and options that they were opened with (`__reduce__`).
 
     Attributes:
         name: the runtime, for tables: `PyTorch`, `ONNX Runtime`.
@@ -49,7 +58,7 @@ class Backend(Protocol):
         card: the model's card.
         max_batch: the most lines that one call of `run` takes, or that it is fast with; infinity for no limit.
         max_width: the widest line in pixels; infinity for no limit.
-        num_streams: how many batches may run at the same time, each through `stream()`.
+        num_streams: how many batches are best run at the same time, each through `stream()`.
     """
 
     name: str
@@ -70,13 +79,16 @@ class Backend(Protocol):
     def stream(self) -> "Backend":
         """The same network on one thread, for `num_streams` threads to call at once; itself where that is 1."""
 
+    def close(self) -> None:
+        """Frees the network and its memory on the device; nothing is run afterwards."""
+
 
 @dataclass(frozen=True)
 class Open:
     """How a model file is opened.
 
     Attributes:
-        threads: CPU threads; the runtime's own choice if None.
+        threads: CPU threads; the cores that the process may use if None.
         device: one of `Device`, and nothing else is used; `cuda` where it works, else `cpu`, if None.
         logits: whether `Output.logits` is filled.
     """
@@ -92,13 +104,13 @@ BACKENDS: dict[str, str | Callable[[Path, Open], Backend]] = {
     ".safetensors": "htrcompress.runtime.torch_backend:TorchBackend",
 }
 """Suffix of a model file to the back end that runs it: a class, or `module:class` where importing it is expensive."""
-UNLIMITED = math.inf
 
 
 def open_backend(path: Path, options: Open = Open()) -> Backend:
     """Opens a model file with the back end of its suffix.
 
     Raises:
+        NoLogits: logits are asked for, and the file holds none.
         HtrError: the file is missing, damaged or of no known kind, its runtime is not installed, or the device is
             not there.
     """
@@ -113,3 +125,8 @@ def open_backend(path: Path, options: Open = Open()) -> Backend:
         module, name = found.split(":")
         found = getattr(import_module(module), name)
     return found(path, options)
+
+
+def precision_of(path: Path) -> str:
+    """What an exported file holds, by its name: `FP16`, `INT8` or `FP32`."""
+    return next((name for name in ("FP16", "INT8") if f".{name.lower()}." in path.name), "FP32")

@@ -1,39 +1,38 @@
-"""From pictures of lines to their text, over any backend.
+"""From pictures of lines to their text, over any back end.
 
-A backend runs one batch through the network and its decoder; everything around that is here, once, so a
-model reads the same in every format:
+A back end runs one batch through the network; everything around that is here, once, so a model reads the same in every
+format:
 
     recognizer = load("student.onnx")
     for reading in recognizer.read(["a.png", "b.png"]):
         print(reading.text, reading.score)
 """
 
-import itertools
+import io
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import cast, get_args
+from types import TracebackType
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from htrcompress.decoding.base import DECODERS, Decoder, Hypothesis, make_decoder
 from htrcompress.errors import HtrError
-from htrcompress.image import load_grey, pad, resize_to_height, to_grey
-from htrcompress.runtime.backend import Backend, Device, Open, open_backend
+from htrcompress.image import pad
+from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, open_backend
+from htrcompress.runtime.pictures import Invert, Picture, Pixels, PreparedLine, prepare
+from htrcompress.runtime.schedule import Schedule
+from htrcompress.utils.machine import cores
 
-MOST_THREADS = 256
-MOST_LINES = 65_536
-"""In a batch."""
-WINDOW = 8
-"""Batches that are loaded and sorted by width together: bounds the memory of an endless list."""
-
-
-Pixels = NDArray[np.uint8]
-Picture = str | os.PathLike[str] | Pixels | Image.Image | Callable[[], Pixels]
-"""A path; uint8 grey (h, w), RGB (h, w, 3) or RGBA (h, w, 4); a PIL image; or a function that gives an array."""
+MAX_THREADS = 256
+MAX_BATCH = 65_536
+GREEDY = "greedy"
+"""The decoder that stands inside exported graphs."""
 
 
 @dataclass(frozen=True)
@@ -43,79 +42,89 @@ class Reading:
     Attributes:
         text: the characters.
         score: mean log-probability of the characters, each at its first frame; -inf where there are none.
+        hint: why the text may be nonsense, such as light ink on dark paper; empty if nothing is known.
+        alternatives: the next best readings, the best first, where `n_best` asks for them.
     """
 
     text: str
     score: float
+    hint: str = ""
+    alternatives: tuple["Reading", ...] = ()
 
 
 class Recognizer:
-    """Reads lines with a model. `load` makes one.
+    """Reads lines with a model. `load` makes one; several threads may use it.
+
+    It can be pickled and copied: the model file is then opened again. A process that inherits it through a fork reads
+    with ONNX Runtime as before, and with PyTorch on one thread; on a GPU the model must be loaded in that process.
+
+    Args:
+        backend: what runs the network.
+        decoder: reads the network's logits; the greedy decoder inside the graph if None.
+        threads: threads that decode pictures; one for each core that the process may use if None.
 
     Attributes:
         backend: what runs the network.
-        card: what the model file says of itself.
+        card: the model's card.
+        decoder: see above.
     """
 
-    def __init__(self, backend: Backend):
-        self.backend = backend
+    def __init__(self, backend: Backend, decoder: Decoder | None = None, threads: int | None = None):
+        self.backend, self.decoder, self.threads = backend, decoder, threads
         self.card = backend.card
         self._charset = self.card.characters()
-        self._widest = int(min(backend.max_width, self.card.max_width))
+        self._max_width = int(min(backend.max_width, self.card.max_width))
+        self._closed = False
 
-    def read(self, images: Iterable[Picture], batch_size: int = 32) -> list[Reading]:
+    def read(
+        self, images: Iterable[Picture], batch_size: int = 32, invert: Invert = "never", n_best: int = 1
+    ) -> list[Reading]:
         """Reads lines, in the order given; a line reads the same whatever stands beside it.
 
         Args:
-            images: any number of paths, uint8 arrays (h, w), (h, w, 3) or (h, w, 4), or PIL images; dark
-                ink on light paper, of any height.
-            batch_size: lines that the network sees at once, on all threads together; fewer where an engine takes no
-                more, or where a CPU is faster with fewer.
+            images: any number of pictures, of any height: paths, bytes of image files, binary file objects, uint8
+                arrays (h, w), (h, w, 3) or (h, w, 4), or PIL images.
+            batch_size: the most lines in one batch of the network; fewer where an engine takes no more, or where a CPU
+                is faster with fewer. Several threads run a batch each.
+            invert: `auto` turns light ink on dark paper into its negative, `always` turns every picture; `never`
+                turns none, and gives such a line a hint.
+            n_best: readings of a line that are wanted; all but the best are its alternatives. The greedy decoder has
+                one.
 
         Raises:
             HtrError: an image cannot be read, or is too wide for the model; it is named.
         """
         readings = []
-        for reading in self.read_each(images, batch_size):
+        for reading in self.read_each(images, batch_size, invert, n_best):
             if isinstance(reading, HtrError):
                 raise reading
             readings.append(reading)
         return readings
 
-    def read_each(self, images: Iterable[Picture], batch_size: int = 32) -> Iterator[Reading | HtrError]:
-        """Like `read`, a window at a time, with the error in the place of an image that cannot be read."""
-        if not isinstance(batch_size, int | np.integer) or not 1 <= batch_size <= MOST_LINES:
-            raise HtrError(f"the batch size is {batch_size}; it must be a whole number from 1 to {MOST_LINES}")
-        if isinstance(images, str | os.PathLike | np.ndarray | Image.Image):
+    def read_each(
+        self, images: Iterable[Picture], batch_size: int = 32, invert: Invert = "never", n_best: int = 1
+    ) -> Iterator[Reading | HtrError]:
+        """Like `read`, one after the other, with the error in the place of an image that cannot be read.
+
+        Images are taken from the iterable two or three windows of 256 before their readings are given, so an endless
+        one takes a bounded memory.
+        """
+        if self._closed:
+            raise HtrError(f"the recogniser of {self.card.name} is closed: load the model again")
+        _check_count("batch size", batch_size, MAX_BATCH)
+        _check_count("n_best", n_best, MAX_BATCH)
+        if invert not in get_args(Invert):
+            raise HtrError(f"invert is '{invert}': choose {', '.join(get_args(Invert))}")
+        if isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray | Image.Image | io.IOBase):
             raise HtrError("read() takes a list of images: put a single one in a list")
-        numbered = enumerate(images, 1)
-        while window := list(itertools.islice(numbered, WINDOW * batch_size)):
-            lines = [self._prepare(picture, number) for number, picture in window]
-            yield from self._read_window(lines, batch_size)
-
-    def _read_window(self, lines: list[Pixels | HtrError], batch_size: int) -> list[Reading | HtrError]:
-        results = cast(list[Reading | HtrError], list(lines))  # every array is replaced by its reading below
-        readable = [i for i, line in enumerate(lines) if isinstance(line, np.ndarray)]
-        readable.sort(key=lambda i: cast(Pixels, lines[i]).shape[1])
-        size, lanes = self._cut(len(readable), batch_size)
-        batches = [readable[start : start + size] for start in range(0, len(readable), size)]
-        backend = self.backend.stream() if lanes > 1 else self.backend
-
-        def read(chosen: list[int]) -> list[Reading]:
-            return self._run(backend, *pad([cast(Pixels, lines[i]) for i in chosen]))
-
-        with ThreadPoolExecutor(lanes) as threads:
-            for chosen, readings in zip(batches, (threads.map if lanes > 1 else map)(read, batches), strict=True):
-                for i, reading in zip(chosen, readings, strict=True):
-                    results[i] = reading
-        return results
-
-    def _cut(self, lines: int, batch_size: int) -> tuple[int, int]:
-        """How many lines to a batch, and batches at once: threads that wait for no other read more."""
-        most, lanes = self.backend.max_batch, self.backend.num_streams
-        if min(lines, batch_size) < lanes:
-            return int(min(batch_size, most)), 1
-        return int(min(batch_size // lanes, most / lanes, -(-lines // lanes))), lanes
+        schedule = Schedule(
+            self.backend,
+            self.threads or cores(),
+            batch_size,
+            prepare=partial(prepare, height=self.card.height, max_width=self._max_width, invert=invert),
+            read=partial(self._read_lines, n_best=n_best),
+        )
+        yield from schedule.results(images)
 
     def read_batch(self, pixels: Pixels, widths: NDArray[np.int32]) -> list[Reading]:
         """Reads one batch that is ready for the network.
@@ -125,49 +134,79 @@ class Recognizer:
             widths: int32 (B,).
 
         Raises:
-            HtrError: the network gives something else than a text for each line, so it is not what its card says.
+            HtrError: the network does not give a text for each line, so it is not what its card says.
         """
-        return self._run(self.backend, pixels, widths)
+        return self._interpret(self.backend.run(pixels, widths), widths, 1, [""] * len(widths))
 
-    def _run(self, backend: Backend, pixels: Pixels, widths: NDArray[np.int32]) -> list[Reading]:
-        output = backend.run(pixels, widths)
+    def close(self) -> None:
+        """Frees the network and its memory on the device."""
+        self._closed = True
+        self.backend.close()
+
+    def __enter__(self) -> "Recognizer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_lines(self, backend: Backend, lines: Sequence[PreparedLine], n_best: int) -> list[Reading]:
+        pixels, widths = pad([line.pixels for line in lines])
+        return self._interpret(backend.run(pixels, widths), widths, n_best, [line.hint for line in lines])
+
+    def _interpret(self, output: Output, widths: NDArray[np.int32], n_best: int, hints: Sequence[str]) -> list[Reading]:
+        if self.decoder is None:
+            found = self._greedy(output, len(widths))
+        elif output.logits is None:
+            raise HtrError(f"{self.backend.name} was opened without logits, which {type(self.decoder).__name__} needs")
+        else:
+            found = self.decoder.decode(output.logits, -(-widths // self.card.stride))
+        if len(found) != len(widths) or not all(found):
+            raise HtrError(f"{type(self.decoder).__name__} does not give a reading for each of {len(widths)} lines")
+        return [self._reading(row[:n_best], hint) for row, hint in zip(found, hints, strict=True)]
+
+    def _greedy(self, output: Output, rows: int) -> list[list[Hypothesis]]:
         labels, lengths, scores = output.labels, output.lengths, output.scores
-        rows = len(widths)
         fits = len(labels) == len(lengths) == len(scores) == rows and labels.ndim == 2
         if not (fits and lengths.min(initial=0) >= 0 and lengths.max(initial=0) <= labels.shape[1]):
             raise HtrError(f"{self.card.name} does not give a text for each of {rows} lines: its file is damaged")
-        return [
-            Reading(self._charset.decode(row[:length]), score)
-            for row, length, score in zip(labels.tolist(), lengths.tolist(), scores.tolist(), strict=True)
-        ]
+        entries = zip(labels.tolist(), lengths.tolist(), scores.tolist(), strict=True)
+        return [[Hypothesis(tuple(row[:length]), score)] for row, length, score in entries]
 
-    def _prepare(self, picture: Picture, number: int) -> Pixels | HtrError:
-        """The picture as uint8 (height, w) of the model's height, or why that cannot be."""
-        name = os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"image {number}"
-        try:
-            if isinstance(picture, str | os.PathLike):
-                grey = load_grey(Path(picture))
-            else:
-                grey = to_grey(picture() if callable(picture) else picture, name)
-            return resize_to_height(grey, self.card.height, self._widest, name)
-        except HtrError as error:
-            return error
+    def _reading(self, hypotheses: Sequence[Hypothesis], hint: str) -> Reading:
+        best, *others = [Reading(self._charset.decode(h.labels), h.score) for h in hypotheses]
+        return Reading(best.text, best.score, hint, tuple(others))
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None, device: str | None = None) -> Recognizer:
+def load(
+    path: str | os.PathLike[str], threads: int | None = None, device: str | None = None, decoder: str = GREEDY
+) -> Recognizer:
     """Opens a model file for reading lines.
 
     Args:
         path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU).
-        threads: CPU threads for one batch; the runtime's own choice by default.
-        device: one of `Device`, and no other is taken quietly; by default `cuda` where it works, else `cpu`.
+        threads: CPU threads; by default one for each core that the process may use.
+        device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
+        decoder: one of `decoding.base.DECODERS`; all but `greedy` need the network's logits.
 
     Raises:
-        HtrError: the file is missing, damaged or of a kind that is not read, its runtime is not installed, or the
-            device is not there.
+        HtrError: the file is missing, damaged or of a kind that is not read, its runtime is not installed, the device
+            or the decoder is not there, or the file gives no logits for the decoder.
     """
-    if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= MOST_THREADS):
-        raise HtrError(f"{threads} threads asked for; it must be a whole number from 1 to {MOST_THREADS}")
+    if threads is not None:
+        _check_count("number of threads", threads, MAX_THREADS)
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
-    return Recognizer(open_backend(Path(path), Open(threads, device)))
+    if decoder not in DECODERS:
+        raise HtrError(f"no decoder is called '{decoder}': choose {', '.join(DECODERS)}")
+    try:
+        backend = open_backend(Path(path), Open(threads, device, logits=decoder != GREEDY))
+    except NoLogits as error:
+        raise HtrError(f"the decoder '{decoder}' needs logits: {error}") from None
+    return Recognizer(backend, None if decoder == GREEDY else make_decoder(decoder, backend.card), threads)
+
+
+def _check_count(what: str, value: object, most: int) -> None:
+    if not isinstance(value, int | np.integer) or not 1 <= value <= most:
+        raise HtrError(f"the {what} is {value}; it must be a whole number from 1 to {most}")

@@ -1,6 +1,8 @@
 """The trained model itself, run by PyTorch: the reference that every exported form is compared with."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,11 @@ except ImportError as error:
 from htrcompress.decoding.greedy import greedy
 from htrcompress.models.base import fuse
 from htrcompress.models.serialization import load_model
-from htrcompress.runtime.backend import UNLIMITED, Open, Output
-from htrcompress.utils.machine import lines_at_once
+from htrcompress.runtime.backend import LINES_PER_THREAD, UNLIMITED, Open, Output
+from htrcompress.runtime.forking import ProcessGuard
+from htrcompress.utils.machine import cores
+
+logger = logging.getLogger(__name__)
 
 
 def present() -> list[str]:
@@ -55,21 +60,36 @@ class TorchBackend:
             )
         if self.device == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # FP32 is FP32; this too is one setting for the whole process
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self.max_batch = lines_at_once(threads) if self.device == "cpu" else UNLIMITED
-        self.logits = options.logits
+        torch.set_num_threads(threads or min(torch.get_num_threads(), cores()))
+        self.max_batch = LINES_PER_THREAD * torch.get_num_threads() if self.device == "cpu" else UNLIMITED
+        self._opened_as, self._logits, self._guard = (path.absolute(), options), options.logits, ProcessGuard()
         model, self.card = load_model(path)
         self.model = fuse(model).to(self.device)
 
     @torch.inference_mode()
     def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
         """One batch; see `Backend.run`."""
+        self._guard.renew(self._after_fork)
         logits, frames = self.model(torch.tensor(pixels).to(self.device), torch.tensor(widths).to(self.device))
         labels, lengths, scores = greedy(logits, frames)
-        shown = logits.cpu().numpy() if self.logits else None
+        shown = logits.float().cpu().numpy() if self._logits else None
         return Output(labels.cpu().numpy(), lengths.cpu().numpy(), scores.cpu().numpy(), shown)
 
     def stream(self) -> "TorchBackend":
         """Itself: PyTorch's threads are one setting for the whole process."""
         return self
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        del self.model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._opened_as
+
+    def _after_fork(self) -> None:
+        """One thread in a process that inherited the model: OpenMP would wait for threads that do not exist there."""
+        path, _ = self._opened_as
+        if self.device != "cpu":
+            raise HtrError(f"{path} was opened on {self.device} before a fork: load it in the new process")
+        torch.set_num_threads(1)
+        logger.warning("%s was opened before a fork and is run by one thread here: load it in the new process", path)

@@ -1,8 +1,10 @@
-"""The machine that a command runs on: its description for result files, and its memory allocator."""
+"""The machine that a command runs on: the cores it may use, its description for result files, its allocator."""
 
+import math
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,9 +14,6 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 """glibc gives large buffers back to the system at every free; the page faults can double a training step."""
-
-LINES_A_THREAD = 8
-"""Of text, at once on a CPU."""
 
 
 def tune_allocator() -> None:
@@ -33,13 +32,44 @@ def allocator() -> str:
 
 
 def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use: those of its affinity, or fewer where a control group grants less time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, math.ceil(min(cpu_quota(), allowed))))
 
 
-def lines_at_once(threads: int | None) -> int:
-    """Lines that so many CPU threads, or all, read fastest together: of more, a layer's result leaves the caches."""
-    return LINES_A_THREAD * (threads or cores())
+def cpu_quota(mounted: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> float:
+    """Processors' worth of time that control groups (v1 and v2) grant this process; infinity without a limit.
+
+    A container's limit may stand at any level above the process, so the smallest of all levels counts.
+    """
+    return min(map(_quota_of, _control_groups(mounted, membership)), default=math.inf)
+
+
+def _control_groups(mounted: Path, membership: Path) -> Iterator[Path]:
+    """The folders of the process's control groups for CPU time, and of the groups above these."""
+    try:
+        entries = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except OSError:  # not Linux
+        return
+    for _, controllers, path in (entry for entry in entries if len(entry) == 3):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # v2 has no controllers here; it is mounted at the top, or beside v1 as `unified`
+        tops = (mounted / controllers, mounted / "cpu") if controllers else (mounted, mounted / "unified")
+        levels = [part for part in path.split("/") if part not in ("", "..")]
+        for top in tops:
+            yield from (top.joinpath(*levels[:depth]) for depth in range(len(levels), -1, -1))
+
+
+def _quota_of(group: Path) -> float:
+    try:
+        if (group / "cpu.max").is_file():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else math.inf
+    except (OSError, ValueError):  # no such group in this container's view, or `max`
+        return math.inf
 
 
 def rank() -> int:
