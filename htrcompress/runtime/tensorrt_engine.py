@@ -1,7 +1,7 @@
 """A TensorRT engine on an NVIDIA GPU, run by the kind of TensorRT that built it: upload, execute, download.
 
-`model.engine.meta` beside the engine holds the card and says whether `tensorrt` or `tensorrt_rtx` built it, and in which
-version: an engine runs on that version only. An engine is code: load only those that you trust.
+`model.engine.meta` beside the engine holds the card and says whether `tensorrt` or `tensorrt_rtx` built it, and in
+which version: an engine runs on that version only. An engine is code: load only those that you trust.
 """
 
 import importlib
