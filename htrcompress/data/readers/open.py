@@ -102,7 +102,7 @@ def _clean(lines: list[Line], read: ReadConfig, dropped: Counter[str], changed: 
     kept = []
     for line in lines:
         text = line.text
-        if not (text.isascii() and text.isprintable()):
+        if not text.isprintable():  # which all but a few texts are, and is quickly seen
             text = _visible(line, read, changed)
         text = clean_text(text)
         if line.text and not text:
