@@ -11,7 +11,7 @@ from htrcompress import models
 from htrcompress.errors import HtrError
 from htrcompress.models.base import LineRecognizer, fuse
 from htrcompress.models.hybrid import HybridRecognizer
-from htrcompress.models.layers import GATE_GAIN, SqueezeExcite, column_mask, standardize_ink
+from htrcompress.models.layers import GATE_GAIN, SqueezeExcite, column_mask, exact_sum, standardize_ink
 from htrcompress.models.lstm import reverse_sequences
 from htrcompress.models.presets import PRESETS
 
@@ -158,3 +158,15 @@ def test_unknown_names_and_sizes_are_refused() -> None:
     for odd in ({"patches": [0, 8]}, {"layers": 10**4}, {"heads": 0}, {"channels": [8, 16]}, {"blocks": [1, 0, 1]}):
         with pytest.raises(HtrError):
             models.build({**sizes, **odd}, CLASSES)
+
+
+@pytest.mark.parametrize("size", [1.0, 40.0, 4000.0])
+def test_masked_means_are_exact_whatever_the_size_of_the_activations(size: float) -> None:
+    """FP32 holds whole numbers up to 2^24: a plain sum of 1,024 columns passes that from a mean of 16 on."""
+    columns = (torch.randn(1, 8, 1024, generator=torch.Generator().manual_seed(4)).abs() * size * 1024).round()
+    exact = columns.double().sum(2).float()
+    for order in range(3):
+        shuffled = columns[..., torch.randperm(1024, generator=torch.Generator().manual_seed(order))]
+        assert torch.equal(exact_sum(shuffled, 2), exact)
+    if exact.max() < 2**24:
+        assert torch.equal(columns.sum(2), exact)

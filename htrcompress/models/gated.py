@@ -1,8 +1,8 @@
 """The convolutional recogniser: gated convolutions, squeeze-and-excitation, self-attention, CTC logits.
 
-Picture to frames in three stages (each halves the height; the width is quartered in all), then a small
-transformer over the frames. No recurrence, so it exports and runs well everywhere. The teacher and its
-students are sizes of this one class (`presets.py`).
+A stem and three stages turn the picture into frames: the height is divided by 16, the width by 4. A small transformer
+over the frames follows. There is no recurrence, so the network exports to and runs fast on every runtime. The teacher
+and its students are sizes of this one class (`presets.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from htrcompress.models.base import STRIDE, Encoding, LineRecognizer
 from htrcompress.models.channels import ChannelGroup, head_indices, inputs, outputs, row_indices
 from htrcompress.models.layers import (
     MASKED,
+    TALLEST,
     GatedBlock,
     LayerNorm,
     Reduction,
@@ -26,7 +27,7 @@ from htrcompress.models.layers import (
 )
 
 DEEPEST = 256
-"""Blocks of any kind that a network may have, so a hostile file cannot ask for endless ones."""
+"""Largest number of blocks of any kind, so that a hostile file cannot ask for endless ones."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class GatedConfig:
     expansion: int = 3
     """Width of the feed-forward layer over `dim`."""
     kernel: int = 9
-    """Frames that the depth-wise convolution sees."""
+    """Width in frames of the depth-wise convolution."""
     dropout: float = 0.1
     """Dropout in the sequence part."""
     inner: tuple[int, ...] = ()
@@ -59,8 +60,8 @@ class GatedConfig:
     """Whether convolutions standardise their weights in training; those of a pruned network are plain."""
 
     def __post_init__(self) -> None:
-        if self.height % 16 or self.height < 16:
-            raise ValueError(f"height must be a multiple of 16, not {self.height}")
+        if self.height % 16 or not 16 <= self.height <= TALLEST:
+            raise ValueError(f"height must be a multiple of 16 from 16 to {TALLEST}, not {self.height}")
         if self.layers + sum(self.blocks) > DEEPEST:
             raise ValueError(f"{self.layers} layers and {self.blocks} blocks are more than {DEEPEST}")
         if self.kernel % 2 == 0:

@@ -1,8 +1,8 @@
 """The recurrent recogniser: residual convolutions, MobileViT blocks, column max-pool, BiLSTM head, CTC logits.
 
-The layout is that of Retsinas et al. (2022, arXiv 2404.11339), a CRNN with a shortcut head that only training
-needs, and two MobileViT blocks (Mehta & Rastegari 2022, arXiv 2110.02178) between its residual stages; written
-anew so that a line reads the same in any batch. A teacher for the convolutional students: same height, same stride.
+The layout is that of Retsinas et al. (2022, arXiv 2404.11339), a CRNN with a shortcut head that only training needs,
+with two MobileViT blocks (Mehta & Rastegari 2022, arXiv 2110.02178) between its residual stages, in a form in which a
+line reads the same in any batch. It can teach the convolutional students, for height and stride are the same.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from htrcompress.models.base import STRIDE, Encoding, LineRecognizer
 from htrcompress.models.layers import (
     MASKED,
     SILU_GAIN,
+    TALLEST,
     Attention,
     LayerNorm,
     SequenceDropout,
@@ -26,9 +27,9 @@ from htrcompress.models.layers import (
 from htrcompress.models.lstm import BidirectionalLayer
 
 DEEPEST = 64
-"""Blocks of any kind that a network may have, so a hostile file cannot ask for endless ones."""
+"""Largest number of blocks of any kind, so that a hostile file cannot ask for endless ones."""
 STRIDES = ((2, 2), (2, 1), (2, 1))
-"""Of the first convolution of every stage; the stem halves both sides."""
+"""Strides of the first convolution of every stage; the stem halves height and width."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,19 @@ class HybridConfig:
     dim: int
     """Width of the attention in the MobileViT blocks."""
     heads: int
-    """Its heads; must divide `dim`."""
+    """Attention heads in these blocks; must divide `dim`."""
     hidden: int
     """Units of an LSTM layer in each direction."""
     layers: int
     """LSTM layers."""
     patches: tuple[int, int] = (4, 8)
-    """Columns of a patch in either MobileViT block, and rows where the picture has as many."""
+    """Columns of a patch in each MobileViT block, and its rows where they divide those of the picture."""
     dropout: float = 0.2
     """Dropout in the sequence part."""
 
     def __post_init__(self) -> None:
-        if self.height % 16 or self.height < 16:
-            raise ValueError(f"height must be a multiple of 16, not {self.height}")
+        if self.height % 16 or not 16 <= self.height <= TALLEST:
+            raise ValueError(f"height must be a multiple of 16 from 16 to {TALLEST}, not {self.height}")
         if self.layers + sum(self.blocks) > DEEPEST or min(self.blocks) < 1 or self.layers < 1:
             raise ValueError(f"{self.layers} layers and {self.blocks} blocks: each needs one, at most {DEEPEST} in all")
         if self.dim % self.heads:
@@ -93,11 +94,11 @@ class ResidualBlock(nn.Module):
 
 
 class MobileViTBlock(nn.Module):
-    """Attention between all patches of the picture, for every place in a patch (Mehta & Rastegari 2022).
+    """Attention between all patches of the picture, separately for every place in a patch (Mehta & Rastegari 2022).
 
     `(B, C, H, W), frames (B,), mask (B, 1, 1, W) -> (B, C, H, W)`, zero where the mask is. A patch has `patch`
-    columns, and `patch` rows or, where that does not divide the picture, the most below it that do. The width is
-    padded to whole patches; a place beyond a row's own columns is seen by nobody.
+    columns, and `patch` rows or, where that does not divide the picture, the largest number below that does. The width
+    is padded to whole patches; attention masks the places beyond a row's own columns.
     """
 
     def __init__(self, channels: int, dim: int, heads: int, patch: int, rows: int):
@@ -121,16 +122,16 @@ class MobileViTBlock(nn.Module):
         return torch.addcmul(x, inner, (mask * self.scale).to(x.dtype))
 
     def _mixed(self, x: Tensor, frames: Tensor) -> Tensor:
-        """The picture after attention between its patches. (B, dim, H, W) as given."""
+        """The picture after attention between its patches, (B, dim, H, W) like the input."""
         width, dim, tall = x.shape[3], x.shape[1], x.shape[2] // self.rows
         x = F.pad(x, (0, -width % self.columns))
         wide = x.shape[3] // self.columns
         x = x.view(-1, dim, tall, self.rows, wide, self.columns).permute(0, 3, 5, 2, 4, 1)
         x = x.reshape(-1, tall * wide, dim)  # lines and places in a patch, patches, features
-        # A place that is padding in every patch sees those of the first, so that no row is fully masked.
-        seen = column_mask(frames.clamp(min=self.columns), wide * self.columns).view(-1, wide, self.columns)
-        seen = seen.transpose(1, 2)[:, None, :, None].expand(-1, self.rows, -1, tall, -1)
-        bias = (1 - seen.float()).reshape(-1, 1, 1, tall * wide) * MASKED
+        # Softmax must not see a fully masked row, so the first patch is valid at all its places.
+        valid = column_mask(frames.clamp(min=self.columns), wide * self.columns).view(-1, wide, self.columns)
+        valid = valid.transpose(1, 2)[:, None, :, None].expand(-1, self.rows, -1, tall, -1)
+        bias = (1 - valid.float()).reshape(-1, 1, 1, tall * wide) * MASKED
         x = x + self.attention(self.attention_norm(x), bias)
         x = x + self.ffn(self.ffn_norm(x))
         x = x.view(-1, self.rows, self.columns, tall, wide, dim).permute(0, 5, 3, 1, 4, 2)

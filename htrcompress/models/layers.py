@@ -1,15 +1,14 @@
-"""The building blocks of the recognisers. Every one keeps a line's result independent of its batch.
+"""The building blocks of the recognisers. A line's result does not depend on the other lines of its batch.
 
-A batch pads its lines to a common width. Convolution and attention would let that padding leak into a
-line, so each block takes a mask of valid columns and hands on zeros beyond them. Nothing here has batch
-statistics: convolutions standardise their weights instead (a constant that export folds away), so a line
-reads the same in training, alone, and beside longer lines. What half precision would break (norms,
-softmax, masked means, positions) is computed in FP32 whatever the weights' type; `export/precision.py`
-lists these islands.
+A batch pads its lines to a common width. Convolution and attention would let that padding leak into a line, so each
+block takes a mask of valid columns and returns zeros beyond them. Nothing here has batch statistics: convolutions
+standardise their weights instead (a constant that export computes once). What half precision would break (norms,
+softmax, masked means, positions) is computed in FP32 whatever the type of the weights; `export/precision.py` lists
+these islands.
 
-Kernels add in another order where a batch is wider, and the last bit of a sum then depends on the batch; rounding
-further on, to 8 or 11 bits, can make a character of that bit. So sums over columns are sums of whole numbers, which
-are the same in every order.
+Kernels add in another order where a batch is wider, so the last bit of a float sum can depend on the batch, and the
+rounding of INT8 and FP16 can turn that bit into another character. The masked means are therefore sums of whole
+numbers, exact in every order. Attention's sums over frames are float sums, and move in their last bits.
 """
 
 import math
@@ -24,12 +23,14 @@ GATE_GAIN = 1.85
 """1 / sqrt(E[sigmoid(g)²]) for g ~ N(0, 1): keeps unit variance through a gate."""
 SILU_GAIN = 1.68
 """The same for SiLU: 1 / sqrt(E[silu(x)²])."""
+TALLEST = 256
+"""Largest height of lines in pixels: the sum of a column's squared grey levels stays below 2^24, exact in FP32."""
 MASKED = -30_000.0
 """Added to attention scores of padding; finite in FP16, and exp() of it is zero."""
-
-
 FIXED_POINT_SCALE = 1024
-"""Steps of a unit that means over columns are taken in: sums of them are whole numbers, exact below 2^24."""
+"""Means over columns are computed in multiples of 1/1024, so that their sums are sums of whole numbers."""
+SPLIT = 4096.0
+"""Whole numbers are added in two parts, multiples of this and the rest, each of which stays exact in FP32."""
 
 
 def column_mask(valid: Tensor, columns: int) -> Tensor:
@@ -42,11 +43,21 @@ def round_ste(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach() if x.requires_grad else x.round()
 
 
+def exact_sum(x: Tensor, dim: int) -> Tensor:
+    """Sum of whole numbers in FP32 that has the same bits in every order of adding.
+
+    Whole numbers below 2^24 are exact in FP32, but a sum of many can pass that. The multiples of `SPLIT` and the rest
+    are added separately: exact for up to 4,096 numbers, each below 2^24, and rounded once in the end.
+    """
+    high = (x / SPLIT).floor().detach()
+    return high.sum(dim) * SPLIT + torch.add(x, high, alpha=-SPLIT).sum(dim)
+
+
 class StandardizedConv2d(nn.Conv2d, Fusable):
     """Convolution with scaled weight standardisation (Brock et al. 2021, arXiv 2101.08692).
 
-    The weights of an output channel are brought to zero mean and to a variance that preserves the
-    activations' scale, times a learnt gain. `(B, C, H, W) -> (B, out, H', W')`.
+    The weights of an output channel are shifted to zero mean and scaled to a variance that preserves the
+    activations' scale, times a learned gain. `(B, C, H, W) -> (B, out, H', W')`.
     """
 
     def __init__(self, channels: int, out: int, kernel: int, stride: tuple[int, int] = (1, 1)):
@@ -75,17 +86,17 @@ class StandardizedConv2d(nn.Conv2d, Fusable):
 
 
 def convolution(channels: int, out: int, kernel: int, stride: tuple[int, int], standardized: bool) -> nn.Conv2d:
-    """A convolution that keeps the size but for its stride; plain ones are those of folded and pruned networks."""
+    """A padded convolution; `standardized` is false for the plain ones of pruned networks."""
     if standardized:
         return StandardizedConv2d(channels, out, kernel, stride)
     return nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2)
 
 
 class GatedConv(nn.Module):
-    """Convolution gated by a 1×1 view of the same input, pooled where it strides: `conv(x) * sigmoid(gate(x))`.
+    """Convolution gated by a 1×1 convolution of the same input: `conv(x) * sigmoid(gate(x))`.
 
-    `(B, C, H, W) -> (B, out, H', W')`, to be masked by the caller. H and W are multiples of the stride, so a
-    pool never reaches across a line's last frame.
+    `(B, C, H, W) -> (B, out, H', W')`, to be masked by the caller. The gate pools its input where the convolution
+    strides; H and W are multiples of the stride, so a pool never reaches across a line's last frame.
     """
 
     def __init__(self, channels: int, out: int, stride: tuple[int, int], standardized: bool):
@@ -97,8 +108,8 @@ class GatedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # A strided 1×1 convolution would see a quarter of its input, and corrupts memory on the CPU in
         # channels-last with few channels (torch 2.13).
-        seen = x if self.stride == (1, 1) else F.avg_pool2d(x, self.stride)
-        return self.value(x) * torch.sigmoid(self.gate(seen))
+        pooled = x if self.stride == (1, 1) else F.avg_pool2d(x, self.stride)
+        return self.value(x) * torch.sigmoid(self.gate(pooled))
 
 
 class Reduction(GatedConv):
@@ -110,7 +121,7 @@ class Reduction(GatedConv):
 
 
 class Stem(nn.Module):
-    """From ink to features at half the size; with one channel to look at, each output gates itself (SiLU).
+    """From ink to features at half the size. The input has one channel, so each output gates itself (SiLU).
 
     `(B, 1, H, W), mask (B, 1, 1, W/2) -> (B, out, H/2, W/2)`, zero where the mask is.
     """
@@ -120,7 +131,7 @@ class Stem(nn.Module):
         self.conv = convolution(1, out, 3, (2, 2), standardized)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        # One channel leaves the memory layout open; settled here, no later layer has to convert it.
+        # A tensor with one channel has no definite memory layout; fixed here, no later layer has to convert it.
         x = F.silu(self.conv(x).contiguous(memory_format=torch.channels_last))
         return x * (mask * SILU_GAIN).to(x.dtype)
 
@@ -128,8 +139,8 @@ class Stem(nn.Module):
 class SqueezeExcite(nn.Module):
     """Channel weights from the mean over a line's own columns (Hu et al. 2018, arXiv 1709.01507).
 
-    `(B, C, H, W), mask (B, 1, 1, W) -> (B, C, 1, 1)`, from 0 to 2. What lies beyond the mask does not count;
-    the mean of a gated picture gets the gate's gain.
+    `(B, C, H, W), mask (B, 1, 1, W) -> (B, C, 1, 1)`, from 0 to 2. Columns beyond the mask do not count.
+    The mean is multiplied by the gate's gain, for the input is a gated picture.
     """
 
     def __init__(self, channels: int, reduction: int = 4):
@@ -139,7 +150,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         columns = round_ste(x.mean(2).float() * (mask[:, 0].float() * FIXED_POINT_SCALE))
-        mean = columns.sum(2) * (GATE_GAIN / FIXED_POINT_SCALE / mask.float().sum((1, 2, 3)).unsqueeze(1))
+        mean = exact_sum(columns, 2) * (GATE_GAIN / FIXED_POINT_SCALE / mask.float().sum((1, 2, 3)).unsqueeze(1))
         return torch.sigmoid(self.up(F.relu(self.down(mean.to(x.dtype)))))[:, :, None, None] * 2
 
 
@@ -154,7 +165,7 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         gated = self.conv(x)
-        # Mask, excitation, gain and scale meet in one small factor: the picture is passed over once.
+        # Mask, excitation, gain and scale are one small factor, so that memory is passed over once.
         factor = self.excite(gated, mask) * mask * (self.scale * GATE_GAIN)
         return torch.addcmul(x, gated, factor.to(x.dtype))
 
@@ -188,7 +199,7 @@ class Attention(nn.Module):
 class SequenceDropout(nn.Module):
     """Drops a feature in all frames of a line at once (Gal & Ghahramani 2016, arXiv 1512.05287). (B, T, D) as given.
 
-    A mask a line instead of one a frame: drawing those took a twentieth of a training step on a CPU.
+    One mask a line instead of one a frame, because drawing the latter took 5 % of a training step on a CPU.
     """
 
     def __init__(self, share: float):
@@ -226,7 +237,7 @@ class SequenceBlock(nn.Module):
 
 
 def standardize_ink(pixels: Tensor, widths: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Grey pixels to ink, normalised over each line's own columns, and widths of at least one.
+    """Grey pixels to ink, standardised over each line's own columns, and widths of at least one.
 
     uint8 (B, 1, H, W) to FP32 (B, 1, H, W padded to a multiple of the stride) with zeros as padding; int64 (B,).
     """

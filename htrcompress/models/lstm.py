@@ -1,7 +1,7 @@
 """LSTM layers that read a line the same in any batch and export as one ONNX node each.
 
-Every direction is a module of its own: what stands behind a row's last frame touches none before it, and the
-backward one reads rows that `reverse_sequences` has turned over, from their own last frame on.
+Each direction is its own module. The forward one reads padding only after a row's last frame; the backward one reads
+rows that `reverse_sequences` has reversed, so that it starts at each row's own last frame.
 """
 
 from typing import Any
@@ -32,10 +32,10 @@ class Recurrence(_Layer, Fusable):
 
 
 class FusedRecurrence(_Layer):
-    """A recurrence that also holds its weights as ONNX's `LSTM` wants them, so that export is that one node.
+    """A recurrence that also holds its weights in the layout of ONNX's `LSTM`, so that it exports as that one node.
 
-    PyTorch's exporter would fix the number of frames. The node has its initial state and no `sequence_lens`:
-    without the one, or with the other, TensorRT's parser mixes FP32 into an FP16 graph and refuses it (1.7.1).
+    PyTorch's exporter would fix the number of frames. The node has an initial state and no `sequence_lens`: otherwise
+    TensorRT's parser mixes FP32 into an FP16 graph and refuses it (1.7.1).
     """
 
     def __init__(self, layer: Recurrence):
@@ -69,7 +69,7 @@ class BidirectionalLayer(nn.Module):
 
 
 def reverse_sequences(x: Tensor, frames: Tensor) -> Tensor:
-    """Each row's frames from last to first, its padding where it was; turned twice it is as before. (B, T, D)."""
+    """Each row's frames in reverse order, with its padding in place, (B, T, D); its own inverse."""
     at = torch.arange(x.shape[1], device=x.device)
     last = frames.unsqueeze(1) - 1
     return x.gather(1, torch.where(at <= last, last - at, at)[:, :, None].expand(-1, -1, x.shape[2]))
