@@ -1,6 +1,6 @@
 """Pruning: what is removed, that nothing else changes, the sizes that are asked for, and the command."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from htrcompress import models
 from htrcompress.card import Card
-from htrcompress.compression import pruning
+from htrcompress.compression import Target, pruning
 from htrcompress.config import DistillConfig, TrainConfig
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
 from htrcompress.export.onnx_export import export_onnx
+from htrcompress.models.base import LineRecognizer
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
 from htrcompress.models.serialization import load_card, load_model, save_model
 from htrcompress.prune import prune_model
@@ -95,7 +96,7 @@ def test_what_disturbs_the_loss_is_important(network: GatedRecognizer, picture: 
 
 
 def test_the_command_leaves_an_ordinary_model(
-    tmp_path: Path, write_lines: Callable[[Path, dict[str, int]], Path]
+    tmp_path: Path, write_lines: Callable[[Path, dict[str, int]], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = write_lines(tmp_path / "lines", {"train": 24, "valid": 6, "test": 4})
     model = ROOT / "models/tiny-student.safetensors"
@@ -109,6 +110,11 @@ def test_the_command_leaves_an_ordinary_model(
     export_onnx(network, card, tmp_path / "model.onnx")
     pictures = [line.pixels() for line in open_synthetic({"test": 3}).splits["test"]]
     assert load(tmp_path / "model.onnx").read(pictures) and load(result.path).read(pictures)
+
+    def apply(*_: object) -> None:
+        raise AssertionError("scores may differ on another machine, so a resumed run keeps its start weights")
+
+    monkeypatch.setattr(pruning.ChannelPruning, "apply", apply)
     again = prune_model(resume=tmp_path / "run")
     assert replace(again, cer=result.cer) == result
 
@@ -147,3 +153,16 @@ def test_a_model_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None
     (tmp_path / "damaged.safetensors").write_bytes((ROOT / "models/tiny-student.safetensors").read_bytes()[:-7])
     with pytest.raises(HtrError, match=name):
         prune_model(tmp_path / name, data="synthetic", flops=0.5, out=tmp_path / "run")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_network_on_a_gpu_is_pruned_there(network: GatedRecognizer, picture: tuple[Tensor, Tensor]) -> None:
+    pixels, widths = (tensor.cuda() for tensor in picture)
+
+    def losses(model: LineRecognizer, _: int) -> Iterator[Tensor]:
+        yield model(pixels, widths)[0].square().mean()
+
+    chosen = pruning.ChannelPruning()
+    small = chosen.apply(chosen.prepare(network.cuda()), Target("flops", 0.6), losses)
+    assert small(pixels, widths)[0].isfinite().all()
+    assert chosen.cost(small, "flops") <= 0.6 * chosen.cost(network, "flops")

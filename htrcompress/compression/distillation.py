@@ -13,6 +13,7 @@ from htrcompress.models.base import LineRecognizer
 from htrcompress.models.layers import column_mask
 from htrcompress.training.frozen import FrozenHolder
 from htrcompress.training.losses import AuxiliaryLoss, LossTerm, ModelOutput
+from htrcompress.training.optim import full_precision
 
 
 class DistillationLoss(FrozenHolder, AuxiliaryLoss):
@@ -33,7 +34,7 @@ class DistillationLoss(FrozenHolder, AuxiliaryLoss):
         self.project = nn.Linear(*dims) if config.features else None
 
     def forward(self, output: ModelOutput) -> dict[str, LossTerm]:
-        with torch.no_grad(), torch.autocast(output.logits.device.type, enabled=False):
+        with torch.no_grad(), full_precision(output.logits.device):
             features = self.module.encode(output.batch.pixels, output.batch.widths).layers[-1]
             logits = self.module.classify(features)
         terms = {}

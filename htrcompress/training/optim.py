@@ -1,6 +1,8 @@
 """How a network is optimised: AdamW, the moving average of the weights, arithmetic and processes."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -36,6 +38,18 @@ def precision(wanted: str) -> str:
 
 def _cpu_has_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(torch.cpu._is_avx512_bf16_supported())
+
+
+@contextlib.contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Computes in FP32: without autocast, and on a GPU without TF32 in convolutions, which is on by default."""
+    cudnn = torch.backends.cudnn
+    with contextlib.ExitStack() as stack:
+        if torch.amp.is_autocast_available(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        options = {"benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic, "allow_tf32": False}
+        stack.enter_context(cudnn.flags(enabled=cudnn.enabled, **options))
+        yield
 
 
 def accelerator(config: TrainConfig) -> Accelerator:

@@ -1,4 +1,7 @@
-"""The losses of one step over all processes, and whether they were finite, without waiting for the device."""
+"""One optimiser step: its seeds, its losses over all processes, and whether they were finite.
+
+Nothing here waits for the device unless its docstring says so.
+"""
 
 from collections.abc import Mapping
 
@@ -7,6 +10,16 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from htrcompress.training.losses import LossTerm
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Seed of a step, the same in all processes."""
+    return seed * 1_000_003 + step
+
+
+def process_seed(seed: int, rank: int, processes: int) -> int:
+    """Seed of a step in one process, for what must differ between them: dropout and augmentation."""
+    return seed * processes + rank
 
 
 class StepLosses:

@@ -30,7 +30,7 @@ from htrcompress.training.losses import LossTerm, StepLines
 from htrcompress.training.objective import Objective
 from htrcompress.training.optim import ScalerState, accelerator, adamw, ema_update
 from htrcompress.training.progress import TrainProgress
-from htrcompress.training.step import FiniteCheck, StepLosses, reduce_terms
+from htrcompress.training.step import FiniteCheck, StepLosses, process_seed, reduce_terms, step_seed
 from htrcompress.training.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -167,8 +167,8 @@ class Trainer:
             self.order = epoch_order(self.train.widths, self.config.batch, self.config.seed, epoch)
         indices = self.order[place]
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        seed = self.config.seed * 1_000_003 + state.step
-        own_seed = seed * processes + rank
+        seed = step_seed(self.config.seed, state.step)
+        own_seed = process_seed(seed, rank, processes)
         batch, lines = self._batch(indices, seed, own_seed)
         torch.manual_seed(own_seed)  # for dropout, which differs between processes
         for group in optimizer.param_groups:

@@ -1,8 +1,5 @@
 """The character error rate of a network on validation lines, in FP32 whatever the training's arithmetic is."""
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 
 from htrcompress import metrics
@@ -12,6 +9,7 @@ from htrcompress.data.prepare import EncodedLines
 from htrcompress.decoding import greedy
 from htrcompress.image import pad
 from htrcompress.models.base import LineRecognizer
+from htrcompress.training.optim import full_precision
 
 
 def validate(model: LineRecognizer, lines: EncodedLines, charset: Charset, batch: int = 32) -> metrics.Score:
@@ -33,12 +31,3 @@ def validate(model: LineRecognizer, lines: EncodedLines, charset: Charset, batch
             for i, row, length in zip(indices, labels.tolist(), lengths.tolist(), strict=True):
                 readings[i] = charset.decode(row[:length])
     return metrics.score(lines.texts, readings)
-
-
-@contextlib.contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Computes in FP32: without autocast, and on a GPU without TF32 in convolutions, which is on by default."""
-    cudnn = torch.backends.cudnn
-    options = {"benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
-    with torch.autocast(device.type, enabled=False), cudnn.flags(enabled=cudnn.enabled, allow_tf32=False, **options):
-        yield
