@@ -1,6 +1,7 @@
 """`export/cpp`: its parts give what Python gives, damaged files are refused, and it reads what `transcribe` reads."""
 
 import hashlib
+import math
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from htrcompress import image
 from htrcompress.card import Card
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError
+from htrcompress.utils.machine import cores, cpu_quota
 
 ROOT = Path(__file__).parents[1]
 CARD = Card("tiny", {"family": "gated"}, tuple(' ="\\aé𝒳'), height=32, stride=4, max_width=1000)
@@ -102,12 +104,43 @@ def test_the_greedy_decoder_is_the_reference(parts: Parts, tmp_path: Path) -> No
         np.testing.assert_allclose(float(found), score if labels else -np.inf, atol=1e-5)
 
 
-def test_quotas_of_a_container(parts: Parts, tmp_path: Path) -> None:
-    texts = {"max 100000": 0, "200000 100000": 2, "150000 100000": 2, "1000 100000": 1, "-1 100000": 0, "": 0, "x y": 0}
-    for number, text in enumerate(texts):
-        (tmp_path / f"{number}").write_text(text)
-    found = parts("quota", *([tmp_path / f"{number}"] for number in range(len(texts))))
-    assert found == [f"ok {quota}" for quota in texts.values()]
+def test_quotas_of_containers_are_those_of_python(parts: Parts, tmp_path: Path) -> None:
+    trees = [
+        ("0::/", {"cpu.max": "max 100000"}),
+        ("0::/", {"cpu.max": "200000 100000\n"}),
+        ("0::/a/b", {"a/b/cpu.max": "400000 100000", "a/cpu.max": "150000 100000", "cpu.max": "max 100000"}),
+        ("0::/../../a", {"a/cpu.max": "1000 100000"}),
+        ("0::/a", {"unified/a/cpu.max": "300000 100000"}),
+        ("4:cpu,cpuacct:/docker/x\n3:memory:/", {"cpu,cpuacct/cpu.cfs_quota_us": "250000"}),
+        ("4:cpu:/x", {"cpu/x/cpu.cfs_quota_us": "-1\n", "cpu/x/cpu.cfs_period_us": "100000\n"}),
+        ("4:cpu:/x", {"cpu/x/cpu.cfs_quota_us": "250000\n", "cpu/x/cpu.cfs_period_us": "100000\n"}),
+        ("4:cpuset:/x", {"cpuset/x/cpu.max": "100000 100000"}),
+        ("nonsense", {"cpu.max": "100000 100000"}),
+        ("0::/", {"cpu.max": "x y"}),
+        ("0::/", {"cpu.max": ""}),
+    ]
+    jobs, expected = [], []
+    for number, (membership, files) in enumerate(trees):
+        mounted = tmp_path / f"{number}"
+        for name, text in files.items():
+            (mounted / name).parent.mkdir(parents=True, exist_ok=True)
+            (mounted / name).write_text(text)
+        (tmp_path / f"{number}.groups").write_text(membership)
+        jobs.append((mounted, tmp_path / f"{number}.groups"))
+        quota = cpu_quota(*jobs[-1])
+        expected.append(f"ok {0 if math.isinf(quota) else math.ceil(quota)}")
+    assert parts("quota", *jobs, (tmp_path / "none", tmp_path / "none")) == [*expected, "ok 0"]
+    assert len(set(expected)) > 3
+
+
+def test_cores_are_those_that_the_process_may_use(parts: Parts) -> None:
+    assert parts("cores", "_") == [f"ok {cores()}"]
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert parts("cores", "_") == ["ok 1"]
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_cards_are_read_as_they_are_written(parts: Parts, tmp_path: Path) -> None:

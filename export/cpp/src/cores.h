@@ -2,15 +2,16 @@
 
 #pragma once
 
-#include <string>
+#include <filesystem>
 
 namespace htr {
 
-// The processors of the process's affinity mask, and no more than its cgroups' quota allows; at least 1.
+// The processors of the process's affinity mask, or fewer where a control group grants less time; at least 1.
 int AvailableCores();
 
-// The quota of a cgroup in processors, rounded up, or 0 for none, from the text of cpu.max: "QUOTA PERIOD", both in
-// microseconds, where "max" is no quota.
-int QuotaOf(const std::string& cpu_max);
+// Processors' worth of time that control groups (v1 and v2) grant this process, rounded up; 0 without a limit.
+//   mounted     where control groups are mounted: /sys/fs/cgroup
+//   membership  the groups of the process: /proc/self/cgroup
+int CpuQuota(const std::filesystem::path& mounted, const std::filesystem::path& membership);
 
 }  // namespace htr

@@ -5,7 +5,8 @@
 //   parts meta   FILE ...                         reads the card in a document
 //   parts engine MODEL.engine ...                 reads the document beside an engine, and the engine
 //   parts sha256 FILE ...                         hashes a file
-//   parts quota  FILE ...                         reads a cpu.max
+//   parts quota  MOUNTED MEMBERSHIP ...           reads the limits of control groups
+//   parts cores  _ ...                            counts the processors that the process may use
 //   parts greedy IN FRAMES CLASSES ...            decodes raw FP32 logits of one line
 //
 // Each job gives one line on stdout: "ok" and what was found, or "error: " and why not. OUT is raw grey bytes.
@@ -87,7 +88,10 @@ std::string Run(const std::string& kind, char** words) {
         return htr::Sha256(Bytes(words[0]));
     }
     if (kind == "quota") {
-        return std::to_string(htr::QuotaOf(Bytes(words[0])));
+        return std::to_string(htr::CpuQuota(words[0], words[1]));
+    }
+    if (kind == "cores") {
+        return std::to_string(htr::AvailableCores());
     }
     if (kind == "greedy") {
         return Greedy(words[0], number(1), number(2));
@@ -102,7 +106,7 @@ std::string Run(const std::string& kind, char** words) {
 
 int main(int argc, char** argv) {
     const std::string kind = argc > 1 ? argv[1] : "";
-    const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}};
+    const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}, {"quota", 2}};
     const int count = words.count(kind) ? words.at(kind) : 1;
     for (int i = 2; i + count <= argc; i += count) {
         try {
