@@ -1,31 +1,74 @@
-"""`htrcompress COMMAND ...` and `python -m htrcompress COMMAND ...`: the list of the commands, and a way in."""
+"""`htrcompress COMMAND ...` and `python -m htrcompress COMMAND ...`: the list of the commands, and one way to them."""
 
-import runpy
+import importlib
 import sys
+from typing import NamedTuple
+
+from htrcompress.cli import exit_without, run_command
+
+
+class Command(NamedTuple):
+    """A command: its function as `module:function`, its option without a flag, what it does, and an example."""
+
+    function: str
+    positional: str | None
+    summary: str
+    example: str
+
 
 COMMANDS = {
-    "data": "look at a dataset",
-    "train": "train a network",
-    "distill": "distil a student from a teacher",
-    "prune": "make a trained network smaller",
-    "evaluate": "score a model on a split",
-    "export": "write ONNX files and TensorRT engines",
-    "transcribe": "read images",
+    "transcribe": Command("htrcompress.transcribe:transcribe", "images", "read images of lines", "page/*.png"),
+    "data": Command("htrcompress.data.__main__:look", "path", "look at a dataset", "letters/"),
+    "train": Command(
+        "htrcompress.train:train_command", None, "train a network", "--data letters/ --model teacher --out runs/mine"
+    ),
+    "distill": Command(
+        "htrcompress.distill:distill_command", None, "train a small student", "--data letters/ --teacher runs/mine"
+    ),
+    "prune": Command(
+        "htrcompress.prune:prune_command", None, "make a trained network smaller", "--model runs/mine --flops 0.5"
+    ),
+    "evaluate": Command(
+        "htrcompress.evaluate:evaluate", None, "measure a model's error rates", "--model runs/mine --data letters/"
+    ),
+    "export": Command(
+        "htrcompress.export.exporter:export", "run", "write ONNX files and TensorRT engines", "runs/mine --int8"
+    ),
+    "verify": Command(
+        "htrcompress.export.verification:verify",
+        "folder",
+        "compare exports with their model",
+        "runs/mine/export/student --data letters/",
+    ),
 }
 
 
 def main() -> None:
-    """Runs the module that is named first on the command line."""
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name not in COMMANDS:
-        lines = "\n".join(f"  {command:<12}{what}" for command, what in COMMANDS.items())
-        print(f"usage: htrcompress COMMAND [OPTION ...]\n\n{lines}\n\n`htrcompress COMMAND --help` lists its options.")
-        if name not in ("", "-h", "--help"):
-            print(f"error: there is no command '{name}'", file=sys.stderr)
-            sys.exit(2)
-        return
-    del sys.argv[1]
-    runpy.run_module(f"htrcompress.{name}", run_name="__main__", alter_sys=True)
+    """Runs the command that the first word names."""
+    name, words = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if name in COMMANDS:
+        command = COMMANDS[name]
+        module, _, function = command.function.partition(":")
+        try:
+            call = getattr(importlib.import_module(module), function)
+        except ModuleNotFoundError as error:
+            exit_without(error)
+        run_command(call, command.positional, words, f"htrcompress {name}")
+    print(usage())
+    if name not in ("", "-h", "--help"):
+        print(f"error: there is no command '{name}'", file=sys.stderr)
+        sys.exit(2)
+
+
+def usage() -> str:
+    """The commands with a line and an example each."""
+    lines = []
+    for name, command in COMMANDS.items():
+        lines += [f"  {name:<12}{command.summary}", f"  {'':<12}    htrcompress {name} {command.example}"]
+    table = "\n".join(lines)
+    return (
+        f"usage: htrcompress COMMAND [OPTION ...]\n\n{table}\n\n`htrcompress COMMAND --help` lists a command's options."
+    )
 
 
 if __name__ == "__main__":

@@ -73,6 +73,8 @@ def run_command(
         program: how the command was called, for messages; found out by default.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # PyTorch's waiting threads would spin on cores others need
+    if sys.stdout is None or sys.stdout.closed:  # as for a service, or under pythonw
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (is open as long as the process)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal's code page may lack characters that are read, and a file's name may not be UTF-8.
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -88,8 +90,7 @@ def run_command(
             print(to_json(result))
         elif hasattr(result, "__rich__"):
             console.print(result)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except HtrError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -257,7 +258,11 @@ def _parser(kind: Callable[..., Any], positional: str | None, program: str | Non
     by_hand: set[str | int] = {*switches, positional} if positional else set(switches)
     summary = (kind.__doc__ or "").strip().split("\n\n")[0]
     parser = ArgumentParser(
-        prog=program or _program(), description=summary, exit_on_error=False, parser_mode="htrcompress"
+        prog=program or _program(),
+        description=summary,
+        exit_on_error=False,
+        allow_abbrev=False,
+        parser_mode="htrcompress",
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")

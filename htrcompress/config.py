@@ -1,6 +1,6 @@
-"""The options of training, one frozen dataclass a concern; what stands under a field is its `--help`.
+"""Groups of training options, one frozen dataclass for each; the docstring under a field is its `--help`.
 
-No torch here: training commands show their help, refuse contradictions and start worker processes without it.
+This module does not import torch, so that training commands show their help and refuse contradictions without it.
 """
 
 import math
@@ -11,15 +11,15 @@ from htrcompress.errors import HtrError
 
 EPOCHS = 60
 TINY_EPOCHS = {"tiny-teacher": 4.5, "tiny-student": 2, "tiny-hybrid": 4.5}
-"""Passes over the training lines where the user gives no length; the tiny presets' fit the demo's minutes."""
-Choice = Literal["keep", "union", "replace"]
-"""What becomes of a trained model's characters when it meets new lines."""
-NONE = "none"
-"""What --llm says for no language model."""
+"""Passes over the training lines where the user gives no length; tiny presets train for minutes."""
+CharsetPolicy = Literal["keep", "union", "replace"]
+"""How the characters of a trained model are reconciled with those of new training lines."""
+LONGEST_WARMUP = 0.1
+"""Largest share of a run that the warm-up takes, so that a short run reaches its peak learning rate."""
 FLOOR = 0.01
 """The learning rate ends at this share of its peak."""
 LARGEST_SEED = 1_000_000_000
-"""Larger ones, times the steps and processes that they are mixed with, pass what a random generator takes."""
+"""A seed is multiplied with the numbers of step and process, and random generators take 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,21 @@ class TrainConfig:
     lr: float = 0.0
     """Peak learning rate of AdamW; 0 is 0.0015, or 0.003 for a tiny preset."""
     warmup: int = 200
-    """Steps over which the learning rate rises; then it falls along a cosine."""
+    """Steps over which the learning rate rises, at most a tenth of the run; then it falls along a cosine."""
     weight_decay: float = 0.02
     """Weight decay of the matrices."""
     clip: float = 1.0
     """Largest gradient norm."""
     ema: float = 0.998
-    """Decay of the moving average of the weights, which is what is validated and kept."""
+    """Decay of the moving average of the weights; the average is validated and saved."""
     valid_every: int | None = None
     """Steps between validations; a tenth of the run if not given."""
     save_minutes: float = 10.0
-    """Minutes between checkpoints; there is one at every validation as well."""
+    """Minutes between checkpoints; one is written at every validation as well."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto is bf16 where the machine has it."""
     max_too_narrow: float = 0.02
-    """Largest share of lines that CTC cannot emit, for want of width; they are left out of training."""
+    """Largest share of lines that are too narrow for CTC to emit their text; they are left out of training."""
     max_unreadable: float = 0.0
     """Largest share of lines whose images may be missing or damaged; they are left out."""
     seed: int = 0
@@ -77,15 +77,16 @@ class TrainConfig:
         """Optimiser steps of a run whose epoch has so many batches."""
         return self.steps or max(1, round((self.epochs or 1) * batches))
 
-    def filled(self, model: str) -> "TrainConfig":
-        """The config with what the user left open set to what suits the preset."""
-        epochs = self.epochs or (None if self.steps else TINY_EPOCHS.get(model, EPOCHS))
-        batch, lr = (32, 3e-3) if model in TINY_EPOCHS else (8, 1.5e-3)
+    def for_preset(self, preset: str | None) -> "TrainConfig":
+        """The config with what the user left open set to what suits a preset; None for sizes of no preset."""
+        epochs = self.epochs or (None if self.steps else TINY_EPOCHS.get(preset or "", EPOCHS))
+        batch, lr = (32, 3e-3) if preset in TINY_EPOCHS else (8, 1.5e-3)
         return replace(self, epochs=epochs, batch=self.batch or batch, lr=self.lr or lr)
 
     def rate(self, step: int, steps: int) -> float:
-        """Learning rate at a step."""
-        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        """The learning rate at a step of a run of so many steps."""
+        warmup = min(self.warmup, LONGEST_WARMUP * steps)
+        rise = min(1.0, (step + 1) / max(1, warmup))
         return self.lr * rise * max(FLOOR, 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
@@ -131,7 +132,7 @@ class DistillConfig:
     temperature: float = 2.0
     """Softens both distributions; the divergence is multiplied by its square."""
     frames: Literal["spikes", "all"] = "spikes"
-    """Which frames count: those around the teacher's characters, or all (mostly blank ones)."""
+    """Which frames count: those around the teacher's characters, or all, most of which are blank."""
     blanks: int = 2
     """Blank frames kept on both sides of a spike; only with --distill.frames spikes."""
     features: float = 0.0
@@ -149,14 +150,14 @@ class DistillConfig:
 
 @dataclass(frozen=True)
 class AuxConfig:
-    """CTC at other places than the end, which training alone needs."""
+    """CTC losses at other places than the output, in training only."""
 
     shortcut: float = 0.1
-    """Weight of CTC at the shortcut that a hybrid has past its recurrence."""
+    """Weight of CTC at the shortcut that a hybrid has around its recurrence."""
     intermediate: float = 0.0
-    """Weight of CTC behind intermediate layers, such as 0.3; 0 switches it off."""
+    """Weight of CTC after intermediate layers, such as 0.3; 0 switches it off."""
     layers: tuple[int, ...] = ()
-    """Those layers, such as [1], for --llm as well: 0 is what enters the sequence part; its middle if empty."""
+    """The layers, such as [1], also for --llm; 0 is the input of the sequence part; its middle if empty."""
 
     def __post_init__(self) -> None:
         _require_numbers("aux", self)
@@ -169,7 +170,7 @@ class AuxConfig:
 
 @dataclass(frozen=True)
 class LlmConfig:
-    """How a frozen language model, named by --llm, helps in training."""
+    """How the frozen language model that --llm names is used in training."""
 
     weight: float = 0.3
     """α, the weight of the language model's loss."""
@@ -182,12 +183,12 @@ class LlmConfig:
     four_bit: bool = False
     """Keep its weights in 4 bits (NF4); needs a CUDA GPU and bitsandbytes."""
     lora: int = 0
-    """Rank of LoRA adapters that learn inside the language model; 0 leaves it frozen all over."""
+    """Rank of LoRA adapters that are trained inside the language model; 0 leaves all of it frozen."""
 
     def __post_init__(self) -> None:
         _require_numbers("lm", self)
         if self.weight <= 0:
-            raise HtrError(f"--lm.weight must be positive, not {self.weight}; --llm none switches it off")
+            raise HtrError(f"--lm.weight must be positive, not {self.weight}; leave --llm out to train without one")
         if not 0 < self.ratio <= 1:
             raise HtrError(f"--lm.ratio must be above 0 and at most 1, not {self.ratio}")
         if self.queries < 1:
@@ -196,23 +197,19 @@ class LlmConfig:
             raise HtrError(f"--lm.lora must not be negative, and is {self.lora}")
 
 
-def require_name(llm: str) -> None:
-    """Raises HtrError if the name of a language model can be none."""
-    if llm != NONE and llm.strip().lower() in ("", "null", NONE):
-        raise HtrError(f"--llm {llm!r} names no language model: name one, or say {NONE}")
-
-
-def require_use(aux: AuxConfig, llm: str, lm: LlmConfig) -> None:
-    """Raises HtrError if options of a language model are given without one, or layers that no loss looks at."""
+def check_llm(llm: str | None, lm: LlmConfig, aux: AuxConfig) -> None:
+    """Raises HtrError if --llm is no name, or if --lm.* or --aux.layers have no effect."""
+    if llm is not None and llm.strip().lower() in ("", "null", "none"):
+        raise HtrError(f"--llm {llm!r} names no language model: name one, or leave it out")
     changed = [name for name, value in vars(lm).items() if value != getattr(LlmConfig, name)]
-    if llm == NONE and changed:
+    if llm is None and changed:
         raise HtrError(f"--lm.{changed[0]} does nothing without a language model: name one with --llm")
-    if llm == NONE and aux.layers and not aux.intermediate:
+    if llm is None and aux.layers and not aux.intermediate:
         raise HtrError("--aux.layers does nothing without --aux.intermediate or --llm: add one of them")
 
 
 def _require_numbers(group: str, options: object) -> None:
-    """Raises HtrError if a number among the options is infinite or none at all, which comparisons let pass."""
+    """Raises HtrError if a number among the options is infinite or NaN, which comparisons let pass."""
     for name, value in vars(options).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise HtrError(f"--{group}.{name} must be a finite number, not {value}")

@@ -1,10 +1,11 @@
 """Distils a small student from a teacher: `python -m htrcompress.distill --data DIR --teacher T`.
 
-The run folder gets `student.safetensors` and, unless it is switched off, `control.safetensors`: the same
-student trained alone for the same steps from the same start, so that the gain is a measured one. The teacher
-lies beside them. Without `--teacher` a tiny one is trained first.
+The run folder gets `student.safetensors`, a copy of the teacher and, unless it is switched off, `control.safetensors`:
+the same student trained without the teacher, for the same steps from the same start, so that the teacher's help can
+be measured. Without `--teacher` a tiny one is trained first.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,36 +13,77 @@ from typing import TYPE_CHECKING, Any
 
 from htrcompress import runs
 from htrcompress.cli import console, run_command
-from htrcompress.config import (
-    NONE,
-    AugmentConfig,
-    AuxConfig,
-    DistillConfig,
-    LlmConfig,
-    TrainConfig,
-    require_name,
-    require_use,
-)
+from htrcompress.config import AugmentConfig, AuxConfig, DistillConfig, LlmConfig, TrainConfig, check_llm
 from htrcompress.data.readers import ReadConfig
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
-    from htrcompress.card import Card
-    from htrcompress.models.base import LineRecognizer
+    from htrcompress.charset import Charset
+    from htrcompress.data.prepare import EncodedLines
+    from htrcompress.models import LineRecognizer
+    from htrcompress.training.data import TrainingData
+    from htrcompress.training.progress import TrainProgress
     from htrcompress.training.trainer import FitResult
 
-TINY, TINY_STUDENT = "tiny-teacher", "tiny-student"
+logger = logging.getLogger(__name__)
+TINY_TEACHER, TINY_STUDENT = "tiny-teacher", "tiny-student"
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """Trains a student with a teacher's help, and the same student without it."""
+
+    data: str = "synthetic"
+    """A dataset's folder, several with commas between, or `synthetic` for the built-in data."""
+    teacher: Path | None = None
+    """A model file or the run folder that holds it; if not given, a tiny one is trained first."""
+    model: str | None = None
+    """The student's size; student where a teacher is given, else tiny-student."""
+    control: bool = True
+    """Train the control as well, on the labelled lines alone."""
+    unlabelled: Path | None = None
+    """A folder of line images without text, which the student learns to read as the teacher does."""
+    out: Path | None = None
+    """The run folder; `runs/<time>-distill` if not given."""
+    resume: Path | None = None
+    """A run folder to continue, with the options that it was started with."""
+    llm: str | None = None
+    """A causal language model that helps the student, not the control, in training only: a name on its hub, a folder or
+    a GGUF file."""
+    train: TrainConfig = TrainConfig()
+    """how to train"""
+    augment: AugmentConfig | None = AugmentConfig()
+    """how to vary the training lines; `null` for not at all"""
+    distill: DistillConfig = DistillConfig()
+    """what the student learns from the teacher"""
+    aux: AuxConfig = AuxConfig()
+    """CTC losses at other places than the output, for the control as well"""
+    lm: LlmConfig = LlmConfig()
+    """how the language model is used"""
+    read: ReadConfig = ReadConfig()
+    """how to read texts where a dataset's format leaves a choice"""
+
+    def __post_init__(self) -> None:
+        if self.unlabelled and not self.distill.weight:
+            raise HtrError("--unlabelled lines teach nothing with --distill.weight 0: leave one of the two out")
+        if not self.resume:  # the options that are missing here are those of the run
+            check_llm(self.llm, self.lm, self.aux)
+
+    @property
+    def student(self) -> str:
+        """The preset of the student."""
+        return self.model or ("student" if self.teacher else TINY_STUDENT)
 
 
 @dataclass(frozen=True)
 class DistillResult:
-    """What `distill` made.
+    """The result of `distill`.
 
     Attributes:
         run: the run folder.
-        models: role to CER on validation, steps and seconds.
+        models: role to CER on validation (a fraction), steps, seconds and path.
     """
 
     run: Path
@@ -56,156 +98,166 @@ class DistillResult:
         return table
 
 
-def distill_student(
-    data: str = "synthetic",
-    teacher: Path | None = None,
-    model: str | None = None,
-    control: bool = True,
-    unlabelled: Path | None = None,
-    out: Path | None = None,
-    resume: Path | None = None,
-    llm: str = NONE,
-    train: TrainConfig = TrainConfig(),
-    augment: AugmentConfig | None = AugmentConfig(),
-    distill: DistillConfig = DistillConfig(),
-    aux: AuxConfig = AuxConfig(),
-    lm: LlmConfig = LlmConfig(),
-    read: ReadConfig = ReadConfig(),
+def distill(
+    options: DistillOptions, given: frozenset[str] = frozenset(), progress: "TrainProgress | None" = None
 ) -> DistillResult:
     """Trains a student with a teacher's help, and the same student without it.
 
     Args:
-        data: a dataset's folder, several with commas between, or `synthetic` for the built-in data.
-        teacher: a model file or the run folder that holds it; if not given, a tiny one is trained first.
-        model: the student's size; student for a teacher given, tiny-student otherwise.
-        control: train the control as well, on the labelled lines alone.
-        unlabelled: a folder of line images without text, which the student learns to read as the teacher does.
-        out: the run folder; `runs/<time>-distill` if not given.
-        resume: a run folder to go on with, under the options that it was started with.
-        llm: a causal language model that helps the student in training alone: a name on its hub, a folder or a
-            GGUF file. The control does without.
-        train: how to train.
-        augment: how to vary the training lines; `null` for not at all.
-        distill: what the student learns from the teacher.
-        aux: CTC at other places than the end, for the control as well.
-        lm: how the language model helps.
-        read: how to read texts where a dataset's format leaves a choice.
+        options: see `DistillOptions`.
+        given: names of the options that the user typed, for `--resume`.
+        progress: is called at every step and validation.
 
     Raises:
         HtrError: the data, the teacher, the language model, an option or the checkpoint is unusable.
     """
-    if unlabelled and not distill.weight:
-        raise HtrError("--unlabelled lines teach nothing with --distill.weight 0: leave one of the two out")
-    require_name(llm)
-    if not resume:  # what is left out there is known from the run
-        require_use(aux, llm, lm)
-    options: dict[str, Any] = {"data": data, "teacher": teacher, "model": model, "control": control}
-    options |= {"unlabelled": unlabelled, "llm": llm, "train": train, "augment": augment, "distill": distill}
-    options |= {"aux": aux, "lm": lm, "read": read}
-    run, options = runs.start("distill", distill_student, out, resume, options)
-    return DistillResult(run, _distill(run, **options))
+    run, options = runs.start("distill", options, given)
+    kept = run / "teacher.safetensors"  # a resumed run has its own copy
+    source = (kept if kept.is_file() else runs.model(options.teacher, "teacher")) if options.teacher else None
+    session = _open(run, options, source, progress)
+    fits: dict[str, FitResult] = {}
+    if source is None:
+        fits["teacher"] = session.train_teacher()
+    elif source != kept and not machine.rank():  # only now is everything known to be usable
+        write_atomic(kept, source.read_bytes())
+    fits["student"] = session.train_student(source or kept)
+    if options.control:
+        fits["control"] = session.train_control(fits["student"].steps)
+    rows = {role: {"cer": f.cer, "steps": f.steps, "seconds": f.seconds, "path": f.path} for role, f in fits.items()}
+    return DistillResult(run, rows)
 
 
-def _distill(
-    run: Path,
-    data: str,
-    teacher: Path | None,
-    model: str | None,
-    control: bool,
-    unlabelled: Path | None,
-    llm: str,
-    train: TrainConfig,
-    augment: AugmentConfig | None,
-    distill: DistillConfig,
-    aux: AuxConfig,
-    lm: LlmConfig,
-    read: ReadConfig,
-) -> dict[str, Any]:
-    import torch
+def _open(run: Path, options: DistillOptions, teacher: Path | None, progress: "TrainProgress | None") -> "_Session":
+    """Opens all that the trainings of a run share.
 
+    Raises:
+        HtrError: something is unusable, or the teacher and the student read lines of other sizes.
+    """
     from htrcompress import models
-    from htrcompress.compression.distillation import DistillationLoss
-    from htrcompress.models.base import fuse
-    from htrcompress.models.charset_transfer import common_charset, set_charset
-    from htrcompress.models.serialization import load_card, load_model
+    from htrcompress.models.charset_transfer import common_charset
+    from htrcompress.models.serialization import load_card
     from htrcompress.training.data import open_images, open_training_data
-    from htrcompress.training.objective import (
-        LANGUAGE_MODEL_MEMORY,
-        build_objective,
-        card_entries,
-        language_model_loss,
-        open_language_model,
-        parameter_summary,
-    )
-    from htrcompress.training.progress import ProgressBar
-    from htrcompress.training.trainer import Trainer
+    from htrcompress.training.objective import open_language_model
 
-    student = model or ("student" if teacher else TINY_STUDENT)
-    height = models.preset(student).height
-    path = run / "teacher.safetensors"
-    taught = None
-    if teacher is not None:
-        source = path if path.is_file() else runs.model(teacher, "teacher")  # a run goes on with its own copy
-        card = load_card(source)
-        _check_fit(card, height, models.STRIDE, source)
-        taught = card.characters()
-    corpus = open_training_data(
-        data, height, train, read, lambda lines: common_charset(taught, lines) if taught else lines
-    )
-    console.print(corpus.summary())
-    images = open_images(unlabelled, height) if unlabelled else None
-    torch.manual_seed(train.seed)
-    language_model = open_language_model(llm, lm, train.precision, corpus.train.texts)
-    if teacher is not None and source != path and not machine.rank():
-        write_atomic(path, source.read_bytes())  # not before all is known to be usable
-
-    def fit(
-        role: str, preset: str, config: TrainConfig, teach: "LineRecognizer | None" = None, **training: Any
-    ) -> "FitResult":
-        torch.manual_seed(config.seed)
-        network = models.create(preset, corpus.charset.classes)
-        card = corpus.card(role, network, {"preset": preset, "seed": config.seed, **training})
-        console.print(parameter_summary(role, network))
-        language = language_model_loss(network, corpus.charset, aux, language_model if teach else None, lm)
-        kd = DistillationLoss(teach, network, distill) if teach else None
-        objective = build_objective(network, corpus.charset, aux, distill=kd, language=language)
-        lines = corpus.train.joined(images) if images and teach else corpus.train
-        target, progress = run / f"{role}.safetensors", ProgressBar(console)
-        advice = LANGUAGE_MODEL_MEMORY if language else ()
-        result = Trainer(objective, card, lines, corpus.valid, target, config, augment, progress, advice).fit()
-        if language:
-            console.print(language.costs())
-        return result
-
-    results = {}
-    if teacher is None:
-        results["teacher"] = fit("teacher", TINY, train.filled(TINY), **card_entries(aux))
-        source = path
-    network, card = load_model(source)
-    set_charset(network, card.characters(), corpus.charset, trainable=False)
-    fuse(network)
-    digest = sha256(source.read_bytes()).hexdigest()[:16]
-    origin = {"name": card.name, "data": card.data.get("name"), "file": digest}
-    lesson: dict[str, Any] = {"teacher": origin, "distill": vars(distill), **card_entries(aux, llm, lm)}
-    if unlabelled and images:
-        lesson["unlabelled"] = {"name": unlabelled.resolve().name, "lines": len(images.texts)}
-    config = train.filled(student)
-    results["student"] = fit("student", student, config, network, **lesson)
-    if control:
-        alone = replace(config, epochs=None, steps=results["student"].steps)
-        results["control"] = fit("control", student, alone, **card_entries(aux))
-    return {role: {"cer": r.cer, "steps": r.steps, "seconds": r.seconds, "path": r.path} for role, r in results.items()}
-
-
-def _check_fit(card: "Card", height: int, stride: int, path: Path) -> None:
-    """A student can only follow a teacher that sees the same pixels in the same frames."""
-    if (card.height, card.stride) != (height, stride):
+    height = models.preset(options.student).height
+    card = load_card(teacher) if teacher else None
+    if card and (card.height, card.stride) != (height, models.STRIDE):
         raise HtrError(
-            f"the teacher {path} reads lines of height {card.height} with stride {card.stride}, the student of "
-            f"height {height} with stride {stride}: choose another --model"
+            f"the teacher {teacher} reads lines of height {card.height} with stride {card.stride}, the student of "
+            f"height {height} with stride {models.STRIDE}: choose another --model"
         )
+
+    def choose(found: "Charset") -> "Charset":
+        return common_charset(card.characters(), found) if card else found
+
+    data = open_training_data(options.data, height, options.train, options.read, choose)
+    logger.info("%s", data.summary())
+    images = open_images(options.unlabelled, height) if options.unlabelled else None
+    language_model = open_language_model(options.llm, options.lm, options.train.precision, data.train.texts)
+    return _Session(run, options, data, images, language_model, progress)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The trainings of one run: they share the options, the data and the language model.
+
+    Attributes:
+        run: the run folder.
+        options: of the run.
+        data: training and validation lines.
+        images: lines without labels, for the student alone.
+        language_model: helps the student alone.
+        progress: is called at every step and validation.
+    """
+
+    run: Path
+    options: DistillOptions
+    data: "TrainingData"
+    images: "EncodedLines | None"
+    language_model: Any
+    progress: "TrainProgress | None"
+
+    def train_teacher(self) -> "FitResult":
+        """Trains a tiny teacher, for runs without `--teacher`."""
+        return self._fit("teacher", TINY_TEACHER, self.options.train.for_preset(TINY_TEACHER))
+
+    def train_student(self, teacher: Path) -> "FitResult":
+        """Trains the student with the help of a teacher and, if there is one, of the language model."""
+        from htrcompress.models.base import fuse
+        from htrcompress.models.charset_transfer import set_charset
+        from htrcompress.models.serialization import load_model
+
+        network, card = load_model(teacher)
+        set_charset(network, card.characters(), self.data.charset, trainable=False)
+        fuse(network)
+        digest = sha256(teacher.read_bytes()).hexdigest()[:16]
+        entries: dict[str, Any] = {"teacher": {"name": card.name, "data": card.data.get("name"), "file": digest}}
+        entries["distill"] = vars(self.options.distill)
+        if self.images and self.options.unlabelled:
+            folder = self.options.unlabelled.resolve().name
+            entries["unlabelled"] = {"name": folder, "lines": len(self.images.texts)}
+        student = self.options.student
+        return self._fit("student", student, self.options.train.for_preset(student), network, entries)
+
+    def train_control(self, steps: int) -> "FitResult":
+        """Trains the student alone, for as many steps as with the teacher."""
+        student = self.options.student
+        config = replace(self.options.train.for_preset(student), epochs=None, steps=steps)
+        return self._fit("control", student, config)
+
+    def _fit(
+        self,
+        role: str,
+        preset: str,
+        config: TrainConfig,
+        teacher: "LineRecognizer | None" = None,
+        entries: dict[str, Any] = {},  # noqa: B006  (is not changed)
+    ) -> "FitResult":
+        """Trains one network from random weights; with a teacher, with all that helps the student."""
+        import torch
+
+        from htrcompress import models
+        from htrcompress.compression.distillation import DistillationLoss
+        from htrcompress.training.objective import (
+            LANGUAGE_MODEL_MEMORY,
+            build_objective,
+            card_entries,
+            language_model_loss,
+            parameter_summary,
+        )
+        from htrcompress.training.trainer import Trainer
+
+        options, data = self.options, self.data
+        torch.manual_seed(config.seed)
+        network = models.create(preset, data.charset.classes)
+        logger.info("%s", parameter_summary(role, network))
+        language_model, images = (self.language_model, self.images) if teacher else (None, None)
+        language = language_model_loss(network, data.charset, options.aux, language_model, options.lm)
+        divergence = DistillationLoss(teacher, network, options.distill) if teacher else None
+        helped = card_entries(options.aux, options.llm, options.lm) if teacher else card_entries(options.aux)
+        card = data.card(role, network, {"preset": preset, "seed": config.seed, **entries, **helped})
+        fit = Trainer(
+            build_objective(network, data.charset, options.aux, distill=divergence, language=language),
+            card,
+            data.train.joined(images) if images else data.train,
+            data.valid,
+            self.run / f"{role}.safetensors",
+            config,
+            options.augment,
+            self.progress,
+            LANGUAGE_MODEL_MEMORY if language else (),
+        ).fit()
+        if language:
+            logger.info("%s", language.costs())
+        return fit
+
+
+def distill_command(options: DistillOptions, given: frozenset[str]) -> DistillResult:
+    """`distill` with a progress bar."""
+    from htrcompress.training.progress import ProgressBar
+
+    return distill(options, given, ProgressBar(console))
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
-    run_command(distill_student)
+    run_command(distill_command)

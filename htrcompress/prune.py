@@ -4,7 +4,8 @@ A compression pass (`compression.PASSES`) makes the network smaller; then the sm
 one as its teacher, as `distill` does it. The result is an ordinary model file with its own sizes.
 """
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +18,66 @@ from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
-    from htrcompress.compression import Target
+    from htrcompress.card import Card
+    from htrcompress.charset import Charset
+    from htrcompress.compression import CompressionPass, Target
+    from htrcompress.models import LineRecognizer
+    from htrcompress.training.data import TrainingData
+    from htrcompress.training.progress import TrainProgress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """Makes a trained model smaller, then trains the smaller one with the larger one as its teacher."""
+
+    model: Path | None = None
+    """The trained file, or a run folder; the student of the newest run if not given."""
+    data: str | None = None
+    """A dataset's folder, or `synthetic`; the data that the model was trained on if not given."""
+    flops: float | None = None
+    """The share of its multiplications that stays, such as 0.5."""
+    params: float | None = None
+    """The share of its parameters that stays, instead of --flops."""
+    out: Path | None = None
+    """The run folder; `runs/<time>-prune` if not given."""
+    resume: Path | None = None
+    """A run folder to continue, with the options that it was started with."""
+    train: TrainConfig = TrainConfig()
+    """how to train the smaller network"""
+    augment: AugmentConfig | None = AugmentConfig()
+    """how to vary the training lines; `null` for not at all"""
+    distill: DistillConfig = DistillConfig()
+    """what the smaller network learns from the larger one"""
+    read: ReadConfig = ReadConfig()
+    """how to read texts where a dataset's format leaves a choice"""
+
+    def __post_init__(self) -> None:
+        if self.resume is None and (self.flops is None) == (self.params is None):
+            raise HtrError("give --flops or --params, one of the two: the share that stays, such as --flops 0.5")
+        for name, share in (("flops", self.flops), ("params", self.params)):
+            if share is not None and not 0 < share < 1:
+                raise HtrError(f"--{name} must be between 0 and 1, and is {share}")
+
+    @property
+    def target(self) -> "Target":
+        """How small the network has to become."""
+        from htrcompress.compression import Target
+
+        return Target("params", self.params or 0.0) if self.flops is None else Target("flops", self.flops)
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What `prune` made; the first of each pair is before, the second after.
+    """The result of `prune`; the first of each pair is before, the second after.
 
     Attributes:
         run: the run folder.
-        path: the pruned model's file.
+        path: the smaller model's file.
         flops: floating-point operations for a line of 512 pixels.
-        parameters: trained numbers.
-        cer: on validation, fractions: of the model that was pruned, right after pruning, and after training.
+        parameters: number of trained parameters.
+        cer: on validation, fractions: of the larger model, right after the pass, and after training.
     """
 
     run: Path
@@ -48,126 +96,125 @@ class PruneResult:
         return table
 
 
-def prune_model(
-    model: Path | None = None,
-    data: str | None = None,
-    flops: float | None = None,
-    params: float | None = None,
-    out: Path | None = None,
-    resume: Path | None = None,
-    train: TrainConfig = TrainConfig(),
-    augment: AugmentConfig | None = AugmentConfig(),
-    distill: DistillConfig = DistillConfig(),
-    read: ReadConfig = ReadConfig(),
+def prune(
+    options: PruneOptions, given: frozenset[str] = frozenset(), progress: "TrainProgress | None" = None
 ) -> PruneResult:
-    """Removes channels from a trained model, then trains what is left with the whole model as its teacher.
+    """Makes a trained model smaller, then trains the smaller one with the larger one as its teacher.
 
     Args:
-        model: the trained file, or a run folder; the student of the newest run if not given.
-        data: a dataset's folder, or `synthetic`; what the model was trained on if not given.
-        flops: the share of its multiplications that stays, such as 0.5.
-        params: the share of its parameters that stays, instead of --flops.
-        out: the run folder; `runs/<time>-prune` if not given.
-        resume: a run folder to go on with, under the options that it was started with.
-        train: how to train what is left.
-        augment: how to vary the training lines; `null` for not at all.
-        distill: what it learns from the whole model.
-        read: how to read texts where a dataset's format leaves a choice.
+        options: see `PruneOptions`.
+        given: names of the options that the user typed, for `--resume`.
+        progress: is called at every step and validation.
 
     Raises:
-        HtrError: the model or the data cannot be used, the target is no share, or the checkpoint is unusable.
+        HtrError: the model or the data cannot be used, the target cannot be reached, or the checkpoint is unusable.
     """
-    if resume is None and (flops is None) == (params is None):
-        raise HtrError("give --flops or --params, one of the two: the share that stays, such as --flops 0.5")
-    for name, share in (("flops", flops), ("params", params)):
-        if share is not None and not 0 < share < 1:
-            raise HtrError(f"--{name} must lie between 0 and 1, and is {share}")
-    options: dict[str, Any] = {"model": model, "data": data, "flops": flops, "params": params}
-    options |= {"train": train, "augment": augment, "distill": distill, "read": read}
-    if resume is None:
-        options["model"] = runs.model(model)  # of the run that is the newest now
-        _check(options["model"], _target(flops, params))
-    run, options = runs.start("prune", prune_model, out, resume, options)
-    return _prune(run, **options)
-
-
-def _check(model: Path, target: "Target") -> None:
-    """Raises HtrError where the model cannot reach the target, before a run is started."""
-    from htrcompress.compression import pass_for
-    from htrcompress.models.serialization import load_model
-
-    network, _ = load_model(model)
-    pass_for(network, str(model)).check(network, target)
-
-
-def _target(flops: float | None, params: float | None) -> "Target":
-    from htrcompress.compression import Target
-
-    return Target("flops", flops) if flops is not None else Target("params", params or 0.0)
-
-
-def _prune(
-    run: Path,
-    model: Path,
-    data: str | None,
-    flops: float | None,
-    params: float | None,
-    train: TrainConfig,
-    augment: AugmentConfig | None,
-    distill: DistillConfig,
-    read: ReadConfig,
-) -> PruneResult:
+    if options.resume is None:
+        options = _resolved(options)
+    run, options = runs.start("prune", options, given)
     import torch
 
-    from htrcompress.charset import Charset
     from htrcompress.compression import pass_for
-    from htrcompress.compression.batch_losses import TrainingBatchLosses
     from htrcompress.compression.distillation import DistillationLoss
-    from htrcompress.data.readers.open import default_data
-    from htrcompress.models.charset_transfer import common_charset, set_charset
-    from htrcompress.models.serialization import load_model, save_model
-    from htrcompress.training.data import open_training_data
     from htrcompress.training.objective import build_objective
     from htrcompress.training.optim import accelerator
-    from htrcompress.training.progress import ProgressBar
     from htrcompress.training.trainer import Trainer
     from htrcompress.training.validation import validate
 
-    teacher_file, start_file = run / "teacher.safetensors", run / "init" / "pruned.safetensors"
-    whole, card = load_model(teacher_file if teacher_file.is_file() else model)
-    if not teacher_file.is_file() and not machine.rank():
-        write_atomic(teacher_file, model.read_bytes())
+    whole, card, data = _open(run, options)
+    torch.manual_seed(options.train.seed)
+    chosen, device = pass_for(whole, str(options.model)), accelerator(options.train).device
+    teacher = chosen.prepare(whole.to(device)).eval()
+    small = _smaller(run, options, chosen, teacher, data).to(device)
+    entries = {"pruned": {"name": card.name, "training": card.training}, "seed": options.train.seed}
+    own = data.card("pruned", small, {**entries, "distill": vars(options.distill)})
+    _keep_start(run, small, own)
+    before, cut = (validate(network, data.valid, data.charset).cer for network in (teacher, small))
+    logger.info("valid CER %.2f %% before and %.2f %% right after pruning", 100 * before, 100 * cut)
+    flops = chosen.cost(teacher, "flops"), chosen.cost(small, "flops")
+    parameters = chosen.cost(teacher, "params"), chosen.cost(small, "params")
+    fit = Trainer(
+        build_objective(small, data.charset, distill=DistillationLoss(teacher, small, options.distill)),
+        own,
+        data.train,
+        data.valid,
+        run / "pruned.safetensors",
+        options.train.for_preset(None),
+        options.augment,
+        progress,
+    ).fit()
+    return PruneResult(run, fit.path, flops, parameters, (before, cut, fit.cer))
+
+
+def _resolved(options: PruneOptions) -> PruneOptions:
+    """The options with the model and the data found that they leave open.
+
+    Raises:
+        HtrError: the model cannot be read or cannot reach the target, or its data is not here.
+    """
+    from htrcompress.compression import pass_for
+    from htrcompress.models.serialization import load_model
+
+    file = runs.model(options.model)
+    network, card = load_model(file)
+    pass_for(network, str(file)).check(network, options.target)
+    data = runs.own_data(file, card) if options.data is None else options.data
+    return replace(options, model=file, data=data)
+
+
+def _open(run: Path, options: PruneOptions) -> "tuple[LineRecognizer, Card, TrainingData]":
+    """The larger network, its card and the data; the run keeps a copy of the model, which it uses when resumed."""
+    from htrcompress.models.charset_transfer import common_charset, set_charset
+    from htrcompress.models.serialization import load_model
+    from htrcompress.training.data import open_training_data
+
+    assert options.model is not None and options.data is not None
+    kept = run / "teacher.safetensors"
+    source = kept if kept.is_file() else options.model
+    network, card = load_model(source)
     known = card.characters()
 
-    def choose(charset: Charset) -> Charset:
-        return common_charset(known, charset)
+    def choose(found: "Charset") -> "Charset":
+        return common_charset(known, found)
 
-    found = open_training_data(data or default_data(card), card.height, train, read, choose)
-    console.print(found.summary())
-    set_charset(whole, known, found.charset, trainable=False)
-    torch.manual_seed(train.seed)
-    devices = accelerator(train)
-    chosen = pass_for(whole, str(model))
-    teacher = chosen.prepare(whole.to(devices.device)).eval()
-    if start_file.is_file():  # scores, and with them the sizes, may differ on another machine
-        small = load_model(start_file)[0].to(devices.device)
-    else:
-        small = chosen.apply(teacher, _target(flops, params), TrainingBatchLosses(found.train, train.seed)).eval()
-    training = {"pruned": {"name": card.name, "training": card.training}, "seed": train.seed, "distill": vars(distill)}
-    own = found.card("pruned", small, training)
-    if not machine.rank():
-        save_model(start_file, small, own)
-    before, cut = (validate(network, found.valid, found.charset).cer for network in (teacher, small))
-    console.print(f"valid CER {100 * before:.2f} % before and {100 * cut:.2f} % right after pruning")
-    work = chosen.cost(teacher, "flops"), chosen.cost(small, "flops")
-    numbers = chosen.cost(teacher, "params"), chosen.cost(small, "params")
-    objective = build_objective(small, found.charset, distill=DistillationLoss(teacher, small, distill))
-    path = run / "pruned.safetensors"
-    config = train.filled("pruned")
-    fit = Trainer(objective, own, found.train, found.valid, path, config, augment, ProgressBar(console)).fit()
-    return PruneResult(run, path, work, numbers, (before, cut, fit.cer))
+    data = open_training_data(options.data, card.height, options.train, options.read, choose)
+    logger.info("%s", data.summary())
+    if source != kept and not machine.rank():  # only now is everything known to be usable
+        write_atomic(kept, source.read_bytes())
+    set_charset(network, known, data.charset, trainable=False)
+    return network, card, data
+
+
+def _start_file(run: Path) -> Path:
+    return run / "init" / "pruned.safetensors"
+
+
+def _smaller(
+    run: Path, options: PruneOptions, chosen: "CompressionPass", teacher: "LineRecognizer", data: "TrainingData"
+) -> "LineRecognizer":
+    """The network at its target size; a resumed run has it in a file, since another machine may choose other sizes."""
+    from htrcompress.compression.batch_losses import TrainingBatchLosses
+    from htrcompress.models.serialization import load_model
+
+    if _start_file(run).is_file():
+        return load_model(_start_file(run))[0].eval()
+    losses = TrainingBatchLosses(data.train, options.train.seed)
+    return chosen.apply(teacher, options.target, losses).eval()
+
+
+def _keep_start(run: Path, network: "LineRecognizer", card: "Card") -> None:
+    from htrcompress.models.serialization import save_model
+
+    if not machine.rank() and not _start_file(run).is_file():
+        save_model(_start_file(run), network, card)
+
+
+def prune_command(options: PruneOptions, given: frozenset[str]) -> PruneResult:
+    """`prune` with a progress bar."""
+    from htrcompress.training.progress import ProgressBar
+
+    return prune(options, given, ProgressBar(console))
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
-    run_command(prune_model)
+    run_command(prune_command)

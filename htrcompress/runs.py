@@ -1,21 +1,22 @@
-"""Run folders: where commands put what they make, and how the next command finds it.
+"""Run folders: where commands write their results, and how the next command finds them.
 
-`runs/<time>-<what>/` holds one artefact per role (`teacher.safetensors`, `student.safetensors`,
-`control.safetensors`), beside each a folder of the same name with its training log and checkpoint, and
-`export/` with the deployable forms.
+`runs/<time>-<command>/` holds `config.yaml`, the options of the run, and a model file for each role
+(`teacher.safetensors`, `student.safetensors`, `control.safetensors`). Beside each model is a folder of the same name
+with its training log and checkpoint; `export/` has the deployable forms.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
+import contextlib
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
-from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import yaml
 
-from htrcompress.cli import options_of, typed
-from htrcompress.config import NONE
+from htrcompress.card import Card
+from htrcompress.cli import options_from
+from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
@@ -25,114 +26,136 @@ ROLES = ("teacher", "student", "control")
 OPTIONS = "config.yaml"
 """The options that a run was started with, in the form that `--config` reads."""
 MOVABLE = ("data", "unlabelled", "llm")
-"""Options that say where something lies: a run may go on with the same in another place."""
+"""Options that say where something is, which may change when a run is resumed."""
+
+
+class RunOptions(Protocol):
+    """The options dataclass of a command that makes a run."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def out(self) -> Path | None:
+        """The folder to make; `runs/<time>-<command>` if None."""
+
+    @property
+    def resume(self) -> Path | None:
+        """The folder of the run to continue."""
+
+
+Options = TypeVar("Options", bound=RunOptions)
 
 
 def create(what: str) -> Path:
-    """A new run folder, `runs/<time>-<what>`."""
+    """A new run folder, `runs/<time>-<what>`, with a number where several start in the same second."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = ROOT / f"{stamp}-{what}"
-    number = 1
-    while path.exists():
-        number += 1
-        path = ROOT / f"{stamp}-{what}-{number}"
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise HtrError(f"cannot make the run folder {path}: {error.strerror}") from None
-    return path
+    path, number = ROOT / f"{stamp}-{what}", 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+            path = ROOT / f"{stamp}-{what}-{number}"
+        except OSError as error:
+            raise HtrError(f"cannot make the run folder {path}: {error.strerror}") from None
 
 
-def start(
-    what: str, command: Callable[..., Any], out: Path | None, resume: Path | None, options: dict[str, Any]
-) -> tuple[Path, dict[str, Any]]:
-    """The folder of a run that begins, its options written to `config.yaml`; or that of one to go on with.
+def start(what: str, options: Options, given: frozenset[str] = frozenset()) -> tuple[Path, Options]:
+    """The folder of a run, and the options to run with.
 
-    A resumed run has the options that it was started with; one given anew may not differ, but for where something
-    lies: whether that is the same is for the checkpoint to say.
+    A new run writes its options to `config.yaml`. A resumed run takes the options that it was started with; those that
+    the user gives again may not differ, except for `MOVABLE` ones.
 
     Args:
-        what: the kind of run, for the folder's name.
-        command: the function whose options these are.
-        out: the folder; a new one under `runs/` if not given.
-        resume: the folder of the run to go on with.
-        options: values of the command's parameters.
+        what: the command, for the folder's name.
+        options: the options of the command.
+        given: names of the options that the user typed; from Python, those that differ from their defaults count.
 
     Raises:
-        HtrError: `out` holds a run already, there is nothing to resume, an option differs, or several processes
-            train together and none of them was told where.
+        HtrError: `out` is in use, there is nothing to resume, an option differs, or several processes train together
+            without an `out`.
     """
-    import torch  # noqa: F401  # without it there is nothing to start, and no folder shall be made
+    import torch  # noqa: F401  # without torch the command must fail before it makes a folder
 
-    if machine.together() and out is None and resume is None:
+    if machine.together() and options.out is None and options.resume is None:
         raise HtrError("several processes must agree on the run folder: name it with --out")
-    if resume is None:
-        run = out or create(what)
-        if machine.rank():  # the first process of several looks after the folder
-            return run, options
-        if (run / OPTIONS).exists() and len(list(run.iterdir())) > 1:  # alone it is of a start that came to nothing
-            raise HtrError(f"--out {run} holds a run already: go on with --resume {run}, or name another folder")
-        if any(run.glob("*.safetensors")):
-            raise HtrError(f"--out {run} holds models, which a run could write over: name another folder")
-        values = {name: _plain(value) for name, value in options.items()}
-        write_atomic(run / OPTIONS, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
-        return run, options
-    if out is not None and out != resume:
-        raise HtrError("give --out or --resume, not both")
-    return resume, _restore(command, resume, options)
+    if options.resume is not None:
+        if options.out not in (None, options.resume):
+            raise HtrError("give --out or --resume, not both")
+        return options.resume, _resumed(options, given)
+    run = options.out or create(what)
+    if not machine.rank():  # of several processes, the first one writes
+        _claim(run)
+        values = {k: v for k, v in asdict(options).items() if k not in ("out", "resume")}
+        text = yaml.safe_dump(_plain(values), sort_keys=False, allow_unicode=True)
+        write_atomic(run / OPTIONS, text.encode())
+    return run, options
 
 
-def _restore(command: Callable[..., Any], run: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run, checked against what the user gives now."""
-    options, told = saved_options(command, run), typed(command)
-    restored = {name: options[name] for name in given}
-    parameters = signature(command).parameters
-    for name, value in given.items():
-        default, before = parameters[name].default, restored[name]
-        if name in MOVABLE and {value, before}.isdisjoint({None, NONE}) and (value != default or name in told):
-            restored[name] = value
+def _claim(run: Path) -> None:
+    """Raises HtrError where a new run would overwrite something; a `config.yaml` alone is from a failed start."""
+    if (run / OPTIONS).exists() and len(list(run.iterdir())) > 1:
+        raise HtrError(f"--out {run} holds a run already: continue it with --resume {run}, or name another folder")
+    if any(run.glob("*.safetensors")):
+        raise HtrError(f"--out {run} holds models that a run could overwrite: name another folder")
+
+
+def _resumed(options: Options, given: frozenset[str]) -> Options:
+    """The options that a run was started with, checked against what the user gives now."""
+    run, kind = options.resume, cast(Any, type(options))
+    assert run is not None
+    saved = replace(saved_options(type(options), run), out=options.out, resume=run)
+    if options == saved:
+        return saved
+    now, before, default = _leaves(options), _leaves(saved), _leaves(kind(resume=run))
+    moved = {}
+    for name, value in now.items():
+        if name in ("out", "resume") or (name not in given and value == default.get(name)):
             continue
-        flag = _other(name, value, default, before, told)
-        if flag:
-            raise HtrError(f"--{flag} differs from what {run} was started with ({OPTIONS}): leave it out to resume")
-    return restored
+        if name in MOVABLE and value is not None and before[name] is not None:
+            moved[name] = value
+        elif name not in before or value != before[name]:
+            raise HtrError(f"--{name} differs from what {run} was started with ({OPTIONS}): leave it out to resume")
+    return replace(saved, **moved)
 
 
-def saved_options(command: Callable[..., Any], run: Path) -> dict[str, Any]:
+def _leaves(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Values of options by their names as they are typed, such as `train.lr`."""
+    found: dict[str, Any] = {}
+    for name, value in vars(options).items():
+        found |= _leaves(value, f"{prefix}{name}.") if is_dataclass(value) else {f"{prefix}{name}": value}
+    return found
+
+
+def saved_options(kind: type[Options], run: Path) -> Options:
     """The options that a run was started with.
 
     Raises:
-        HtrError: there is no run in the folder, or it is one of another command.
+        HtrError: there is no run in the folder, or its options are those of another command.
     """
     if not (run / OPTIONS).is_file():
         raise HtrError(f"--resume {run}: there is no run in this folder (no {OPTIONS})")
     try:
-        return options_of(command, yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8")))
+        return options_from(kind, yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8")))
     except (HtrError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HtrError(
-            f"{run / OPTIONS} does not hold the options of a `{command.__name__}`: {' '.join(str(error).split())}"
-        ) from None
-
-
-def _other(flag: str, given: Any, default: Any, before: Any, told: frozenset[str]) -> str | None:
-    """The flag of the first value that was given and is not what it was before; None if there is none."""
-    here = any(name == flag or name.startswith(f"{flag}.") for name in told)  # be it with the value of its default
-    if given == before or (given == default and not here):
-        return None
-    if not (is_dataclass(given) and is_dataclass(before)):
-        return flag
-    rows = ((f"{flag}.{name}", vars(given)[name], vars(default)[name], vars(before)[name]) for name in vars(given))
-    return next(filter(None, (_other(*row, told) for row in rows)), None)
+        raise HtrError(f"{run / OPTIONS} does not hold {kind.__name__}: {' '.join(str(error).split())}") from None
 
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+    """A value in the types that YAML has."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
     return str(value) if isinstance(value, Path) else value
 
 
+# ---- finding models
+
+
 def newest() -> Path:
-    """The run whose artefacts are the newest.
+    """The run with the newest model.
 
     Raises:
         HtrError: there is no finished run here.
@@ -146,7 +169,7 @@ def newest() -> Path:
 
 
 def models(path: Path) -> dict[str, Path]:
-    """Role to artefact: those of a run folder, teacher first, or a single file under its own name.
+    """Role to model file: those of a run folder, teacher first, or a single file under its own name.
 
     Raises:
         HtrError: there is no model at the path.
@@ -173,3 +196,51 @@ def model(path: Path | None, role: str = "student") -> Path:
     if len(found) == 1:
         return next(iter(found.values()))
     raise HtrError(f"{path} holds {', '.join(found)} and no {role}: name the file")
+
+
+# ---- finding the data of a model
+
+
+def own_data(file: Path, card: Card) -> str:
+    """The data that a model was trained on, as `--data` would name it.
+
+    It is looked for where the model's run found it, and under the name on the card. Its lines must be those on the
+    card, since another folder may have the same name.
+
+    Args:
+        file: the model file, in its run folder or elsewhere.
+        card: of the model.
+
+    Raises:
+        HtrError: the data is not here.
+    """
+    others = []
+    for source in (_data_of_run(file), card.data.get("name")):
+        if isinstance(source, str) and source:
+            with contextlib.suppress(HtrError, OSError):  # there is no such folder, or it holds no dataset
+                if _holds_lines_of(card, source):
+                    return source
+                others.append(source)
+    if others:
+        raise HtrError(f"{others[0]} does not hold the lines that {card.name} was trained on: name them with --data")
+    raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")
+
+
+def _data_of_run(file: Path) -> str | None:
+    """`data` in the `config.yaml` of the run that a model, or an export of it, is in."""
+    for folder in list(file.parents)[:3]:
+        with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            saved = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
+            return saved.get("data") if isinstance(saved, dict) else None
+    return None
+
+
+def _holds_lines_of(card: Card, source: str) -> bool:
+    """Whether a dataset has the lines that the card has hashes of; a training may have used some of its lines only."""
+    splits = card.data.get("splits")
+    saved = {k: v for k, v in splits.items() if isinstance(v, dict)} if isinstance(splits, dict) else {}
+    dataset = open_dataset(source, read_config(card))
+    same = {split for split in saved if dataset.identity(split) == saved[split].get("hash")}
+    others = saved.keys() - same
+    partly = others == {"train"} and len(dataset.splits.get("train", ())) != saved["train"].get("lines")
+    return bool(same) and (not others or partly)

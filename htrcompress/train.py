@@ -1,38 +1,76 @@
 """Trains one network on a dataset: `python -m htrcompress.train --data DIR --model teacher`.
 
-The run folder gets the best model on validation as `teacher.safetensors` (the preset's name), and beside
-it a folder with the log, TensorBoard events and the checkpoint that `--resume` goes on from. With `--init FILE`
-a trained model learns a new hand from a few hundred lines, and keeps its name.
+The run folder gets the best model on validation as `teacher.safetensors` (the preset's name), and beside it a folder
+with the log, TensorBoard events and the checkpoint that `--resume` continues from. With `--init FILE` a trained model
+learns a new hand from a few hundred lines, and keeps its name.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from htrcompress import runs
 from htrcompress.cli import console, run_command
-from htrcompress.config import (
-    NONE,
-    AugmentConfig,
-    AuxConfig,
-    Choice,
-    LlmConfig,
-    TrainConfig,
-    require_name,
-    require_use,
-)
+from htrcompress.config import AugmentConfig, AuxConfig, CharsetPolicy, LlmConfig, TrainConfig, check_llm
 from htrcompress.data.readers import ReadConfig
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
+    from htrcompress.models import LineRecognizer
+    from htrcompress.training.data import TrainingData
+    from htrcompress.training.progress import TrainProgress
     from htrcompress.training.trainer import FitResult
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Trains one network and keeps the best on validation."""
+
+    data: str = "synthetic"
+    """A dataset's folder, several with commas between, or `synthetic` for the built-in data."""
+    model: str | None = None
+    """The size: teacher, hybrid, student, student-s, student-xs, tiny-teacher, tiny-hybrid or tiny-student; teacher if
+    not given, or the size of --init."""
+    init: Path | None = None
+    """A trained model file, or the run folder that holds it, to start from instead of random weights."""
+    charset: CharsetPolicy | None = None
+    """How the characters of --init change: keep them, take the union with those of the data, or replace them by these;
+    must be given where the data has other characters."""
+    out: Path | None = None
+    """The run folder; `runs/<time>-train` if not given."""
+    resume: Path | None = None
+    """A run folder to continue, with the options that it was started with."""
+    llm: str | None = None
+    """A causal language model that helps in training only: a name on its hub, a folder or a GGUF file."""
+    train: TrainConfig = TrainConfig()
+    """how to train"""
+    augment: AugmentConfig | None = AugmentConfig()
+    """how to vary the training lines; `null` for not at all"""
+    aux: AuxConfig = AuxConfig()
+    """CTC losses at other places than the output"""
+    lm: LlmConfig = LlmConfig()
+    """how the language model is used"""
+    read: ReadConfig = ReadConfig()
+    """how to read texts where a dataset's format leaves a choice"""
+
+    def __post_init__(self) -> None:
+        if self.init and self.model:
+            raise HtrError("give --model or --init, not both: a trained model has its size")
+        if self.resume:  # the options that are missing here are those of the run
+            return
+        if self.charset and not self.init:
+            raise HtrError("--charset says how the characters of --init change: give --init as well")
+        check_llm(self.llm, self.lm, self.aux)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What `train` made.
+    """The result of `train`.
 
     Attributes:
         run: the run folder.
@@ -46,73 +84,33 @@ class TrainResult:
         return f"{self.fit.path}: CER {100 * self.fit.cer:.2f} % on validation after {self.fit.steps} steps"
 
 
-def train_network(
-    data: str = "synthetic",
-    model: str | None = None,
-    init: Path | None = None,
-    charset: Choice | None = None,
-    out: Path | None = None,
-    resume: Path | None = None,
-    llm: str = NONE,
-    train: TrainConfig = TrainConfig(),
-    augment: AugmentConfig | None = AugmentConfig(),
-    aux: AuxConfig = AuxConfig(),
-    lm: LlmConfig = LlmConfig(),
-    read: ReadConfig = ReadConfig(),
+@dataclass(frozen=True)
+class _Start:
+    """A network before training, the data for it, and what its card says about where it comes from."""
+
+    name: str
+    preset: str | None
+    network: "LineRecognizer"
+    data: "TrainingData"
+    origin: dict[str, Any]
+
+
+def train(
+    options: TrainOptions, given: frozenset[str] = frozenset(), progress: "TrainProgress | None" = None
 ) -> TrainResult:
     """Trains one network and keeps the best on validation.
 
     Args:
-        data: a dataset's folder, several with commas between, or `synthetic` for the built-in data.
-        model: the size: teacher, hybrid, student, student-s, student-xs, tiny-teacher, tiny-hybrid or tiny-student;
-            teacher if not given, or the size of --init.
-        init: a trained model file, or the run folder that holds it, to start from instead of random weights.
-        charset: what becomes of the characters of --init: keep them, take the union with those of the data, or
-            replace them by these; must be given where the data has others.
-        out: the run folder; `runs/<time>-train` if not given.
-        resume: a run folder to go on with, under the options that it was started with.
-        llm: a causal language model that helps in training alone: a name on its hub, a folder or a GGUF file.
-        train: how to train.
-        augment: how to vary the training lines; `null` for not at all.
-        aux: CTC at other places than the end.
-        lm: how the language model helps.
-        read: how to read texts where a dataset's format leaves a choice.
+        options: see `TrainOptions`.
+        given: names of the options that the user typed, for `--resume`.
+        progress: is called at every step and validation.
 
     Raises:
         HtrError: the data, the language model, an option or the checkpoint is unusable.
     """
-    if init and model:
-        raise HtrError("give --model or --init, not both: a trained model has its size")
-    if charset and not (init or resume):
-        raise HtrError("--charset says what becomes of the characters of --init: give that as well")
-    require_name(llm)
-    if not resume:  # what is left out there is known from the run
-        require_use(aux, llm, lm)
-    options: dict[str, Any] = {"data": data, "model": model, "init": init, "charset": charset, "llm": llm}
-    options |= {"train": train, "augment": augment, "aux": aux, "lm": lm, "read": read}
-    run, options = runs.start("train", train_network, out, resume, options)
-    return TrainResult(run, _fit(run, **options))
-
-
-def _fit(
-    run: Path,
-    data: str,
-    model: str | None,
-    init: Path | None,
-    charset: Choice | None,
-    llm: str,
-    train: TrainConfig,
-    augment: AugmentConfig | None,
-    aux: AuxConfig,
-    lm: LlmConfig,
-    read: ReadConfig,
-) -> "FitResult":
+    run, options = runs.start("train", options, given)
     import torch
 
-    from htrcompress import models
-    from htrcompress.models.charset_transfer import choose_charset, set_charset
-    from htrcompress.models.serialization import load_model
-    from htrcompress.training.data import open_training_data
     from htrcompress.training.objective import (
         LANGUAGE_MODEL_MEMORY,
         build_objective,
@@ -121,42 +119,85 @@ def _fit(
         open_language_model,
         parameter_summary,
     )
-    from htrcompress.training.progress import ProgressBar
     from htrcompress.training.trainer import Trainer
 
-    torch.manual_seed(train.seed)
-    training: dict[str, Any] = {"seed": train.seed, **card_entries(aux, llm, lm)}
-    if init:
-        kept = list((run / "init").glob("*.safetensors"))  # a run goes on with its own copy
-        source = kept[0] if kept else runs.model(init)
-        network, start = load_model(source)
-        name, known = source.stem, start.characters()
-        corpus = open_training_data(data, start.height, train, read, lambda c: choose_charset(known, c, charset))
-        set_charset(network, known, corpus.charset, trainable=True)
-        training["init"] = {"name": start.name, "data": start.data.get("name"), "training": start.training}
-    else:
-        name = model or "teacher"
-        corpus = open_training_data(data, models.preset(name).height, train, read)
-        network = models.create(name, corpus.charset.classes)
-    console.print(corpus.summary())
-    console.print(parameter_summary(name, network))
-    card = corpus.card(name, network, training)
-    path = run / f"{name}.safetensors"
-    language_model = open_language_model(llm, lm, train.precision, corpus.train.texts)
-    language = language_model_loss(network, corpus.charset, aux, language_model, lm)
-    objective = build_objective(network, corpus.charset, aux, language=language)
-    if init and not kept and not machine.rank():  # not before all is known to be usable
-        write_atomic(run / "init" / source.name, source.read_bytes())
-    advice = LANGUAGE_MODEL_MEMORY if language else ()
-    progress = ProgressBar(console)
-    fit = Trainer(
-        objective, card, corpus.train, corpus.valid, path, train.filled(name), augment, progress, advice
-    ).fit()
+    torch.manual_seed(options.train.seed)
+    source = _init_file(run, options)
+    start = _trained(source, options) if source else _untrained(options)
+    network, data = start.network, start.data
+    logger.info("%s", data.summary())
+    logger.info("%s", parameter_summary(start.name, network))
+    language_model = open_language_model(options.llm, options.lm, options.train.precision, data.train.texts)
+    language = language_model_loss(network, data.charset, options.aux, language_model, options.lm)
+    entries = {"seed": options.train.seed, **card_entries(options.aux, options.llm, options.lm), **start.origin}
+    trainer = Trainer(
+        build_objective(network, data.charset, options.aux, language=language),
+        data.card(start.name, network, entries),
+        data.train,
+        data.valid,
+        run / f"{start.name}.safetensors",
+        options.train.for_preset(start.preset),
+        options.augment,
+        progress,
+        LANGUAGE_MODEL_MEMORY if language else (),
+    )
+    if source and not machine.rank():  # only now is everything known to be usable
+        _keep(source, run)
+    fit = trainer.fit()
     if language:
-        console.print(language.costs())
-    return fit
+        logger.info("%s", language.costs())
+    return TrainResult(run, fit)
+
+
+def _init_file(run: Path, options: TrainOptions) -> Path | None:
+    """The model file to start from; a resumed run has its own copy."""
+    kept = next((run / "init").glob("*.safetensors"), None)
+    return kept or (runs.model(options.init) if options.init else None)
+
+
+def _keep(source: Path, run: Path) -> None:
+    """Copies the model that a run starts from, so that the run can be resumed where that model is gone."""
+    target = run / "init" / source.name
+    if source != target:
+        write_atomic(target, source.read_bytes())
+
+
+def _untrained(options: TrainOptions) -> _Start:
+    """A network of a preset with random weights."""
+    from htrcompress import models
+    from htrcompress.training.data import open_training_data
+
+    name = options.model or "teacher"
+    data = open_training_data(options.data, models.preset(name).height, options.train, options.read)
+    return _Start(name, name, models.create(name, data.charset.classes), data, {})
+
+
+def _trained(source: Path, options: TrainOptions) -> _Start:
+    """A trained network with its output layer changed for the characters of new data."""
+    from htrcompress.models import preset_of
+    from htrcompress.models.charset_transfer import choose_charset, set_charset
+    from htrcompress.models.serialization import load_model
+    from htrcompress.training.data import open_training_data
+
+    network, card = load_model(source)
+    known = card.characters()
+
+    def choose(found: Any) -> Any:
+        return choose_charset(known, found, options.charset)
+
+    data = open_training_data(options.data, card.height, options.train, options.read, choose)
+    preset = preset_of(network)
+    set_charset(network, known, data.charset, trainable=True)
+    origin = {"init": {"name": card.name, "data": card.data.get("name"), "training": card.training}}
+    return _Start(source.stem, preset, network, data, origin)
+
+
+def train_command(options: TrainOptions, given: frozenset[str]) -> TrainResult:
+    """`train` with a progress bar."""
+    from htrcompress.training.progress import ProgressBar
+
+    return train(options, given, ProgressBar(console))
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
-    run_command(train_network)
+    run_command(train_command)

@@ -117,9 +117,9 @@ def whole(shared: Shared, lines: str, tmp_path_factory: pytest.TempPathFactory) 
     """The folder of a short run that nothing interrupted; each process has a copy, for tests lock and resume it."""
     from trainings import SHORT
 
-    from htrcompress.train import train_network
+    from htrcompress.train import TrainOptions, train
 
-    make = lambda folder: train_network(lines, "tiny-student", out=folder / "run", train=SHORT)  # noqa: E731
+    make = lambda folder: train(TrainOptions(data=lines, model="tiny-student", out=folder / "run", train=SHORT))  # noqa: E731
     return shutil.copytree(shared("whole", make) / "run", tmp_path_factory.mktemp("whole") / "run")
 
 

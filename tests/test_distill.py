@@ -10,7 +10,7 @@ from trainings import SHORT, log
 
 from htrcompress.charset import Charset
 from htrcompress.config import AugmentConfig, DistillConfig
-from htrcompress.distill import distill_student
+from htrcompress.distill import DistillOptions, distill
 from htrcompress.errors import HtrError
 from htrcompress.models.charset_transfer import set_charset
 from htrcompress.models.serialization import load_card, load_model, save_model
@@ -23,8 +23,16 @@ def test_unlabelled_lines_teach_the_student_alone(whole: Path, lines: str, tmp_p
         (images / file.name).write_bytes(file.read_bytes())
     everywhere = DistillConfig(frames="all")
     short = replace(SHORT, steps=None, epochs=1)
-    result = distill_student(
-        lines, whole, "tiny-student", unlabelled=images, out=tmp_path / "run", train=short, distill=everywhere
+    result = distill(
+        DistillOptions(
+            data=lines,
+            teacher=whole,
+            model="tiny-student",
+            unlabelled=images,
+            out=tmp_path / "run",
+            train=short,
+            distill=everywhere,
+        )
     )
     student, control = (load_card(result.run / f"{role}.safetensors") for role in ("student", "control"))
     assert student.training["unlabelled"]["lines"] == 4 and "unlabelled" not in control.training
@@ -32,7 +40,7 @@ def test_unlabelled_lines_teach_the_student_alone(whole: Path, lines: str, tmp_p
     seen = [row["kd"] for row in log(result.run, "student") if "kd" in row]
     assert seen and all(value > 0 for value in seen)
     with pytest.raises(HtrError, match=r"--unlabelled lines teach nothing with --distill\.weight 0"):
-        distill_student(lines, whole, unlabelled=images, distill=DistillConfig(weight=0))
+        distill(DistillOptions(data=lines, teacher=whole, unlabelled=images, distill=DistillConfig(weight=0)))
 
 
 def test_a_teacher_of_another_charset_is_mapped_or_refused(whole: Path, lines: str, tmp_path: Path) -> None:
@@ -46,37 +54,67 @@ def test_a_teacher_of_another_charset_is_mapped_or_refused(whole: Path, lines: s
     short = replace(SHORT, steps=2)
     for name, charset, expected in (("less", known[3:], known), ("more", (*known, "Ω"), (*known, "Ω"))):
         path, out = teacher(name, charset), tmp_path / f"run-{name}"
-        distill_student(lines, path, "tiny-student", control=False, out=out, train=short)
+        distill(DistillOptions(data=lines, teacher=path, model="tiny-student", control=False, out=out, train=short))
         assert load_card(out / "student.safetensors").charset == expected
     with pytest.raises(HtrError, match=r"the teacher reads 'Ω', which the lines lack, and not "):
-        distill_student(lines, teacher("odd", (*known[3:], "Ω")), "tiny-student", out=tmp_path / "x", train=short)
+        distill(
+            DistillOptions(
+                data=lines,
+                teacher=teacher("odd", (*known[3:], "Ω")),
+                model="tiny-student",
+                out=tmp_path / "x",
+                train=short,
+            )
+        )
 
 
 def test_distillation_leaves_teacher_student_and_control(whole: Path, lines: str, tmp_path: Path) -> None:
     everywhere = DistillConfig(frames="all")  # after two steps the teacher has no spikes yet
     short = replace(SHORT, steps=2)
-    result = distill_student(lines, out=tmp_path / "run", train=short, augment=AugmentConfig(), distill=everywhere)
+    result = distill(
+        DistillOptions(data=lines, out=tmp_path / "run", train=short, augment=AugmentConfig(), distill=everywhere)
+    )
     assert list(result.models) == ["teacher", "student", "control"]
     cards = {role: load_card(result.run / f"{role}.safetensors") for role in result.models}
     assert cards["student"].training["teacher"]["name"] == "teacher" and "teacher" not in cards["control"].training
     student, control = (load_file(result.run / f"{role}.safetensors") for role in ("student", "control"))
     assert student.keys() == control.keys()  # an ordinary file, no branch of a larger checkpoint
     assert any(not torch.equal(student[name], control[name]) for name in student)
-    again = distill_student(resume=result.run)
+    again = distill(DistillOptions(resume=result.run))
     assert again.models["student"]["cer"] == result.models["student"]["cer"]
 
 
 def test_a_teacher_of_another_height_is_refused(whole: Path, lines: str, tmp_path: Path) -> None:
     with pytest.raises(HtrError, match=r"reads lines of height 32 .* the student of height 64"):
-        distill_student(lines, teacher=whole, model="student-xs", out=tmp_path / "run", train=SHORT)
+        distill(DistillOptions(data=lines, teacher=whole, model="student-xs", out=tmp_path / "run", train=SHORT))
     with pytest.raises(HtrError, match="no run folder or model file"):
-        distill_student(lines, teacher=tmp_path / "nothing", out=tmp_path / "other")
+        distill(DistillOptions(data=lines, teacher=tmp_path / "nothing", out=tmp_path / "other"))
 
 
 def test_a_start_with_wrong_data_is_not_in_the_way_of_the_next(whole: Path, lines: str, tmp_path: Path) -> None:
     short, out = replace(SHORT, steps=1), tmp_path / "run"
     for data, unlabelled in (("nowhere", None), (lines, tmp_path / "nothing")):
         with pytest.raises(HtrError, match="there is no such folder"):
-            distill_student(data, whole, "tiny-student", False, unlabelled, out, train=short)
+            distill(
+                DistillOptions(
+                    data=data,
+                    teacher=whole,
+                    model="tiny-student",
+                    control=False,
+                    unlabelled=unlabelled,
+                    out=out,
+                    train=short,
+                )
+            )
     assert [path.name for path in out.iterdir()] == ["config.yaml"]
-    distill_student(lines, whole, "tiny-student", False, out=out, train=short, distill=DistillConfig(frames="all"))
+    distill(
+        DistillOptions(
+            data=lines,
+            teacher=whole,
+            model="tiny-student",
+            control=False,
+            out=out,
+            train=short,
+            distill=DistillConfig(frames="all"),
+        )
+    )

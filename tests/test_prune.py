@@ -19,7 +19,7 @@ from htrcompress.export.onnx_export import export_onnx
 from htrcompress.models.base import LineRecognizer
 from htrcompress.models.gated import GatedConfig, GatedRecognizer
 from htrcompress.models.serialization import load_card, load_model, save_model
-from htrcompress.prune import prune_model
+from htrcompress.prune import PruneOptions, prune
 from htrcompress.runtime import load
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +102,7 @@ def test_the_command_leaves_an_ordinary_model(
     model = ROOT / "models/tiny-student.safetensors"
     short = TrainConfig(steps=4, batch=8, valid_every=2, warmup=1)  # in BF16 where that is the default
     everywhere = DistillConfig(frames="all")
-    result = prune_model(model, str(lines), flops=0.5, out=tmp_path / "run", train=short, distill=everywhere)
+    result = prune(PruneOptions(model=model, data=str(lines), flops=0.5, out=tmp_path / "run", train=short, distill=everywhere))
     assert 0.4 < result.flops[1] / result.flops[0] <= 0.51 and result.parameters[1] < result.parameters[0]
     network, card = load_model(result.path)
     assert sum(p.numel() for p in network.parameters()) == result.parameters[1]
@@ -115,7 +115,7 @@ def test_the_command_leaves_an_ordinary_model(
         raise AssertionError("scores may differ on another machine, so a resumed run keeps its start weights")
 
     monkeypatch.setattr(pruning.ChannelPruning, "apply", apply)
-    again = prune_model(resume=tmp_path / "run")
+    again = prune(PruneOptions(resume=tmp_path / "run"))
     assert replace(again, cer=result.cer) == result
 
 
@@ -124,7 +124,7 @@ def test_a_recurrent_model_is_not_pruned(tmp_path: Path) -> None:
     card = Card("rnn", models.architecture(model), (" ", "a", "b"), height=32, stride=models.STRIDE, max_width=500)
     save_model(tmp_path / "rnn.safetensors", model, card)
     with pytest.raises(HtrError, match="HybridRecognizer"):
-        prune_model(tmp_path / "rnn.safetensors", "synthetic", flops=0.5, out=tmp_path / "run")
+        prune(PruneOptions(model=tmp_path / "rnn.safetensors", data="synthetic", flops=0.5, out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -144,7 +144,7 @@ def test_targets_that_make_no_sense(
     few = open_synthetic({"train": 8, "valid": 2})
     monkeypatch.setattr("htrcompress.data.synthetic.open_synthetic", lambda: few)
     with pytest.raises(HtrError, match=message):
-        prune_model(ROOT / "models/tiny-student.safetensors", out=tmp_path / "run", **options)  # type: ignore[arg-type]
+        prune(PruneOptions(model=ROOT / "models/tiny-student.safetensors", out=tmp_path / "run", **options))  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
@@ -152,7 +152,7 @@ def test_targets_that_make_no_sense(
 def test_a_model_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / "damaged.safetensors").write_bytes((ROOT / "models/tiny-student.safetensors").read_bytes()[:-7])
     with pytest.raises(HtrError, match=name):
-        prune_model(tmp_path / name, data="synthetic", flops=0.5, out=tmp_path / "run")
+        prune(PruneOptions(model=tmp_path / name, data="synthetic", flops=0.5, out=tmp_path / "run"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -18,7 +18,7 @@ from htrcompress.config import TrainConfig
 from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card, load_model, save_model
-from htrcompress.train import train_network
+from htrcompress.train import TrainOptions, train, train_command
 from htrcompress.training import objective, trainer
 from htrcompress.training.losses import ctc_loss
 
@@ -43,7 +43,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_lines(
 
     monkeypatch.setattr(objective, "ctc_loss", nan)
     with pytest.raises(HtrError, match=r"step 1 \(lines train-\d+\.png.*--train\.lr"):
-        train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+        train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=SHORT))
 
 
 def test_gradients_that_are_not_finite_reach_no_weight(
@@ -60,7 +60,7 @@ def test_gradients_that_are_not_finite_reach_no_weight(
 
     monkeypatch.setattr(Accelerator, "backward", overflow)
     with pytest.raises(HtrError, match=r"the gradients.*step 1 \(lines train-.*--train\.lr"):
-        train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+        train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=SHORT))
     after = overflow.model.state_dict()  # type: ignore[attr-defined]
     assert all(torch.equal(value, before[name]) for name, value in after.items())
     network, card = load_model(whole / "tiny-student.safetensors")
@@ -77,11 +77,11 @@ def test_memory_that_runs_out_on_the_way_to_the_device_is_told(
 
     monkeypatch.setattr(Accelerator, "prepare", full)
     with pytest.raises(HtrError, match=r"out of memory at step 1: choose a smaller --train\.batch"):
-        train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+        train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=SHORT))
     monkeypatch.setattr(trainer, "adamw", full)  # where nobody expects it
     with pytest.raises(SystemExit, match="2"):
         run_command(
-            train_network, argv=["--data", lines, "--train.precision", "fp32", "--out", str(tmp_path / "other")]
+            train_command, argv=["--data", lines, "--train.precision", "fp32", "--out", str(tmp_path / "other")]
         )
     assert capsys.readouterr().err.startswith("error: out of memory: give the command less at a time")
 
@@ -89,7 +89,9 @@ def test_memory_that_runs_out_on_the_way_to_the_device_is_told(
 def test_fp16_without_a_gpu_is_refused(lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(HtrError, match=r"--train\.precision fp16 needs a GPU: choose bf16 or fp32"):
-        train_network(lines, "tiny-student", out=tmp_path / "run", train=replace(SHORT, precision="fp16"))
+        train(
+            TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=replace(SHORT, precision="fp16"))
+        )
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
 
 
@@ -99,7 +101,7 @@ def test_validation_reads_no_more_at_a_time_than_training(
     seen = []
     validate = trainer.validate
     monkeypatch.setattr(trainer, "validate", lambda *a: seen.append(a[-1]) or validate(*a))  # type: ignore[func-returns-value]
-    train_network(lines, "tiny-student", out=tmp_path / "run", train=replace(SHORT, steps=1, batch=2))
+    train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=replace(SHORT, steps=1, batch=2)))
     assert seen == [2]
 
 
@@ -116,7 +118,7 @@ def test_out_of_memory_names_what_shrinks_it(
 ) -> None:
     interrupt_after(monkeypatch, 3, error)
     with pytest.raises(HtrError, match=r"out of memory at step 4: choose a smaller --train.batch \(it is 8\)"):
-        train_network(lines, "tiny-student", out=tmp_path / "run", train=SHORT)
+        train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=SHORT))
     assert load_card(tmp_path / "run/tiny-student.safetensors").training["steps"] == 2
 
 
@@ -151,12 +153,12 @@ def free_port() -> int:
 def test_several_processes_must_be_told_where_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(HtrError, match="must agree on the run folder: name it with --out"):
-        train_network("synthetic", "tiny-student")
+        train(TrainOptions(data="synthetic", model="tiny-student"))
 
 
 def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Path) -> None:
     start = whole / "tiny-student.safetensors"
-    result = train_network(lines, init=whole, out=tmp_path / "run", train=replace(SHORT, lines=10))
+    result = train(TrainOptions(data=lines, init=whole, out=tmp_path / "run", train=replace(SHORT, lines=10)))
     card, before = load_card(result.fit.path), load_card(start)
     assert result.fit.path.name == "tiny-student.safetensors" and card.charset == before.charset
     assert card.data["splits"]["train"]["lines"] == 10 and card.training["init"]["name"] == "tiny-student"
@@ -169,17 +171,17 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
     rows = (other / "train.tsv").read_text(encoding="utf-8").split("\n", 1)
     (other / "train.tsv").write_text(f"{rows[0]} Ω\n{rows[1]}", encoding="utf-8")
     with pytest.raises(HtrError, match=r"does not know 'Ω': choose --charset keep"):
-        train_network(str(other), init=start, out=tmp_path / "refused", train=SHORT)
+        train(TrainOptions(data=str(other), init=start, out=tmp_path / "refused", train=SHORT))
     for choice, known in (("keep", before.charset), ("union", tuple(sorted([*before.charset, "Ω"])))):
         out = tmp_path / choice
-        result = train_network(str(other), init=start, charset=choice, out=out, train=SHORT)  # type: ignore[arg-type]
+        result = train(TrainOptions(data=str(other), init=start, charset=choice, out=out, train=SHORT))  # type: ignore[arg-type]
         assert load_card(result.fit.path).charset == known
     with pytest.raises(HtrError, match="--model or --init, not both"):
-        train_network(lines, "student", init=start)
+        train(TrainOptions(data=lines, model="student", init=start))
     with pytest.raises(HtrError, match="--charset says what becomes of the characters of --init"):
-        train_network(lines, charset="keep")
+        train(TrainOptions(data=lines, charset="keep"))
     start.rename(tmp_path / "gone.safetensors")  # a run goes on with its own copy
-    assert train_network(resume=tmp_path / "union", charset="union").fit.steps == 6
+    assert train(TrainOptions(resume=tmp_path / "union", charset="union")).fit.steps == 6
     (tmp_path / "gone.safetensors").rename(start)
 
     for split in ("train", "valid"):
@@ -188,12 +190,14 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
         with pytest.raises(
             HtrError, match=r"2 of 2 training lines hold no character of the model's charset.* union or"
         ):
-            train_network(
-                str(other),
-                init=start,
-                charset="keep",
-                out=tmp_path / f"{share}",
-                train=replace(SHORT, max_too_narrow=share),
+            train(
+                TrainOptions(
+                    data=str(other),
+                    init=start,
+                    charset="keep",
+                    out=tmp_path / f"{share}",
+                    train=replace(SHORT, max_too_narrow=share),
+                )
             )
 
 
@@ -203,7 +207,7 @@ def test_a_run_writes_over_no_model(whole: Path, lines: str, tmp_path: Path) -> 
     shutil.copy(whole / "tiny-student.safetensors", model)
     before = model.read_bytes()
     with pytest.raises(HtrError, match="holds models, which a run could write over"):
-        train_network(lines, init=model, out=model.parent, train=SHORT)
+        train(TrainOptions(data=lines, init=model, out=model.parent, train=SHORT))
     assert model.read_bytes() == before and list(model.parent.iterdir()) == [model]
 
 
@@ -230,9 +234,9 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
     with pytest.raises(
         HtrError, match=r"1 of 25 training lines have more characters than frames.*--train.max_too_narrow"
     ):
-        train_network(str(root), "tiny-student", out=tmp_path / "a", train=SHORT)
+        train(TrainOptions(data=str(root), model="tiny-student", out=tmp_path / "a", train=SHORT))
     allowed = replace(SHORT, max_too_narrow=0.1)
-    result = train_network(str(root), "tiny-student", out=tmp_path / "b", train=allowed, augment=None)
+    result = train(TrainOptions(data=str(root), model="tiny-student", out=tmp_path / "b", train=allowed, augment=None))
     assert load_card(result.fit.path).data["not_emittable"] == 1
 
 

@@ -12,13 +12,14 @@ from typing import Any
 from benchmarks.splits import Split
 from benchmarks.timing import require_positive
 from htrcompress.cli import run_command, to_json
-from htrcompress.config import AugmentConfig, Choice, TrainConfig
+from htrcompress.config import AugmentConfig, CharsetPolicy, TrainConfig
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
 from htrcompress.runs import OPTIONS, saved_options
 from htrcompress.runtime import load
-from htrcompress.train import train_network
+from htrcompress.train import TrainOptions
+from htrcompress.train import train as train_model
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
@@ -63,7 +64,7 @@ def fine_tune(
     model: Path | None = None,
     data: str = "synthetic",
     preset: str | None = None,
-    charset: Choice = "union",
+    charset: CharsetPolicy = "union",
     steps: int = 600,
     runs: Path = Path("runs/finetune"),
     out: Path | None = None,
@@ -107,7 +108,7 @@ def fine_tune(
             if known:
                 _require_same(run, options)
             options["resume" if known else "out"] = run
-            done = train_network(**options)
+            done = train_model(TrainOptions(**options))
             points.append(_point(split, done.fit.path, lines, start, done.fit.seconds))
     seen = {"name": card.name, "data": card.data.get("name")}
     corpus = {"name": dataset.name, "split": split.name, "hash": split.hash, "lines": len(split.lines)}
@@ -120,8 +121,10 @@ def fine_tune(
 
 def _require_same(run: Path, options: dict[str, Any]) -> None:
     """Raises HtrError if a run that lies there already was started with other options or from another model."""
-    before = saved_options(train_network, run)
-    changed = [name for name, value in options.items() if name not in ("init", "data") and before[name] != value]
+    before = saved_options(TrainOptions, run)
+    changed = [
+        name for name, value in options.items() if name not in ("init", "data") and getattr(before, name) != value
+    ]
     copies = list((run / "init").glob("*.safetensors"))
     if copies and copies[0].read_bytes() != options["init"].read_bytes():
         changed.append("init")

@@ -127,7 +127,7 @@ def _work(order: str) -> None:
     """One training as `htrcompress.train` runs it, but for the order of the lines and for a log of every step."""
     import random
 
-    from htrcompress.train import train_network
+    from htrcompress.train import train_command
     from htrcompress.training import logging, trainer
 
     logging.LOG_EVERY = 1
@@ -138,7 +138,7 @@ def _work(order: str) -> None:
             return [places[at : at + size] for at in range(0, len(places), size)]
 
         trainer.epoch_order = shuffled  # type: ignore[assignment]
-    run_command(train_network)
+    run_command(train_command)
 
 
 if __name__ == "__main__":

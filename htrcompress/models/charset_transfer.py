@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from htrcompress.charset import BLANK, Charset
-from htrcompress.config import Choice
+from htrcompress.config import CharsetPolicy
 from htrcompress.errors import HtrError
 from htrcompress.models.base import LineRecognizer
 
@@ -16,7 +16,7 @@ NEVER = -30_000.0
 """Bias of a character that a network must not emit; finite in FP16, and exp() of it is zero."""
 
 
-def choose_charset(model: Charset, data: Charset, choice: Choice | None) -> Charset:
+def choose_charset(model: Charset, data: Charset, choice: CharsetPolicy | None) -> Charset:
     """The charset of a trained model that is trained further.
 
     Args:

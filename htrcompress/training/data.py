@@ -1,6 +1,5 @@
 """A dataset prepared for training: encoded lines at one height, their charset, and the entries of the card."""
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +39,6 @@ class TrainingData:
         unknown: characters of train and valid outside the charset, with counts.
     """
 
-    source: str
     read: ReadConfig
     dataset: Dataset
     charset: Charset
@@ -65,9 +63,6 @@ class TrainingData:
             "unreadable": self.unreadable,
             "unknown_characters": self.unknown,
         }
-        where = path_below_here(self.source)
-        if where is not None:
-            data["path"] = where
         return Card(
             name,
             models.architecture(model),
@@ -96,20 +91,6 @@ class TrainingData:
             f"{self.dataset.name}: {len(self.train.texts)} training and {len(self.valid.texts)} validation lines, "
             f"{len(self.charset.characters)} characters" + (f" ({'; '.join(notes)})" if notes else "")
         )
-
-
-def path_below_here(source: str) -> str | None:
-    """Where the folders of a source are, seen from the current folder; None if one is not below it.
-
-    A card travels with its model, so it does not contain the names of folders of this machine.
-    """
-    here, found = Path.cwd(), []
-    for part in [source] if Path(source).is_dir() else source.split(","):
-        path = Path(os.path.abspath(part.strip()))
-        if path == here or not path.is_relative_to(here):
-            return None
-        found.append(path.relative_to(here).as_posix())
-    return ",".join(found)
 
 
 def open_training_data(
@@ -141,7 +122,7 @@ def open_training_data(
     train, valid = encoded["train"], encoded["valid"]
     unreadable = len(train_lines) + len(valid_lines) - len(train.texts) - len(valid.texts)
     train, left_out = drop_too_narrow(train, models.STRIDE, config.max_too_narrow)
-    return TrainingData(source, read, dataset, charset, height, train, valid, left_out, unreadable, unknown)
+    return TrainingData(read, dataset, charset, height, train, valid, left_out, unreadable, unknown)
 
 
 def open_images(folder: Path, height: int) -> EncodedLines:

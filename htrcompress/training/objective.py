@@ -13,7 +13,7 @@ from torch import nn
 
 from htrcompress import models
 from htrcompress.charset import Charset
-from htrcompress.config import NONE, AuxConfig, LlmConfig
+from htrcompress.config import AuxConfig, LlmConfig
 from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
 from htrcompress.models.base import LineRecognizer
@@ -100,12 +100,14 @@ def build_objective(
     return Objective(network, {name: loss for name, loss in found.items() if loss is not None}, aux.shortcut)
 
 
-LANGUAGE_MODEL_MEMORY = ("--lm.ratio or --lm.queries", "--lm.dtype bf16", "--lm.four_bit", "--llm none")
+LANGUAGE_MODEL_MEMORY = ("--lm.ratio or --lm.queries", "--lm.dtype bf16", "--lm.four_bit", "no --llm")
 """Options that make a training with a language model need less memory."""
 
 
-def open_language_model(llm: str, lm: LlmConfig, arithmetic: str, texts: Sequence[str]) -> "FrozenLanguageModel | None":
-    """The language model that --llm names; None for `none`.
+def open_language_model(
+    llm: str | None, lm: LlmConfig, arithmetic: str, texts: Sequence[str]
+) -> "FrozenLanguageModel | None":
+    """The language model that --llm names; None without a name.
 
     Args:
         llm: its name, folder or file.
@@ -117,7 +119,7 @@ def open_language_model(llm: str, lm: LlmConfig, arithmetic: str, texts: Sequenc
         HtrError: the language model cannot be loaded, a text is longer than its context, or FP16 lacks a GPU.
     """
     name = precision(arithmetic)
-    if llm == NONE:
+    if llm is None:
         return None
     from htrcompress.training.language_model import FrozenLanguageModel
 
@@ -146,12 +148,12 @@ def language_model_loss(
     return LanguageModelLoss(language_model, network.layer_dims, layers, charset, lm)
 
 
-def card_entries(aux: AuxConfig, llm: str = NONE, lm: LlmConfig = LlmConfig()) -> dict[str, Any]:
+def card_entries(aux: AuxConfig, llm: str | None = None, lm: LlmConfig = LlmConfig()) -> dict[str, Any]:
     """What a card says about these options; nothing about those that have their defaults."""
     found: dict[str, Any] = {}
     if aux != AuxConfig():
         found["aux"] = {**asdict(aux), "layers": list(aux.layers)}
-    if llm != NONE:
+    if llm is not None:
         found["llm"] = {"name": Path(llm).name if Path(llm).exists() else llm, **asdict(lm)}
     return found
 

@@ -23,7 +23,7 @@ class TrainProgress:
 
 
 class ProgressBar(TrainProgress):
-    """A bar with loss, validation CER and lines a second; a line for each validation where there is no terminal.
+    """A bar with loss, validation CER and lines a second, where there is a terminal.
 
     Args:
         console: where to write.
@@ -46,10 +46,6 @@ class ProgressBar(TrainProgress):
         if loss is not None:
             self.smoothed = loss if self.smoothed is None else 0.98 * self.smoothed + 0.02 * loss
         self.bar.update(self.task, completed=state.step, description=self._text(state))
-
-    def validated(self, state: TrainState) -> None:
-        if not self.console.is_terminal:
-            self.console.print(f"step {state.step}/{self.steps}  {self._text(state)}")
 
     def ended(self) -> None:
         self.bar.stop()
