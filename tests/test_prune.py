@@ -131,10 +131,10 @@ def test_a_recurrent_model_is_not_pruned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "--flops or --params, one of the two"),
-        ({"flops": 0.5, "params": 0.5}, "--flops or --params, one of the two"),
-        ({"flops": 1.5}, "--flops must lie between 0 and 1, and is 1.5"),
-        ({"params": 0.0}, "--params must lie between 0 and 1"),
+        ({}, "--flops.*--params"),
+        ({"flops": 0.5, "params": 0.5}, "--flops.*--params"),
+        ({"flops": 1.5}, "--flops"),
+        ({"params": 0.0}, "--params"),
         ({"flops": 0.01, "data": "synthetic"}, "cannot shrink to 1.0%"),
     ],
 )

@@ -76,7 +76,7 @@ def test_memory_that_runs_out_on_the_way_to_the_device_is_told(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Accelerator, "prepare", full)
-    with pytest.raises(HtrError, match=r"out of memory at step 1: choose a smaller --train\.batch"):
+    with pytest.raises(HtrError, match=r"step 1.*--train\.batch"):
         train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=SHORT))
     monkeypatch.setattr(trainer, "adamw", full)  # where nobody expects it
     with pytest.raises(SystemExit, match="2"):
@@ -88,7 +88,7 @@ def test_memory_that_runs_out_on_the_way_to_the_device_is_told(
 
 def test_fp16_without_a_gpu_is_refused(lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(HtrError, match=r"--train\.precision fp16 needs a GPU: choose bf16 or fp32"):
+    with pytest.raises(HtrError, match=r"--train\.precision"):
         train(
             TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=replace(SHORT, precision="fp16"))
         )
@@ -117,7 +117,7 @@ def test_out_of_memory_names_what_shrinks_it(
     lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     interrupt_after(monkeypatch, 3, error)
-    with pytest.raises(HtrError, match=r"out of memory at step 4: choose a smaller --train.batch \(it is 8\)"):
+    with pytest.raises(HtrError, match=r"step 4.*--train\.batch"):
         train(TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=SHORT))
     assert load_card(tmp_path / "run/tiny-student.safetensors").training["steps"] == 2
 
@@ -152,7 +152,7 @@ def free_port() -> int:
 
 def test_several_processes_must_be_told_where_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(HtrError, match="must agree on the run folder: name it with --out"):
+    with pytest.raises(HtrError, match="--out"):
         train(TrainOptions(data="synthetic", model="tiny-student"))
 
 
@@ -170,15 +170,15 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
         (other / file.name).write_bytes(file.read_bytes())
     rows = (other / "train.tsv").read_text(encoding="utf-8").split("\n", 1)
     (other / "train.tsv").write_text(f"{rows[0]} Ω\n{rows[1]}", encoding="utf-8")
-    with pytest.raises(HtrError, match=r"does not know 'Ω': choose --charset keep"):
+    with pytest.raises(HtrError, match="Ω.*--charset"):
         train(TrainOptions(data=str(other), init=start, out=tmp_path / "refused", train=SHORT))
     for choice, known in (("keep", before.charset), ("union", tuple(sorted([*before.charset, "Ω"])))):
         out = tmp_path / choice
         result = train(TrainOptions(data=str(other), init=start, charset=choice, out=out, train=SHORT))  # type: ignore[arg-type]
         assert load_card(result.fit.path).charset == known
-    with pytest.raises(HtrError, match="--model or --init, not both"):
+    with pytest.raises(HtrError, match="--model.*--init"):
         train(TrainOptions(data=lines, model="student", init=start))
-    with pytest.raises(HtrError, match="--charset says what becomes of the characters of --init"):
+    with pytest.raises(HtrError, match="--charset.*--init"):
         train(TrainOptions(data=lines, charset="keep"))
     start.rename(tmp_path / "gone.safetensors")  # a run goes on with its own copy
     assert train(TrainOptions(resume=tmp_path / "union", charset="union")).fit.steps == 6
@@ -187,9 +187,7 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
     for split in ("train", "valid"):
         (other / f"{split}.tsv").write_text(f"{split}-0.png\tΩΩ\n{split}-1.png\tΩ\n", encoding="utf-8")
     for share in (0.02, 1.0):
-        with pytest.raises(
-            HtrError, match=r"2 of 2 training lines hold no character of the model's charset.* union or"
-        ):
+        with pytest.raises(HtrError, match="2 of 2.*union"):
             train(
                 TrainOptions(
                     data=str(other),
@@ -206,7 +204,7 @@ def test_a_run_writes_over_no_model(whole: Path, lines: str, tmp_path: Path) -> 
     model.parent.mkdir()
     shutil.copy(whole / "tiny-student.safetensors", model)
     before = model.read_bytes()
-    with pytest.raises(HtrError, match="holds models, which a run could write over"):
+    with pytest.raises(HtrError, match="--out"):
         train(TrainOptions(data=lines, init=model, out=model.parent, train=SHORT))
     assert model.read_bytes() == before and list(model.parent.iterdir()) == [model]
 
@@ -231,9 +229,7 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
     shutil.copy(root / "train-0.png", root / "narrow.png")
     with open(root / "train.tsv", "a", encoding="utf-8") as file:
         file.write("narrow.png\t" + "long " * 80 + "\n")
-    with pytest.raises(
-        HtrError, match=r"1 of 25 training lines have more characters than frames.*--train.max_too_narrow"
-    ):
+    with pytest.raises(HtrError, match=r"1 of 25.*--train\.max_too_narrow"):
         train(TrainOptions(data=str(root), model="tiny-student", out=tmp_path / "a", train=SHORT))
     allowed = replace(SHORT, max_too_narrow=0.1)
     result = train(TrainOptions(data=str(root), model="tiny-student", out=tmp_path / "b", train=allowed, augment=None))
@@ -243,12 +239,12 @@ def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 3, "epochs": 2}, "--train.steps or --train.epochs, not both"),
-        ({"batch": -1}, "--train.batch must not be negative"),
-        ({"ema": 1}, "--train.ema"),
-        ({"lr": float("nan")}, r"--train\.lr must be a finite number, not nan"),
-        ({"epochs": float("inf")}, r"--train\.epochs must be a finite number, not inf"),
-        ({"seed": 10**15}, r"--train\.seed must be at most 1,000,000,000"),
+        ({"steps": 3, "epochs": 2}, r"--train\.steps.*--train\.epochs"),
+        ({"batch": -1}, r"--train\.batch"),
+        ({"ema": 1}, r"--train\.ema"),
+        ({"lr": float("nan")}, r"--train\.lr"),
+        ({"epochs": float("inf")}, r"--train\.epochs"),
+        ({"seed": 10**15}, r"--train\.seed"),
     ],
 )
 def test_contradictions_name_their_flags(options: dict[str, Any], message: str) -> None:
