@@ -112,7 +112,7 @@ def write_shapes(root: Path, letters: str, mirrored: bool) -> Path:
 def test_the_same_shapes_are_learned_in_either_direction(tmp_path: Path) -> None:
     from htrcompress.config import TrainConfig
     from htrcompress.models.serialization import load_card
-    from htrcompress.train import train_network
+    from htrcompress.train import TrainOptions, train
 
     config = TrainConfig(steps=250, batch=16, valid_every=250, warmup=20, precision="fp32")
     for name, letters, mirrored in (
@@ -120,6 +120,8 @@ def test_the_same_shapes_are_learned_in_either_direction(tmp_path: Path) -> None
         ("rtl", "\u05d0\u05d1\u05d2\u05d3\u05d4\u05d5\u05d6\u05d7", True),
     ):
         data = write_shapes(tmp_path / name, letters, mirrored)
-        result = train_network(str(data), "tiny-student", out=tmp_path / f"run-{name}", train=config, augment=None)
+        result = train(
+            TrainOptions(data=str(data), model="tiny-student", out=tmp_path / f"run-{name}", train=config, augment=None)
+        )
         assert load_card(result.fit.path).direction == name
         assert result.fit.cer < 0.05, name

@@ -85,7 +85,7 @@ def test_distillation_leaves_teacher_student_and_control(whole: Path, lines: str
 
 
 def test_a_teacher_of_another_height_is_refused(whole: Path, lines: str, tmp_path: Path) -> None:
-    with pytest.raises(HtrError, match="32.*64.*--model"):
+    with pytest.raises(HtrError, match=r"32.*64.*--model"):
         distill(DistillOptions(data=lines, teacher=whole, model="student-xs", out=tmp_path / "run", train=SHORT))
     with pytest.raises(HtrError, match="nothing"):
         distill(DistillOptions(data=lines, teacher=tmp_path / "nothing", out=tmp_path / "other"))
@@ -94,7 +94,7 @@ def test_a_teacher_of_another_height_is_refused(whole: Path, lines: str, tmp_pat
 def test_a_start_with_wrong_data_is_not_in_the_way_of_the_next(whole: Path, lines: str, tmp_path: Path) -> None:
     short, out = replace(SHORT, steps=1), tmp_path / "run"
     for data, unlabelled in (("nowhere", None), (lines, tmp_path / "nothing")):
-        with pytest.raises(HtrError, match="nowhere|nothing"):
+        with pytest.raises(HtrError, match=r"nowhere|nothing"):
             distill(
                 DistillOptions(
                     data=data,

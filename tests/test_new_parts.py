@@ -22,7 +22,7 @@ from htrcompress.models import presets, registry
 from htrcompress.models.base import STRIDE, Encoding, LineRecognizer
 from htrcompress.models.layers import column_mask, standardize_ink
 from htrcompress.models.serialization import load_card, load_model
-from htrcompress.prune import prune_model
+from htrcompress.prune import PruneOptions, prune
 from htrcompress.runtime import load
 from htrcompress.training import objective
 from htrcompress.training.data import open_training_data
@@ -132,6 +132,8 @@ def test_a_new_network_trains_distils_exports_and_reads_the_same(
 
 def test_a_new_pass_is_run_by_the_command(lines: str, tmp_path: Path) -> None:
     fit(lines, tmp_path / "toy.safetensors")
-    result = prune_model(tmp_path / "toy.safetensors", lines, params=0.5, out=tmp_path / "run", train=SHORT)
+    result = prune(
+        PruneOptions(model=tmp_path / "toy.safetensors", data=lines, params=0.5, out=tmp_path / "run", train=SHORT)
+    )
     assert load_card(result.path).architecture == {"family": "toy", "channels": 4}
     assert result.parameters[1] < result.parameters[0] and result.flops[1] < result.flops[0]

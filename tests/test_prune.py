@@ -102,7 +102,9 @@ def test_the_command_leaves_an_ordinary_model(
     model = ROOT / "models/tiny-student.safetensors"
     short = TrainConfig(steps=4, batch=8, valid_every=2, warmup=1)  # in BF16 where that is the default
     everywhere = DistillConfig(frames="all")
-    result = prune(PruneOptions(model=model, data=str(lines), flops=0.5, out=tmp_path / "run", train=short, distill=everywhere))
+    result = prune(
+        PruneOptions(model=model, data=str(lines), flops=0.5, out=tmp_path / "run", train=short, distill=everywhere)
+    )
     assert 0.4 < result.flops[1] / result.flops[0] <= 0.51 and result.parameters[1] < result.parameters[0]
     network, card = load_model(result.path)
     assert sum(p.numel() for p in network.parameters()) == result.parameters[1]

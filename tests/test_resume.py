@@ -141,7 +141,7 @@ def test_a_folder_that_cannot_be_locked_or_logged_in_is_told(tmp_path: Path) -> 
 
 
 def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path) -> None:
-    with pytest.raises(HtrError, match="--out.*--resume"):
+    with pytest.raises(HtrError, match=r"--out.*--resume"):
         train(TrainOptions(data=lines, model="tiny-student", out=whole))
     with pytest.raises(HtrError, match="--model"):
         train(TrainOptions(model="student", resume=whole))
@@ -232,7 +232,7 @@ def test_a_changed_dataset_is_refused_on_resume(lines: str, tmp_path: Path) -> N
     train(TrainOptions(data=str(root), model="tiny-student", out=tmp_path / "run", train=SHORT))
     rows = (root / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
     (root / "train.tsv").write_text("".join(rows[1:]), encoding="utf-8")
-    with pytest.raises(HtrError, match="lines.*24.*23"):
+    with pytest.raises(HtrError, match=r"lines.*24.*23"):
         train(TrainOptions(resume=tmp_path / "run"))
 
 

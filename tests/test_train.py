@@ -132,7 +132,7 @@ def test_two_processes_lose_what_one_does(whole: Path, lines: str, tmp_path: Pat
     command += ["--train.lines", "17", "--train.steps", "10", "--train.batch", "8", "--train.warmup", "2"]
     command += ["--train.valid_every", "3", "--out"]
     with pytest.raises(SystemExit) as ended:
-        run_command(train_network, argv=[*command, str(tmp_path / "1")])
+        run_command(train_command, argv=[*command, str(tmp_path / "1")])
     assert ended.value.code == 0
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     launch += ["--master_port", str(free_port()), "-m", "htrcompress.train"]
@@ -170,15 +170,15 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
         (other / file.name).write_bytes(file.read_bytes())
     rows = (other / "train.tsv").read_text(encoding="utf-8").split("\n", 1)
     (other / "train.tsv").write_text(f"{rows[0]} Ω\n{rows[1]}", encoding="utf-8")
-    with pytest.raises(HtrError, match="Ω.*--charset"):
+    with pytest.raises(HtrError, match=r"Ω.*--charset"):
         train(TrainOptions(data=str(other), init=start, out=tmp_path / "refused", train=SHORT))
     for choice, known in (("keep", before.charset), ("union", tuple(sorted([*before.charset, "Ω"])))):
         out = tmp_path / choice
         result = train(TrainOptions(data=str(other), init=start, charset=choice, out=out, train=SHORT))  # type: ignore[arg-type]
         assert load_card(result.fit.path).charset == known
-    with pytest.raises(HtrError, match="--model.*--init"):
+    with pytest.raises(HtrError, match=r"--model.*--init"):
         train(TrainOptions(data=lines, model="student", init=start))
-    with pytest.raises(HtrError, match="--charset.*--init"):
+    with pytest.raises(HtrError, match=r"--charset.*--init"):
         train(TrainOptions(data=lines, charset="keep"))
     start.rename(tmp_path / "gone.safetensors")  # a run goes on with its own copy
     assert train(TrainOptions(resume=tmp_path / "union", charset="union")).fit.steps == 6
@@ -187,7 +187,7 @@ def test_a_trained_model_learns_new_lines(whole: Path, lines: str, tmp_path: Pat
     for split in ("train", "valid"):
         (other / f"{split}.tsv").write_text(f"{split}-0.png\tΩΩ\n{split}-1.png\tΩ\n", encoding="utf-8")
     for share in (0.02, 1.0):
-        with pytest.raises(HtrError, match="2 of 2.*union"):
+        with pytest.raises(HtrError, match=r"2 of 2.*union"):
             train(
                 TrainOptions(
                     data=str(other),
