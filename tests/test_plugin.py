@@ -1,4 +1,4 @@
-"""The CUDA decode of `export/plugin` reads what the oracle reads; the kernel's own code runs here on the CPU."""
+"""The CUDA decode of `export/plugin` gives what the NumPy reference gives; the kernel's own code runs on the CPU."""
 
 import ctypes
 import os
@@ -10,33 +10,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cpp_builds import PLUGIN, passes, sources
 from numpy.typing import NDArray
+from sharing import Shared
 
 from htrcompress.decoding import reference
 
-PLUGIN = Path(__file__).parents[1] / "export" / "plugin"
 BLANK_LOGIT = 4.0
 
 Decoded = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 Decoder = Callable[..., Decoded]
 
 
-def run(*command: str | Path) -> str:
-    """Runs a command; what it prints, or a failure with it."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """What of the plugin compiles for the CPU."""
+def host(shared: Shared) -> ctypes.CDLL:
+    """The part of the plugin that compiles for the CPU."""
     if shutil.which("g++") is None:
         pytest.skip("no g++")
-    library = tmp_path_factory.mktemp("plugin") / "libhtr_ctc_host.so"
     options = "-O2 -std=c++17 -Wall -Wextra -Werror -shared -fPIC".split()
-    run("g++", *options, PLUGIN / "ctc_decode_host.cpp", "-o", library)
-    return ctypes.CDLL(str(library))
+
+    def make(folder: Path) -> None:
+        passes("g++", *options, PLUGIN / "ctc_decode_host.cpp", "-o", folder / "libhtr_ctc_host.so")
+
+    return ctypes.CDLL(str(shared("plugin-host", make, [*sources(PLUGIN), *options]) / "libhtr_ctc_host.so"))
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +125,7 @@ def test_what_lies_beyond_the_frames_is_ignored(decoder: Decoder, garbage: float
 
 @pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_broken_logits_show_in_the_score_as_in_the_oracle(decoder: Decoder, garbage: float) -> None:
+def test_broken_logits_show_in_the_score_as_in_the_reference(decoder: Decoder, garbage: float) -> None:
     rng = np.random.default_rng(4)
     for logits in both(rng.normal(size=(20, 40, 12))):
         logits[rng.random(logits.shape) < 0.05] = garbage
@@ -170,7 +166,7 @@ def test_nvcc_compiles_the_kernel_its_launcher_and_the_check(built: Path) -> Non
     arguments[5] = 9
     assert library.ctc_decode_launch(*arguments) == nothing  # no lines
     done = subprocess.run([built / "ctc_check"], capture_output=True, text=True)
-    if done.returncode == 2:  # here without a GPU: told in one sentence
+    if done.returncode == 2:  # without a GPU: one sentence
         assert done.stderr.startswith("error: no usable GPU") and done.stderr.count("\n") == 1
     else:
         assert done.returncode == 0 and "equal to the plain loop" in done.stdout
@@ -197,6 +193,6 @@ def test_tensorrt_rtx_finds_the_plugin(built: Path) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: pip install 'htrcompress[rtx]'")
     if "TENSORRT_ROOT" not in os.environ:
         pytest.skip("TENSORRT_ROOT is not set: the plugin is not built without TensorRT's headers")
-    printed = run(sys.executable, "-c", REGISTER, built / "libhtr_ctc.so")  # apart: a failure there aborts
+    printed = passes(sys.executable, "-c", REGISTER, built / "libhtr_ctc.so")  # apart: a failure there aborts
     assert "('CtcGreedyDecode', '1', 'htrcompress')" in printed
     assert printed.endswith("CtcGreedyDecode 3\n")

@@ -83,7 +83,7 @@ struct Problem {
 };
 
 // The decode as a plain loop, written apart from the kernel.
-Decoded oracle(const Problem& problem) {
+Decoded plain_loop(const Problem& problem) {
     Decoded result{std::vector<std::int32_t>(std::size_t(problem.batch) * problem.steps, -1),
                    std::vector<std::int32_t>(problem.batch, 0), std::vector<float>(problem.batch, 0.0f)};
     for (int row = 0; row < problem.batch; ++row) {
@@ -177,7 +177,7 @@ int check(int batch, int steps, int classes) {
     for (int t : {0, 1, 2, 63, 64, 65, 128, 300}) {
         for (int c : {1, 2, 7, 8, 9, 100, 5000}) {
             const Problem problem(5, t, c, ++seed);
-            const Decoded expected = oracle(problem);
+            const Decoded expected = plain_loop(problem);
             if (!Launch<float>(problem, problem.logits).equals(expected) ||
                 !Launch<__half>(problem, halves(problem.logits)).equals(expected)) {
                 std::printf("DIFFERENT from the plain loop at 5 lines, %d frames, %d classes\n", t, c);

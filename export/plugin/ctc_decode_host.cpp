@@ -2,7 +2,7 @@
 //
 //   g++ -O2 -std=c++17 -shared -fPIC ctc_decode_host.cpp -o libhtr_ctc_host.so
 //
-// tests/test_plugin.py compares it with the oracle. Running the threads of every phase backwards must change
+// tests/test_plugin.py compares it with the NumPy reference. Running the threads of every phase backwards must change
 // nothing: if it did, a phase would depend on the order of its threads, which a GPU does not promise.
 
 #include <cstring>

@@ -1,7 +1,7 @@
 """What `python -m htrcompress.export` does: every model of a run as ONNX files and TensorRT engines.
 
 `<run>/export/<role>/` then holds `model.onnx`, `model.fp16.onnx`, `model.int8.cpu.onnx` and `model.int8.trt.onnx`,
-the engines of these with a `.json` each, `card.json`, and `labels.txt`: label by label, one character a line after
+the engines of these with a `.meta` each, `card.json`, and `labels.txt`: label by label, one character a line after
 `<blank>`. With `--decode plugin` or `none` the names say so, as in `model.fp16.plugin.onnx`.
 """
 

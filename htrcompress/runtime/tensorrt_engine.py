@@ -41,7 +41,7 @@ class Engine:
     """An engine on the GPU: `upload`, `execute` and `download` are its three steps.
 
     Args:
-        path: an `.engine` file, its `.json` beside it.
+        path: an `.engine` file, its `.meta` beside it.
 
     Attributes:
         card: the model's card.
