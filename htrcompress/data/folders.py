@@ -67,7 +67,7 @@ class FolderIndex:
         Raises:
             HtrError: the name is absolute or leads out of the root through `..`.
         """
-        if (".." in name and ".." in re.split(r"[\\/]", name)) or os.path.isabs(name) or os.path.splitdrive(name)[0]:
+        if (".." in name or name[:1] in "/\\" or ":" in name) and _leads_out(name):
             raise HtrError(f"{where}: {name[:200]} leads out of the dataset's folder: give a path inside it without ..")
         folder, _, base = name.rpartition("/")
         names = self._names.get(folder)
@@ -99,6 +99,10 @@ class FolderIndex:
         if not found or not folder.is_file():
             return ""
         return f" (there is {found!a}, which differs from {name!a} in {_difference(name, found)})"
+
+
+def _leads_out(name: str) -> bool:
+    return ".." in re.split(r"[\\/]", name) or os.path.isabs(name) or bool(os.path.splitdrive(name)[0])
 
 
 def _folded(name: str) -> str:
