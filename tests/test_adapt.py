@@ -18,7 +18,7 @@ def test_the_users_choice_decides() -> None:
     assert choose_charset(SMALL, OTHER, "replace") == OTHER
     assert choose_charset(SMALL, OTHER, "union").characters == ("a", "b", "c", "é")
     assert choose_charset(LARGE, SMALL, None) == LARGE  # it knows them all
-    with pytest.raises(HtrError, match="does not know 'é': choose --charset keep"):
+    with pytest.raises(HtrError, match=r"'é'.*--charset"):
         choose_charset(LARGE, OTHER, None)
 
 
@@ -29,7 +29,7 @@ def test_marks_that_would_compose_stay_apart() -> None:
 
 def test_teacher_and_lines_agree_on_the_larger_set() -> None:
     assert common_charset(SMALL, LARGE) == common_charset(LARGE, SMALL) == LARGE
-    with pytest.raises(HtrError, match=r"the teacher reads 'a' 'd', which the lines lack, and not 'é'"):
+    with pytest.raises(HtrError, match=r"'a' 'd'.*'é'"):
         common_charset(LARGE, OTHER)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from trainings import SHORT, interrupt_after, log
+from trainings import SHORT, interrupt_after, log, weights_differ_by
 
 from htrcompress.cli import run_command
 from htrcompress.config import TrainConfig
@@ -142,6 +142,7 @@ def test_two_processes_lose_what_one_does(whole: Path, lines: str, tmp_path: Pat
     runs = [[(row["step"], row["ctc"]) for row in log(tmp_path / name) if "ctc" in row] for name in ("1", "2")]
     assert [step for step, _ in runs[0]] == [step for step, _ in runs[1]] == [1, 10]
     assert max(abs(a - b) for (_, a), (_, b) in zip(*runs, strict=True)) < 1e-5
+    assert weights_differ_by(tmp_path / "1", tmp_path / "2") < 1e-2
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from htrcompress.config import LlmConfig
 from htrcompress.errors import HtrError, enough_memory
 from htrcompress.training.frozen import FrozenHolder
-from htrcompress.training.language_model.loading import Meter, fingerprint, load
+from htrcompress.training.language_model.loading import CostMeter, fingerprint, load
 
 IGNORED = -100
 """Target of padding, which no loss looks at."""
@@ -30,7 +30,7 @@ class FrozenLanguageModel(FrozenHolder):
     def __init__(self, name: str, model: nn.Module, tokenizer: Any, lora: int = 0):
         super().__init__(model)
         self.name, self.tokenizer = name, tokenizer
-        self.meter = Meter(model)
+        self.meter = CostMeter(model)
         self.fingerprint = fingerprint(model)
         if tokenizer.eos_token_id is None:
             raise HtrError(f"the tokenizer of {name} has no token that ends a text: choose another language model")

@@ -1,6 +1,6 @@
-"""Language models as they come: by name, folder or GGUF file, through transformers; and what one costs.
+"""Loading language models by name, folder or GGUF file through transformers, and measuring their cost.
 
-Nothing is downloaded that the user has not named. transformers is imported here alone, when a model is asked for.
+Only a model that the user names is downloaded. transformers is imported only here, and only when a model is loaded.
 """
 
 import contextlib
@@ -27,9 +27,9 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
     """A causal language model and its tokenizer.
 
     Args:
-        name: of a model on its hub, a folder, or a GGUF file.
-        config: `dtype` and `four_bit` count.
-        arithmetic: what `dtype` auto stands for: `no`, `bf16` or `fp16`.
+        name: a name on the Hugging Face hub, a folder, or a GGUF file.
+        config: its `dtype` and `four_bit` are used.
+        arithmetic: the meaning of `dtype` auto: `no`, `bf16` or `fp16`.
 
     Raises:
         HtrError: there is no such model, it has no tokenizer, or a package is missing.
@@ -39,32 +39,32 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
     where = name
     if path.is_file():
         if path.suffix != ".gguf":
-            raise HtrError(f"--llm {name} is a file but no .gguf: name a folder, a GGUF file or a model of the hub")
+            raise HtrError(f"--llm {name} is a file and no .gguf: name a folder, a GGUF file or a model of the hub")
         where, options["gguf_file"] = str(path.parent), path.name
     elif not path.exists() and (name.count("/") > 1 or name.startswith((".", "~", "/")) or path.suffix == ".gguf"):
         raise HtrError(f"--llm {name}: there is no such file or folder")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **options)
-    except Exception as error:  # the kinds differ with the file that is missing or odd
+    except Exception as error:  # the type depends on the file that is missing or damaged
         if out_of_memory(error):
             raise
         package = next((package for package in ("sentencepiece", "tiktoken") if package in str(error)), None)
-        some = not path.is_dir() or any(path.glob("*.model"))  # of a folder without any tokenizer it says the same
+        some = not path.is_dir() or any(path.glob("*.model"))  # a folder without any tokenizer gives the same message
         if package and some and not importlib.util.find_spec(package):
             raise HtrError(f"--llm {name}: its tokenizer needs {package}: run `pip install {package}`") from None
-        if path.is_dir() and not _connectionless(error):
+        if path.is_dir() and not _no_connection(error):
             raise HtrError(
                 f"--llm {name} holds no tokenizer that transformers reads: save one there with "
                 "`tokenizer.save_pretrained(FOLDER)`, or name another folder"
             ) from None
         raise _failure(name, error) from None
     dtype = TYPES[arithmetic if config.dtype == "auto" else config.dtype]
-    if "gguf_file" in options:  # packed weights would be unpacked at every step, and take no adapters
+    if "gguf_file" in options:  # packed weights are slow, and adapters cannot be added to them
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     if config.four_bit:
         options |= _four_bit(transformers, dtype)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that transformers cannot be told to leave out
+        with contextlib.redirect_stderr(io.StringIO()):  # transformers has no option against its progress bar
             return transformers.AutoModelForCausalLM.from_pretrained(where, dtype=dtype, **options), tokenizer
     except Exception as error:
         if out_of_memory(error):
@@ -73,7 +73,7 @@ def load(name: str, config: LlmConfig, arithmetic: str) -> tuple[nn.Module, Any]
 
 
 def _transformers() -> Any:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns at every worker process otherwise
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # otherwise it warns in every worker process
     try:
         import transformers
     except ImportError:
@@ -84,7 +84,7 @@ def _transformers() -> Any:
 
 
 def _four_bit(transformers: Any, dtype: torch.dtype) -> dict[str, Any]:
-    """What loads weights in NF4 (Dettmers et al. 2023, arXiv 2305.14314), straight to this process's GPU."""
+    """Options that load weights in NF4 (Dettmers et al. 2023, arXiv 2305.14314), directly to this process's GPU."""
     if not torch.cuda.is_available():
         raise HtrError("--lm.four_bit needs a CUDA GPU, and there is none: leave it out, or choose --lm.dtype bf16")
     try:
@@ -99,19 +99,21 @@ def _four_bit(transformers: Any, dtype: torch.dtype) -> dict[str, Any]:
     return {"quantization_config": quantised, "device_map": {"": int(os.environ.get("LOCAL_RANK", "0"))}}
 
 
-def _connectionless(error: Exception) -> bool:
-    told = str(error)
-    return any(part in told for part in ("couldn't connect", "offline mode", "Name or service not known", "timed out"))
+def _no_connection(error: Exception) -> bool:
+    message = str(error)
+    return any(
+        part in message for part in ("couldn't connect", "offline mode", "Name or service not known", "timed out")
+    )
 
 
 def _failure(name: str, error: Exception) -> HtrError:
-    """What went wrong with a model, in a sentence."""
+    """The error for a model that cannot be loaded."""
     if isinstance(error, ImportError):
         return missing_extra(error.name or str(error).split("`")[0].strip() or "a package", "lm")
     if Path(name).exists():
         return HtrError(f"--llm {name} holds no causal language model: {str(error).splitlines()[0]}")
-    if _connectionless(error):
-        return HtrError(f"--llm {name}: there is no network to fetch it with, nor is it in the cache: name a folder")
+    if _no_connection(error):
+        return HtrError(f"--llm {name}: there is no network, and the model is not in the cache: name a folder")
     return HtrError(
         f"--llm {name}: there is no such model on the hub and no such folder or GGUF file "
         f"({str(error).splitlines()[0][:120]})"
@@ -120,9 +122,9 @@ def _failure(name: str, error: Exception) -> HtrError:
 
 @torch.no_grad()
 def fingerprint(model: nn.Module) -> str:
-    """Tells language models apart: class, tokens, and a checksum of some embeddings and of a matrix in the middle.
+    """Identifies a language model: class, number of tokens, and a checksum of some embeddings and of one matrix.
 
-    Of the weights only the signs count, which are the same in every arithmetic.
+    The checksum is over the signs of the weights, which are the same in every arithmetic.
     """
     embeddings: Tensor = model.get_input_embeddings().weight  # type: ignore[operator]
     matrices = [p for p in model.parameters() if p.ndim > 1 and p.is_floating_point()]
@@ -132,8 +134,8 @@ def fingerprint(model: nn.Module) -> str:
     return f"{type(model).__name__}/{len(embeddings)}/{value:08x}"
 
 
-class Meter:
-    """Time and memory of a frozen model in training. The clock waits for a GPU, whose work is not done when it returns.
+class CostMeter:
+    """Measures time and memory of a frozen model in training. The clock waits for the GPU to finish its work.
 
     Args:
         model: the frozen model.
@@ -144,28 +146,28 @@ class Meter:
         self.parameters = sum(p.numel() for p in weights)
         self.weights = sum(p.numel() * p.element_size() for p in weights)
         self.model = model
-        self.kept, self.seconds, self.passes = 0, 0.0, 0
+        self.saved, self.seconds, self.passes = 0, 0.0, 0
 
     @contextlib.contextmanager
     def forward(self) -> Iterator[None]:
-        """Times what is done inside, and counts what it keeps for the backward pass."""
-        seen: dict[int, int] = {}
+        """Measures the time of the block, and the memory that it saves for the backward pass."""
+        sizes: dict[int, int] = {}
 
         def note(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         began = _now()
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             yield
-        weights = {p.untyped_storage().data_ptr() for p in self.model.parameters()}  # kept anyway
-        self.kept = max(self.kept, sum(size for place, size in seen.items() if place not in weights))
+        weights = {p.untyped_storage().data_ptr() for p in self.model.parameters()}  # in memory anyway
+        self.saved = max(self.saved, sum(size for place, size in sizes.items() if place not in weights))
         self.seconds += _now() - began
         self.passes += 1
 
     def backward(self, first: Tensor | None, last: Tensor) -> None:
-        """Times the backward pass from `last` to `first` when it comes."""
+        """Measures the time of the backward pass from `last` to `first` when it happens."""
         if first is None or not (first.requires_grad and last.requires_grad):
             return
         began = 0.0
@@ -181,11 +183,11 @@ class Meter:
         first.register_hook(end)
 
     def text(self) -> str:
-        """What it has cost, for people."""
+        """The cost so far, for people."""
         share = self.seconds / max(1, self.passes)
         return (
             f"{self.parameters:,} parameters, {self.weights / MIB:.0f} MiB of weights, at most "
-            f"{self.kept / MIB:.0f} MiB kept for the backward pass, {1000 * share:.0f} ms a step"
+            f"{self.saved / MIB:.0f} MiB saved for the backward pass, {1000 * share:.0f} ms a step"
         )
 
 
