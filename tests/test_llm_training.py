@@ -18,6 +18,7 @@ import pytest
 import torch
 from languages import HALF, SHORT, SMALL
 from safetensors.torch import load_file
+from trainings import weights_differ_by
 
 from benchmarks.studies import language_model
 from htrcompress.cli import run_command
@@ -54,9 +55,9 @@ def test_a_run_leaves_an_ordinary_model_and_a_connector_beside_its_log(trained: 
     loss = load_language_model_loss(trained / "tiny-hybrid/connector.safetensors", card.characters())
     found = load_file(trained / "tiny-hybrid/connector.safetensors")
     assert all(torch.equal(found[name], value) for name, value in loss.state_dict().items())
-    with pytest.raises(HtrError, match=r"no connector at .*trained with --llm"):
+    with pytest.raises(HtrError, match=r"nothing\.safetensors.*--llm"):
         load_language_model_loss(trained / "nothing.safetensors", card.characters())
-    with pytest.raises(HtrError, match="is damaged or not a connector"):
+    with pytest.raises(HtrError, match=r"tiny-hybrid\.safetensors"):
         load_language_model_loss(trained / "tiny-hybrid.safetensors", card.characters())
 
 
@@ -96,12 +97,12 @@ def test_the_language_model_may_move_and_no_other_takes_its_place(
     one.model.layers[0].mlp.down_proj.weight.data.neg_()
     one.model.embed_tokens.weight.data.neg_()
     one.save_pretrained(other)
-    with pytest.raises(HtrError, match=r"another run: losses\.language\.fingerprint was .*LlamaForCausalLM/"):
+    with pytest.raises(HtrError, match=r"losses\.language\.fingerprint"):
         train(TrainOptions(resume=trained, llm=str(other)))
     connector = trained / "tiny-hybrid/connector.safetensors"
     charset = load_card(trained / "tiny-hybrid.safetensors").characters()
     load_language_model_loss(connector, charset, str(moved))
-    with pytest.raises(HtrError, match=r"connector\.safetensors was not trained with .*other: name its language model"):
+    with pytest.raises(HtrError, match=r"connector\.safetensors.*--llm"):
         load_language_model_loss(connector, charset, str(other))
     for arithmetic in ("bf16", "fp16"):
         half = FrozenLanguageModel.load(str(llama), LlmConfig(dtype=arithmetic), "no")  # type: ignore[arg-type]
@@ -131,10 +132,10 @@ def test_a_recurrent_teacher_and_a_language_model_teach_a_student(
     teacher = trained / "tiny-hybrid.safetensors"
     options = {"out": tmp_path / "run", "train": SHORT, "lm": SMALL}
     for start in (teacher, None):
-        with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
+        with pytest.raises(HtrError, match=r"--llm \./typo"):
             distill(DistillOptions(data=lines, teacher=start, model="tiny-student", llm="./typo", **options))  # type: ignore[arg-type]
         assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
-    with pytest.raises(HtrError, match=r"--llm \./typo: there is no such file or folder"):
+    with pytest.raises(HtrError, match=r"--llm \./typo"):
         train(TrainOptions(data=lines, init=teacher, llm="./typo", **options))  # type: ignore[arg-type]
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
     result = distill(DistillOptions(data=lines, teacher=teacher, model="tiny-student", llm=str(llama), **options))  # type: ignore[arg-type]
@@ -167,6 +168,7 @@ def test_two_processes_lose_what_one_does(lines: str, llama: Path, tmp_path: Pat
         rows = (tmp_path / run / "tiny-hybrid/log.jsonl").read_text().splitlines()
         losses.append([json.loads(row)["language"] for row in rows if "language" in row])
     assert len(losses[0]) == 2 and losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert weights_differ_by(tmp_path / "1", tmp_path / "2", "tiny-hybrid") < 1e-2
 
 
 def test_without_a_language_model_transformers_is_not_imported(lines: str, tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_the_benchmark_exchanges_pictures_and_keeps_texts(trained: Path, lines: 
         assert rise == pytest.approx(result.nats[name] - result.nats["own"], abs=1e-6) and low <= rise <= high
     assert result.data["lines"] == 5 and json.loads(out.read_text())["nats"] == result.nats
     assert language_model.exchanged([30, 10, 20, 40], ["a", "b", "a", "c"]) == [3, 2, 3, 1]
-    with pytest.raises(HtrError, match="no connector at"):
+    with pytest.raises(HtrError, match="connector"):
         alone = tmp_path / "alone.safetensors"
         alone.write_bytes((trained / "tiny-hybrid.safetensors").read_bytes())
         language_model.measure_language(alone)

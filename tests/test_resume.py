@@ -156,7 +156,7 @@ def test_a_run_is_not_mixed_with_another(whole: Path, lines: str, tmp_path: Path
         (tmp_path / "run/config.yaml").write_text(config)
         (tmp_path / "run/tiny-student").symlink_to(whole / "tiny-student")
         train(TrainOptions(resume=tmp_path / "run"))
-    with Checkpoint(whole / "tiny-student", {}), pytest.raises(HtrError, match="another run is training"):
+    with Checkpoint(whole / "tiny-student", {}), pytest.raises(HtrError, match="tiny-student"):
         train(TrainOptions(resume=whole))
 
 
@@ -182,10 +182,10 @@ def test_a_good_checkpoint_is_never_called_damaged(
         return load
 
     for error, told in (
-        (PermissionError(errno.EACCES, "Permission denied"), r"cannot read the checkpoint .*: Permission denied$"),
+        (PermissionError(errno.EACCES, "Permission denied"), r"checkpoint\.pt.*Permission denied"),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory"),
-            "out of memory for the checkpoint .* is free$",
+            r"out of memory.*checkpoint\.pt",
         ),
     ):
         with monkeypatch.context() as patch, pytest.raises(HtrError, match=told):

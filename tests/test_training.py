@@ -18,11 +18,12 @@ from htrcompress.charset import Charset
 from htrcompress.compression.distillation import DistillationLoss
 from htrcompress.config import DistillConfig, TrainConfig
 from htrcompress.data.prepare import EncodedLines, encode_lines
+from htrcompress.data.readers import ReadConfig
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
 from htrcompress.training import validation
 from htrcompress.training.checkpoint import Checkpoint, run_fingerprint
-from htrcompress.training.data import path_below_here
+from htrcompress.training.data import open_training_data
 from htrcompress.training.logging import TrainState
 from htrcompress.training.objective import Objective, build_objective
 from htrcompress.training.optim import ScalerState, accelerator
@@ -121,13 +122,10 @@ def test_another_version_of_a_library_is_a_warning(tmp_path: Path, caplog: pytes
     assert "versions" not in run_fingerprint(CONFIG, None, card, empty, empty, {})["card"]
 
 
-def test_a_card_names_no_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data" / "lines").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    assert path_below_here(str(tmp_path / "data/lines")) == path_below_here("data/lines") == "data/lines"
-    assert path_below_here("data/lines, data") == "data/lines,data"
-    monkeypatch.chdir(tmp_path / "data" / "lines")
-    assert path_below_here(str(tmp_path / "data")) is None and path_below_here("../other") is None
+def test_a_card_names_no_folder_of_this_machine(lines: str) -> None:
+    data = open_training_data(lines, 32, CONFIG, ReadConfig())
+    card = data.card("x", models.create("tiny-student", data.charset.classes), {})
+    assert card.data["name"] == Path(lines).name and str(Path(lines).parent) not in card.to_json()
 
 
 def dtypes_of(module: nn.Module, found: list[torch.dtype]) -> None:
