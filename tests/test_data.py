@@ -1,6 +1,10 @@
-"""Readers and batches: what is kept, what is counted, what is refused and in which words."""
+"""Readers and batches: what is kept, what is counted and what is refused."""
 
 import io
+import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +104,7 @@ def test_unlabelled_images_are_found(tmp_path: Path) -> None:
         open_unlabelled(tmp_path / "nowhere")
 
 
-def test_lines_that_were_trained_on_are_told(tmp_path: Path) -> None:
+def test_lines_that_were_trained_on_are_reported(tmp_path: Path) -> None:
     Image.new("L", (90, 30), 200).save(tmp_path / "b.png")
     folder(tmp_path, train="a.png\tx\n", test="./a.png\tx\nb.png\ty\n", valid="b.png\ty")
     assert [open_dataset(str(tmp_path)).trained_on(split) for split in ("train", "valid", "test")] == [0, 0, 1]
@@ -125,7 +129,7 @@ def test_what_a_reader_changed_is_shown(tmp_path: Path) -> None:
     assert look(DataOptions(str(tmp_path))).changed == {"gaps removed": 1}
 
 
-def test_other_encodings_and_missing_splits_are_told(tmp_path: Path) -> None:
+def test_other_encodings_and_missing_splits_are_refused(tmp_path: Path) -> None:
     (tmp_path / "valid.tsv").write_bytes("a.png\tcaf\u00e9".encode("latin-1"))
     with pytest.raises(HtrError, match=r"valid\.tsv"):
         open_dataset(str(tmp_path))
@@ -148,6 +152,41 @@ def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, width: int, message
         (root / "a.png").write_bytes(b"")
     with pytest.raises(HtrError, match=message):
         load_lines(open_dataset(str(root)).split("train"), 30, 4096, threads=1)
+
+
+STDIN = """
+from pathlib import Path
+from htrcompress.config import TrainConfig
+from htrcompress.train import TrainOptions, train
+data = "DATA"
+config = TrainConfig(steps=1, batch=2, precision="fp32")
+result = train(TrainOptions(data=data, model="tiny-student", out=Path(data) / "run", train=config, augment=None))
+print("trained", result.fit.steps)
+"""
+
+
+def test_a_training_works_from_standard_input(tmp_path: Path) -> None:
+    """Many lines, and a main module that no other process could import: spawned readers ran it again, or died."""
+    Image.new("L", (60, 32), 200).save(tmp_path / "a.png")
+    for number in range(1, 600):
+        os.link(tmp_path / "a.png", tmp_path / f"{number}.png")
+    (tmp_path / "train.tsv").write_text("".join(f"{number}.png\tx\n" for number in range(1, 600)))
+    (tmp_path / "valid.tsv").write_text("a.png\tx\n")
+    script = STDIN.replace("DATA", str(tmp_path))
+    done = subprocess.run([sys.executable, "-"], input=script, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("trained 1") == 1, done.stderr
+
+
+@pytest.mark.slow
+def test_images_are_loaded_in_the_worker_of_a_pool(tmp_path: Path) -> None:
+    """The workers of a `multiprocessing.Pool` may not start processes."""
+    folder(tmp_path, train="a.png\tx\n")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(load_many, (str(tmp_path),)) == 600
+
+
+def load_many(root: str) -> int:
+    return len(load_lines(open_dataset(root).split("train") * 600, 32, 4096, threads=2))
 
 
 def test_padding_looks_like_paper() -> None:
