@@ -16,7 +16,7 @@ import yaml
 
 from htrcompress.card import Card
 from htrcompress.cli import options_from
-from htrcompress.data.readers.open import open_dataset, read_config
+from htrcompress.data.readers.open import default_data
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
@@ -202,28 +202,16 @@ def model(path: Path | None, role: str = "student") -> Path:
 
 
 def own_data(file: Path, card: Card) -> str:
-    """The data that a model was trained on, as `--data` would name it.
-
-    It is looked for where the model's run found it, and under the name on the card. Its lines must be those on the
-    card, since another folder may have the same name.
+    """The data that a model was trained on, as `--data` would name it: where its run found it, or by its name.
 
     Args:
         file: the model file, in its run folder or elsewhere.
         card: of the model.
 
     Raises:
-        HtrError: the data is not here.
+        HtrError: the data is not here, or a folder of its name holds other lines.
     """
-    others = []
-    for source in (_data_of_run(file), card.data.get("name")):
-        if isinstance(source, str) and source:
-            with contextlib.suppress(HtrError, OSError):  # there is no such folder, or it holds no dataset
-                if _holds_lines_of(card, source):
-                    return source
-                others.append(source)
-    if others:
-        raise HtrError(f"{others[0]} does not hold the lines that {card.name} was trained on: name them with --data")
-    raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")
+    return default_data(card, _data_of_run(file))
 
 
 def _data_of_run(file: Path) -> str | None:
@@ -233,14 +221,3 @@ def _data_of_run(file: Path) -> str | None:
             saved = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
             return saved.get("data") if isinstance(saved, dict) else None
     return None
-
-
-def _holds_lines_of(card: Card, source: str) -> bool:
-    """Whether a dataset has the lines that the card has hashes of; a training may have used some of its lines only."""
-    splits = card.data.get("splits")
-    saved = {k: v for k, v in splits.items() if isinstance(v, dict)} if isinstance(splits, dict) else {}
-    dataset = open_dataset(source, read_config(card))
-    same = {split for split in saved if dataset.identity(split) == saved[split].get("hash")}
-    others = saved.keys() - same
-    partly = others == {"train"} and len(dataset.splits.get("train", ())) != saved["train"].get("lines")
-    return bool(same) and (not others or partly)

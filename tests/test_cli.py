@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -173,6 +174,40 @@ def test_every_command_is_listed_with_an_example_that_its_parser_knows(capsys: p
     assert "verify" in COMMANDS
     for name, entry in COMMANDS.items():
         assert entry.summary in usage() and f"htrcompress {name} {entry.example}" in usage()
+
+
+def test_the_waiting_threads_of_pytorch_do_not_spin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is read when PyTorch is imported, which the command does; what the user set stays."""
+    seen: list[str | None] = []
+
+    def looks(options: Options) -> None:
+        seen.append(os.environ.get("OMP_WAIT_POLICY"))
+
+    for before in (None, "active"):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if before:
+            monkeypatch.setenv("OMP_WAIT_POLICY", before)
+        with pytest.raises(SystemExit):
+            run_command(looks, "images", ["a.png"])
+    assert seen == ["passive", "active"]
+
+
+def test_every_command_shows_its_help_without_the_packages_of_extras() -> None:
+    code = """if True:
+        import sys
+        for name in ("torch", "onnx", "onnxruntime", "kornia", "accelerate", "safetensors", "transformers"):
+            sys.modules[name] = None
+        from htrcompress.__main__ import COMMANDS, main
+        for name in COMMANDS:
+            sys.argv[1:] = [name, "--help"]
+            try:
+                main()
+            except SystemExit as ended:
+                assert not ended.code, name
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("usage: htrcompress ") == len(COMMANDS)
 
 
 @pytest.mark.parametrize("stdout", ["closed", "None"])

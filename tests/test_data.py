@@ -12,12 +12,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from htrcompress.card import Card
 from htrcompress.data.__main__ import DataOptions, look
 from htrcompress.data.batching import by_width, collate, epoch_order
 from htrcompress.data.loading import load_lines
 from htrcompress.data.readers.images import open_unlabelled
-from htrcompress.data.readers.open import default_data, open_dataset
+from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.image import PAPER, pad
 
@@ -218,7 +217,6 @@ def test_commas_in_names_and_between_them(tmp_path: Path, monkeypatch: pytest.Mo
         folder(tmp_path / name, train="a.png\tx\n")
     for source, name in (("a, b", "a, b"), ("one, two", "one+two")):
         assert open_dataset(source).name == name
-        assert default_data(Card("m", {}, ("x",), 32, 4, 99, {"path": source})) == source
     for source in ("one,", ",", ""):
         with pytest.raises(HtrError, match="--data"):
             open_dataset(source)

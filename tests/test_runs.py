@@ -122,7 +122,7 @@ def test_data_found_by_its_name_must_have_the_lines_on_the_card(
         monkeypatch.chdir(tmp_path / folder)
         with pytest.raises(HtrError, match="--data"):
             runs.own_data(file, card)
-    for unknown in ({}, {"name": "lines"}, {"name": 3, "splits": []}, {"name": "lines", "splits": {"valid": 3}}):
+    for unknown in ({}, {"name": "others"}, {"name": 3, "splits": []}):
         with pytest.raises(HtrError, match="--data"):
             runs.own_data(file, replace(card, data=unknown))
 

@@ -1,5 +1,6 @@
 """Training end to end on a few lines: what comes out, several processes, fine-tuning, what is refused."""
 
+import logging
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from accelerate import Accelerator
 from trainings import SHORT, interrupt_after, log, weights_differ_by
 
 from htrcompress.cli import run_command
-from htrcompress.config import TrainConfig
+from htrcompress.config import TINY_EPOCHS, TrainConfig
 from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card, load_model, save_model
@@ -220,6 +221,38 @@ def test_a_closed_pipe_does_not_end_a_training(lines: str, tmp_path: Path) -> No
     errors = process.stderr.read().decode()
     assert process.wait() == 0 and "Error" not in errors, errors
     assert load_card(tmp_path / "run/tiny-student.safetensors").training["of"] == 3
+
+
+def test_a_training_from_python_prints_nothing_and_logs_what_it_does(
+    whole: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    for level, logged in ((logging.INFO, True), (logging.WARNING, False)):
+        caplog.clear()
+        caplog.set_level(level, "htrcompress")  # as a notebook silences it
+        train(TrainOptions(resume=run))
+        assert bool([record for record in caplog.records if record.name.startswith("htrcompress")]) == logged
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_what_suits_a_preset_does_not_depend_on_the_name_of_the_file(
+    whole: Path, lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    monkeypatch.setattr(trainer.Trainer, "fit", lambda self: found.append(self.config))
+    for name in ("tiny-student", "student"):
+        start = shutil.copy(whole / "tiny-student.safetensors", tmp_path / f"{name}.safetensors")
+        train(TrainOptions(data=lines, init=Path(start), out=tmp_path / name))
+    assert found[0] == found[1] and found[0].batch == 32 and found[0].epochs == TINY_EPOCHS["tiny-student"]
+
+
+def test_a_short_run_reaches_its_learning_rate() -> None:
+    config = TrainConfig(lr=1.0, warmup=200)
+    for steps in (3, 50, 210, 5000):
+        rates = [config.rate(step, steps) for step in range(steps)]
+        assert max(rates) > 0.7 and rates[-1] < 0.3
+        assert rates.index(max(rates)) <= min(200, 0.1 * steps)
 
 
 def test_lines_that_ctc_cannot_emit_are_refused_past_the_stated_share(lines: str, tmp_path: Path) -> None:

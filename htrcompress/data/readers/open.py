@@ -137,14 +137,40 @@ def read_config(card: Card) -> ReadConfig:
         return ReadConfig()
 
 
-def default_data(card: Card) -> str:
-    """The data that the model was trained on, if it is still there.
+def default_data(card: Card, run: str | None = None) -> str:
+    """The data that a model was trained on, as `--data` would name it.
+
+    A folder of the name on the card must have the lines that the card has hashes of, since another folder may have the
+    same name.
+
+    Args:
+        card: of the model.
+        run: where the model's run found the data, if that is known; tried first.
 
     Raises:
-        HtrError: the card names none, or it is elsewhere.
+        HtrError: the data is not here.
     """
-    for source in (card.data.get("path"), card.data.get("name")):
-        with contextlib.suppress(OSError):  # a path that no disk can have
-            if source and isinstance(source, str) and all(p == SYNTHETIC or Path(p).is_dir() for p in _parts(source)):
-                return source
+    others = []
+    for source in (run, card.data.get("name")):
+        if isinstance(source, str) and source:
+            with contextlib.suppress(HtrError, OSError):  # there is no such folder, or it holds no dataset
+                if _holds_lines_of(card, source):
+                    return source
+                others.append(source)
+    if others:
+        raise HtrError(f"{others[0]} does not hold the lines that {card.name} was trained on: name them with --data")
     raise HtrError(f"the data that {card.name} was trained on is not here: name the data to read with --data")
+
+
+def _holds_lines_of(card: Card, source: str) -> bool:
+    """Whether a dataset has the lines that the card has hashes of; a training may have used some of its lines only.
+
+    A card without hashes, which no training writes, cannot tell.
+    """
+    splits = card.data.get("splits")
+    saved = {k: v for k, v in splits.items() if isinstance(v, dict)} if isinstance(splits, dict) else {}
+    dataset = open_dataset(source, read_config(card))
+    same = {split for split in saved if dataset.identity(split) == saved[split].get("hash")}
+    others = saved.keys() - same
+    partly = others == {"train"} and len(dataset.splits.get("train", ())) != saved["train"].get("lines")
+    return not others or (bool(same) and partly)
