@@ -33,7 +33,8 @@ class Card:
     """What a model file states about its model; stored as JSON.
 
     What must not leave the machine or cannot be written is replaced in every entry that people fill: an absolute path
-    by its last part, a control character or half of a surrogate pair by U+FFFD, a number that is not finite by None.
+    by its last part, a control character or half of a surrogate pair by its number (U+0007), and a number that is not
+    finite by None.
 
     Attributes:
         name: the model's name in tables, such as `student`.
@@ -167,11 +168,17 @@ def _portable(value: Any) -> Any:
         return None
     if not isinstance(value, str):
         return value
-    if value.startswith(("/", "~")):
-        value = PurePosixPath(value).name
-    elif re.match(r"[A-Za-z]:[\\/]|\\\\", value):
-        value = PureWindowsPath(value).name
-    return value if is_printable(value) else "".join(c if is_printable(c) else "\ufffd" for c in value)
+    value = ",".join(map(_without_folder, value.split(",")))  # a dataset may be several folders with commas between
+    return value if is_printable(value) else "".join(c if is_printable(c) else f"U+{ord(c):04X}" for c in value)
+
+
+def _without_folder(path: str) -> str:
+    """The last part of an absolute path; any other text as it is."""
+    if path.lstrip().startswith(("/", "~/")):
+        return PurePosixPath(path).name or path
+    if re.match(r"\s*([A-Za-z]:[\\/]|\\\\)", path):
+        return PureWindowsPath(path).name or path
+    return path
 
 
 def _first_unprintable(value: Any) -> str | None:

@@ -52,6 +52,9 @@ def test_flat_keys_that_are_missing_or_contradict_the_card_are_named(key: str) -
         ("lines", "lines"),
         ("recipes/lines", "recipes/lines"),
         ("hooker,copiste", "hooker,copiste"),
+        ("/home/me/hooker,/srv/copiste", "hooker,copiste"),
+        ("/", "/"),
+        ("~", "~"),
     ],
 )
 def test_no_absolute_path_is_stored(path: str, stored: str) -> None:
@@ -61,8 +64,14 @@ def test_no_absolute_path_is_stored(path: str, stored: str) -> None:
 
 
 def test_what_json_or_utf8_cannot_hold_is_replaced() -> None:
-    card = replace(CARD, metrics={"valid": {"cer": float("nan"), "wer": np.inf}}, data={"name": "caf\udce9\n\x9f"})
-    assert card.metrics == {"valid": {"cer": None, "wer": None}} and card.data == {"name": "caf\ufffd\ufffd\ufffd"}
+    card = replace(
+        CARD,
+        metrics={"valid": {"cer": float("nan"), "wer": np.inf}},
+        data={"name": "caf\udce9\n"},
+        training={"\x07": 1, "\x08": 2},
+    )
+    assert card.metrics == {"valid": {"cer": None, "wer": None}} and card.data == {"name": "cafU+DCE9U+000A"}
+    assert card.training == {"U+0007": 1, "U+0008": 2}
     assert Card.from_json(card.to_json().encode().decode(), "it") == card and "\n" not in card.to_json()
 
 
