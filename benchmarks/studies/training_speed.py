@@ -128,7 +128,7 @@ def _work(order: str) -> None:
     import random
 
     from htrcompress.train import train_command
-    from htrcompress.training import logging, trainer
+    from htrcompress.training import batches, logging
 
     logging.LOG_EVERY = 1
     if order == "random":
@@ -137,7 +137,7 @@ def _work(order: str) -> None:
             places = random.Random(seed).sample(range(len(widths)), len(widths))
             return [places[at : at + size] for at in range(0, len(places), size)]
 
-        trainer.epoch_order = shuffled  # type: ignore[assignment]
+        batches.epoch_order = shuffled  # type: ignore[assignment]
     run_command(train_command)
 
 

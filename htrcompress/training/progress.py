@@ -30,15 +30,14 @@ class ProgressBar(TrainProgress):
     """
 
     def __init__(self, console: Console):
-        self.console = console
-        self.name, self.steps = "", 0
+        self.name = ""
         self.smoothed: float | None = None
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=None)
 
     def started(self, name: str, steps: int, state: TrainState) -> None:
-        self.name, self.steps, self.smoothed = name, steps, None
+        self.name, self.smoothed = name, None
         self.bar.update(self.task, description=name, total=steps, completed=state.step)
         self.bar.start()
 

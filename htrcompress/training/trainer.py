@@ -17,20 +17,18 @@ from torch import nn
 
 from htrcompress.card import Card
 from htrcompress.config import AugmentConfig, TrainConfig
-from htrcompress.data.augment import augment
-from htrcompress.data.batching import Batch, epoch_order
 from htrcompress.data.prepare import EncodedLines
-from htrcompress.decoding import reference
 from htrcompress.errors import HtrError, enough_memory
 from htrcompress.models.serialization import save_model
+from htrcompress.training.batches import TrainingBatches
 from htrcompress.training.checkpoint import Checkpoint, run_fingerprint
 from htrcompress.training.interrupt import GracefulInterrupt
 from htrcompress.training.logging import LOG_EVERY, MetricsLogger, TrainState
-from htrcompress.training.losses import LossTerm, StepLines
+from htrcompress.training.losses import LossTerm
 from htrcompress.training.objective import Objective
 from htrcompress.training.optim import ScalerState, accelerator, adamw, ema_update
 from htrcompress.training.progress import TrainProgress
-from htrcompress.training.step import FiniteCheck, StepLosses, process_seed, reduce_terms, step_seed
+from htrcompress.training.step import FiniteCheck, StepLosses, reduce_terms
 from htrcompress.training.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -93,18 +91,17 @@ class Trainer:
         self.card, self.train, self.valid, self.path = card, train, valid, path
         self.config, self.augmentation = config, augmentation
         self.progress, self.memory_advice = progress or TrainProgress(), memory_advice
-        self.batches = len(epoch_order(train.widths, config.batch, config.seed, 0))
-        self.steps = config.total_steps(self.batches)
-        self.valid_every = config.valid_every or max(1, self.steps // 10)
-        self.needed = torch.tensor([reference.frames_needed(labels) for labels in train.labels])
         self.accelerator = accelerator(config)
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        self.batches = TrainingBatches(train, config.batch, config.seed, augmentation, card.stride, rank, processes)
+        self.steps = config.total_steps(self.batches.per_epoch)
+        self.valid_every = config.valid_every or max(1, self.steps // 10)
         self.objective: Objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False).eval()
         self.optimizer = adamw(objective, config)
         self.interrupt = GracefulInterrupt()
         self.finite = FiniteCheck(self.accelerator.device)
         self.losses: StepLosses | None = None
-        self.order: list[list[int]] = []
         self.saved = time.monotonic()
 
     def fit(self) -> FitResult:
@@ -162,24 +159,17 @@ class Trainer:
 
     def _step(self, wrapped: nn.Module, optimizer: Any, state: TrainState) -> None:
         """One optimiser step; `state` counts it unless the gradient scaler skipped it, and then it is tried again."""
-        epoch, place = divmod(state.step, self.batches)
-        if place == 0 or not self.order:
-            self.order = epoch_order(self.train.widths, self.config.batch, self.config.seed, epoch)
-        indices = self.order[place]
-        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        seed = step_seed(self.config.seed, state.step)
-        own_seed = process_seed(seed, rank, processes)
-        batch, lines = self._batch(indices, seed, own_seed)
-        torch.manual_seed(own_seed)  # for dropout, which differs between processes
+        batch, lines = self.batches.batch(state.step, self.accelerator.device)
+        torch.manual_seed(self.batches.own_seed(state.step))  # for dropout, which differs between processes
         for group in optimizer.param_groups:
             group["lr"] = self.config.rate(state.step, self.steps)
         wrapped.train()
         with self.accelerator.autocast():
             terms: dict[str, LossTerm] = wrapped(batch, lines)
-        idle = len(indices) <= rank  # a batch of fewer lines than processes
+        idle = len(lines.labelled) <= self.batches.rank  # a batch of fewer lines than processes
         loss, self.losses = reduce_terms(terms, self.accelerator, idle, self.interrupt.asked)
         optimizer.zero_grad()
-        self.accelerator.backward(loss * processes)
+        self.accelerator.backward(loss * self.batches.processes)
         norm = self.accelerator.clip_grad_norm_(wrapped.parameters(), self.config.clip)
         scaler = self.accelerator.scaler
         self.finite.note(state.step, self.losses.loss, None if scaler else norm)
@@ -192,7 +182,7 @@ class Trainer:
             return
         ema_update(self.average, self.objective, min(self.config.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
-        state.lines += len(indices)
+        state.lines += len(lines.labelled)
 
     def _values(self, state: TrainState, now: bool) -> dict[str, float]:
         """The losses of the last step as numbers; empty where reading them would make a GPU wait.
@@ -219,23 +209,13 @@ class Trainer:
         waits = self.accelerator.device.type != "cpu" and state.step % LOG_EVERY
         return self.losses is not None and not waits and self.losses.stop_requested()
 
-    def _batch(self, indices: list[int], seed: int, own_seed: int) -> tuple[Batch, StepLines]:
-        """This process's share of the step's lines, on its device, augmented."""
-        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        rows = range(len(indices))[rank::processes] or range(1)
-        mine = [indices[row] for row in rows]
-        step = StepLines(seed, [bool(self.train.labels[i]) for i in indices], rows)
-        batch = self.train.batch(mine).to(self.accelerator.device)
-        if self.augmentation is None:
-            return batch, step
-        needed = self.needed[mine].to(batch.pixels.device)
-        return augment(batch, self.augmentation, needed, self.card.stride, own_seed), step
-
     def _validate(self, state: TrainState, log: MetricsLogger | None) -> None:
         """Scores the averaged weights, and writes the model if they are the best so far."""
         score = validate(self.average.model, self.valid, self.card.characters(), min(32, self.config.batch))
         best = state.record(score.cer)
-        logger.info("%s: step %d of %d, CER %.2f %%", self.card.name, state.step, self.steps, 100 * score.cer)
+        loss, speed = self.losses.loss.item() if self.losses else 0.0, state.lines / max(state.seconds, 1e-9)
+        message = "step %d/%d  %s  loss %.3f  CER %.2f %%  %.0f lines/s"
+        logger.info(message, state.step, self.steps, self.card.name, loss, 100 * score.cer, speed)
         self.progress.validated(state)
         if log:
             log.valid(state, score)
@@ -269,9 +249,7 @@ class Trainer:
         )
 
     def _diverged(self, what: str, step: int) -> HtrError:
-        epoch, place = divmod(step, self.batches)
-        indices = epoch_order(self.train.widths, self.config.batch, self.config.seed, epoch)[place]
-        names = ", ".join(self.train.names[i] for i in indices[:3])
+        names = ", ".join(self.batches.names(step)[:3])
         good = f"; the last good model is {self.path}" if self.path.is_file() else ""
         verb = "is" if what == "loss" else "are"
         return HtrError(
