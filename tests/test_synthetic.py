@@ -164,7 +164,7 @@ def test_lines_can_be_sent_to_another_process(some: list[Line]):
 @pytest.mark.parametrize(
     ("module", "package"), [("fontpkg_caveat", "fontpkg-caveat"), ("HersheyFonts", "Hershey-Fonts")]
 )
-def test_a_missing_font_package_is_told_in_one_sentence(module: str, package: str):
+def test_a_missing_font_package_is_named(module: str, package: str):
     code = f"""
 import sys
 sys.modules["{module}"] = None

@@ -1,7 +1,8 @@
-"""Augmentation of a whole batch: how else the same words could have been written, inked and scanned.
+"""Augmentation of a batch: variations of the writing, the ink and the scan.
 
-Slant, size, stretch, drift and a smooth elastic field go into one resampling (kornia); then stroke weight,
-ink, noise and blanked stripes. Every random number comes from (seed, step), so a resumed run repeats them.
+Slant, size, stretch, drift and a smooth elastic field are one resampling (kornia); stroke weight, ink, noise and blank
+stripes follow. Every random number comes from the seed of the step, so a resumed run repeats them. The pictures in
+`tests/golden` show each part.
 """
 
 from dataclasses import replace
@@ -33,7 +34,7 @@ def augment(batch: Batch, config: AugmentConfig, frames_needed: Tensor, stride: 
     draw = _Draw(seed, batch.pixels.shape[0], batch.pixels.device)
     stretch = 1 + config.stretch * draw.signed()
     widths = (batch.widths * stretch).round().long()
-    # Never narrower than the labels need, but a line that is too narrow as it came stays as it is.
+    # CTC needs its frames; a line that was too narrow before augmentation keeps its width.
     widths = torch.maximum(widths, torch.minimum(frames_needed * stride, batch.widths.long())).clamp(min=1)
     ink = _warp(1 - batch.pixels.float() / PAPER, batch.widths, widths, config, draw)
     ink = _restroke(ink, config.stroke, draw)
@@ -83,7 +84,7 @@ def _warp(ink: Tensor, before: Tensor, after: Tensor, config: AugmentConfig, dra
         field = field * (config.elastic * height)
         source_x, source_y = source_x + field[:, 0], source_y + field[:, 1]
     last = (before.float() - 1)[:, None, None]
-    source_x = torch.minimum(source_x.clamp(min=0), last)  # a line's own edge, not the padding beyond it
+    source_x = torch.minimum(source_x.clamp(min=0), last)  # at most the line's own edge, not the padding behind it
     return remap(ink, source_x, source_y, padding_mode="border", align_corners=True)
 
 
@@ -106,11 +107,11 @@ def _reink(ink: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     return (ink + grain).clamp(0, 1)
 
 
-def _stripe(ink: Tensor, widths: Tensor, most: int, draw: _Draw) -> Tensor:
-    """Blanks up to `most` stripes of a line, each at most a quarter as wide as the line is high."""
+def _stripe(ink: Tensor, widths: Tensor, max_stripes: int, draw: _Draw) -> Tensor:
+    """Blanks up to `max_stripes` stripes of a line, each at most a quarter as wide as the line is high."""
     columns = torch.arange(ink.shape[3], device=ink.device)[None, None]
-    start = draw.uniform(most, 1) * widths[:, None, None]
-    length = draw.uniform(most, 1) * draw.uniform(most, 1).round() * ink.shape[2] / 4
+    start = draw.uniform(max_stripes, 1) * widths[:, None, None]
+    length = draw.uniform(max_stripes, 1) * draw.uniform(max_stripes, 1).round() * ink.shape[2] / 4
     blank = ((columns >= start) & (columns < start + length)).any(1)[:, None, None]
     padding = (columns >= widths[:, None, None])[:, None]
     paper = ink.masked_fill(padding, torch.nan).flatten(1).nanmedian(1).values[:, None, None, None]

@@ -67,7 +67,7 @@ def _read(path: Path, split: str, index: FolderIndex, dropped: Counter[str]) -> 
                 )
             lines.append(Line(name, text, split, image))
     if missing:
-        raise HtrError(f"{path} names {len(missing)} images that are not there: {listed(missing)}")
+        raise HtrError(f"{path} names images that are not there ({len(missing)}): {listed(missing)}")
     return lines
 
 

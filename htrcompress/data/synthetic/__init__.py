@@ -21,7 +21,7 @@ from htrcompress.data.synthetic.sentences import sentence
 from htrcompress.errors import HtrError
 
 SIZES = {"train": 12000, "valid": 200, "test": 400, "test_known_fonts": 200}
-"""The splits, and how many lines each has unless told otherwise."""
+"""The splits and their default numbers of lines."""
 
 TRAIN_FONTS = (
     *("caveat", "delius", "great-vibes", "pacifico", "permanent-marker", "satisfy"),
@@ -117,7 +117,7 @@ def place_ink(scan: Scan, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _paper(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    """An empty piece of paper, float32 (height, width) in grey levels: tone, light, fibres, ruling, stains."""
+    """Empty paper, float32 (height, width) in grey levels: tone, light, fibres, ruling, stains."""
     height, width = shape
     paper = _smooth(shape, rng, 3, 4) * float(rng.uniform(2, 9)) + float(rng.uniform(190, 242))
     paper += float(rng.uniform(0.5, 5)) * _grain(shape, rng, 1)

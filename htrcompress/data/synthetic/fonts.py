@@ -77,7 +77,7 @@ def _face(font: str, cut: int, size: int) -> ImageFont.FreeTypeFont:
 def glyph(font: str, cut: int, size: int, char: str) -> tuple[NDArray[np.uint8], int, int]:
     """A character's picture, uint8 (h, w), and where its left and top edges are from the pen on the base line.
 
-    It is slightly blurred, with a rim for that, so that moving the level at which ink starts thins or thickens it.
+    It is slightly blurred, with a rim for that, so that a different threshold for ink makes it thinner or thicker.
     """
     face = _face(font, cut, size)
     left, top, right, bottom = (int(edge) for edge in face.getbbox(char, anchor="ls"))
@@ -97,7 +97,7 @@ def advance(font: str, cut: int, size: int, char: str, following: str) -> float:
 class PenPath:
     """A character as a pen draws it: points (n, 3) of x, y and how steeply the pen moves, 0 to 1, in Hershey units.
 
-    `entry` and `leave` are where a joined hand comes in from the letter before and goes on to the next.
+    `entry` and `leave` are where a joined hand connects to the letter before and to the next one.
     """
 
     points: NDArray[np.float32]

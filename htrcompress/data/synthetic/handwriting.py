@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from htrcompress.data.synthetic.fonts import STEP, STROKE_FONTS, UNITS_PER_EM, advance, extent, glyph, pen_path
 
-_WIDER = {"great-vibes": 1.5, "zeyada": 1.15}  # set small beside their long strokes: nobody writes as narrow
+_WIDER = {"great-vibes": 1.5, "zeyada": 1.15}  # their letters are small for their long strokes, and so too narrow
 _JOINED = {
     "hershey-script",
     "hershey-script-broad",
