@@ -1,7 +1,7 @@
 """What there is to measure: the models of a run, each in PyTorch and in every form that was exported.
 
-PyTorch and ONNX Runtime run where they are told to. TensorRT engines are executed where a GPU and their TensorRT are,
-and listed elsewhere.
+Every file is run through its back end (`htrcompress.runtime`). TensorRT engines are executed where a GPU and their
+TensorRT are, and only listed elsewhere.
 """
 
 from dataclasses import dataclass
@@ -14,38 +14,41 @@ from htrcompress import runs
 from htrcompress.card import Card
 from htrcompress.data.lines import Dataset
 from htrcompress.errors import HtrError, Unavailable
-from htrcompress.export.forms import precision_of
 from htrcompress.runtime import Recognizer, load
 from htrcompress.runtime.engine_file import read_document
+from htrcompress.runtime.onnx_backend import precision_of
 
 PYTORCH = "PyTorch"
 ENGINES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 
 @dataclass(frozen=True)
-class System:
-    """One artefact and what runs it.
+class Artefact:
+    """One model file of a run.
 
     Attributes:
         model: the role in its run, such as `student`.
-        runtime: what runs it.
-        file: the artefact.
+        runtime: what runs it, for tables.
+        file: the model file.
         precision: type of the weights in the file.
-        arithmetic: type that convolutions and matrix products are computed in.
-        recognizer: reads lines; None where the artefact cannot be executed here.
+        recognizer: reads lines; None where the file cannot be executed here.
     """
 
     model: str
     runtime: str
     file: Path
     precision: str
-    arithmetic: str
     recognizer: Recognizer | None
 
     @property
     def device(self) -> str:
         """Where it is executed; empty where it cannot be."""
         return self.recognizer.backend.device if self.recognizer else ""
+
+    @property
+    def arithmetic(self) -> str:
+        """Type that convolutions and matrix products are computed in."""
+        return self.recognizer.backend.arithmetic if self.recognizer else self.precision
 
 
 @dataclass(frozen=True)
@@ -62,27 +65,27 @@ class Size:
     gflop: float
 
 
-def find(run: Path, threads: int, device: str = "cpu") -> list[System]:
-    """The systems of a run folder or of a single model file, teacher first, PyTorch first in each model.
+def find(run: Path, threads: int, device: str = "cpu") -> list[Artefact]:
+    """The artefacts of a run folder or of a single model file, teacher first, PyTorch first in each model.
 
     Raises:
         HtrError: there is no model, or an export is not of the model beside it.
     """
-    systems = []
+    found = []
     for role, file in sorted(runs.models(run).items(), key=lambda item: not is_teacher(item[0])):
         recognizer = load(file, threads, "cpu" if device in ("cpu", "openvino") else "cuda")
-        systems.append(System(role, PYTORCH, file, "FP32", "FP32", recognizer))
+        found.append(Artefact(role, PYTORCH, file, "FP32", recognizer))
         folder = file.parent / "export" / role
         for exported in sorted((*folder.glob("*.onnx"), *folder.glob("*.engine")), key=_order):
             elsewhere = {".trt", ".plugin"} if exported.suffix == ".onnx" else set()
             if {".none", *elsewhere} & set(exported.suffixes):
                 continue  # without labels, or made for TensorRT
-            systems.append(_exported(role, exported, recognizer.card, threads, device))
-    return systems
+            found.append(_exported(role, exported, recognizer.card, threads, device))
+    return found
 
 
 def is_teacher(model: str) -> bool:
-    """Whether speed-ups are told against this model: `teacher`, or a preset such as `tiny-teacher`."""
+    """Whether speed-ups are relative to this model: `teacher`, or a preset such as `tiny-teacher`."""
     return model.endswith("teacher")
 
 
@@ -90,21 +93,19 @@ def _order(path: Path) -> tuple[bool, int, str]:
     return path.suffix == ".engine", len(path.name), path.name
 
 
-def _exported(role: str, file: Path, card: Card, threads: int, device: str) -> System:
+def _exported(role: str, file: Path, card: Card, threads: int, device: str) -> Artefact:
     precision = precision_of(file)
     if file.suffix == ".onnx":
         recognizer = load(file, threads, device)
         _same_model(file, recognizer.card, card)
-        # ONNX Runtime's CPU provider casts an FP16 graph to FP32 and computes in that
-        arithmetic = "FP32" if precision == "FP16" and device in ("cpu", "openvino") else precision
-        return System(role, "ONNX Runtime", file, precision, arithmetic, recognizer)
+        return Artefact(role, recognizer.backend.name, file, precision, recognizer)
     own, built = read_document(file)
     _same_model(file, own, card)
     runtime = ENGINES[built["runtime"]] + " plugin" * (".plugin" in file.suffixes)
     try:
-        return System(role, runtime, file, precision, precision, load(file))
+        return Artefact(role, runtime, file, precision, load(file))
     except Unavailable:
-        return System(role, runtime, file, precision, precision, None)
+        return Artefact(role, runtime, file, precision, None)
 
 
 def _same_model(file: Path, exported: Card, trained: Card) -> None:

@@ -5,16 +5,14 @@
 `htrcompress.export.verify` does the work; this puts what it found of several runs into one file.
 """
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from htrcompress.cli import run_command, to_json
+from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
 from htrcompress.export.verification import Verification, verify
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class Proofs:
     proofs: list[dict[str, Any]]
     machine: str
     exit_code: int
+    kind: str = "proofs"
 
     def __rich__(self) -> Any:
         from rich.table import Table
@@ -47,29 +46,35 @@ class Proofs:
         return table
 
 
-def prove(runs: list[str], split: str = "test", out: Path | None = None) -> Proofs:
-    """Verifies the exports of several runs.
+@dataclass(frozen=True)
+class ProofsOptions:
+    """Verifies the exports of several runs."""
 
-    Args:
-        runs: RUN=DATA: a run, or an export folder, and the dataset that it is to read.
-        split: the split to read.
-        out: a JSON file for the result.
+    runs: list[str]
+    """RUN=DATA: a run, or an export folder, and the dataset that it is to read."""
+    split: str = "test"
+    """The split to read."""
+    out: Path | None = None
+    """A JSON file for the result."""
+
+
+def prove(options: ProofsOptions) -> Proofs:
+    """Verifies the exports of several runs.
 
     Raises:
         HtrError: an argument is not RUN=DATA, or there is nothing to verify.
     """
-    pairs = [word.rpartition("=") for word in runs]
-    for word, (run, _, data) in zip(runs, pairs, strict=True):
+    pairs = [word.rpartition("=") for word in options.runs]
+    for word, (run, _, data) in zip(options.runs, pairs, strict=True):
         if not run or not data:
             raise HtrError(f"{word} must be RUN=DATA, such as runs/first=../data/first")
     if not pairs:
         raise HtrError("name a run and its data, such as runs/first=../data/first")
-    found = [verify(Path(run), data, split) for run, _, data in pairs]
-    command = " ".join(["python", "benchmarks/proofs.py", *sys.argv[1:]])
+    found = [verify(Path(run), data, options.split) for run, _, data in pairs]
+    command = command_line("benchmarks/proofs.py")
     code = max(proof.exit_code for proof in found)
     result = Proofs(command, [_brief(proof) for proof in found], machine.processor(), code)
-    if out:
-        write_atomic(out, (to_json(result) + "\n").encode())
+    save(result, options.out)
     return result
 
 

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 
 from benchmarks.artefacts import PYTORCH
+from benchmarks.results import markdown as markdown_table
 from benchmarks.rows import RANDOM, Benchmark
 
 HALF_NOTE = (
@@ -38,10 +39,7 @@ class Sheet:
 
     def markdown(self) -> str:
         """For files."""
-        rule = ["---" if place < self.texts else "---:" for place in range(len(self.headings))]
-        escaped = [[cell.replace("|", r"\|") for cell in cells] for cells in (self.headings, rule, *self.rows)]
-        rows = ["| " + " | ".join(cells) + " |" for cells in escaped]
-        return "\n".join([f"### {self.title}", "", *rows, ""])
+        return "\n".join([f"### {self.title}", "", *markdown_table(self.headings, self.rows, self.texts), ""])
 
 
 def terminal(result: Benchmark) -> Group:
@@ -57,7 +55,7 @@ def markdown(result: Benchmark) -> str:
     hashes = ", ".join(f"{name} {split['hash']} ({split['lines']} lines)" for name, split in result.splits.items())
     facts = [
         f"- `{result.command}`, {result.date}",
-        f"- {machine['processor']}, {machine['cores']} cores, {machine['system']}, malloc {machine['allocator']}",
+        f"- {machine['processor']}, {machine['cores']} cores, {machine['system']}",
         f"- {versions}",
         f"- splits of {result.data}: {hashes}",
         *(f"- {note}" for note in _notes(result)),
@@ -71,10 +69,11 @@ def _speeds(result: Benchmark) -> Sheet:
     weights = " with random weights" if any(row.status == RANDOM for row in result.rows) else ""
     title = (
         f"{result.run}{weights} on {result.data}/{s['split']}: {s['timed_lines']} lines, batch {s['batch']}, "
-        f"{s['rounds']} rounds, {s['threads']} threads on {machine['cores']} cores, malloc {machine['allocator']}, "
+        f"{s['rounds']} rounds, {s['threads']} threads on {machine['cores']} cores, "
         f"{s['device']}"
     )
-    sizes, speeds = ("params M", "MiB", "GFLOP"), ("lines/s (min–max)", "× teacher", "× PyTorch")
+    sizes = ("params M", "MiB", "GFLOP")
+    speeds = ("lines/s (min–max)", "from files", "× teacher", "× PyTorch")
     headings = ("model", "runtime", *sizes, "CER %", *speeds, "p50 ms", "p95 ms", "peak MiB")
     rows: list[tuple[str, ...]] = []
     for row in result.rows:
@@ -82,6 +81,7 @@ def _speeds(result: Benchmark) -> Sheet:
         cells = [row.model, row.label, f"{row.parameters / 1e6:.2f}", f"{row.size_bytes / 2**20:.1f}"]
         cells += [f"{row.gflop_per_line:.2f}", _percent(row.cer)]
         cells += [f"{_rate(speed.median)} ({_rate(speed.min)}–{_rate(speed.max)})" if speed else "not executed"]
+        cells += [_rate(row.files_per_second.median) if row.files_per_second else ""]
         cells += [f"{ratio:.2f}" if ratio else "" for ratio in (row.speedup_over_teacher, row.speedup_over_pytorch)]
         cells += [_rate(latency.p50), _rate(latency.p95)] if latency else ["", ""]
         cells += [f"{row.peak_memory_mib:.0f}" if row.peak_memory_mib else ""]
@@ -123,11 +123,10 @@ def _notes(result: Benchmark) -> list[str]:
         failed = max((row.splits[split].failed for row in result.rows if row.splits), default=0)
         if failed:
             notes.append(f"{failed} lines of {split} cannot be read and count as read as nothing")
-    decode = result.decode_ms_per_line
-    files = "the lines are not image files" if decode is None else f"decoding an image file takes {decode:.2f} ms more"
     notes.append(
         "lines/s (median over interleaved rounds) and latency: from grey pixels in memory at their own size to text, "
-        f"scaling and decoder included; {files}"
+        "scaling and decoder included; from files: the same lines as image files, whose decoding takes one thread "
+        f"{result.decode_ms_per_line:.2f} ms a line"
     )
     notes.append(
         f"GFLOP: a line of {result.settings['flop_width']} pixels, the median of {result.settings['split']}; "

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.artefacts import PYTORCH, Size, System, is_teacher
+from benchmarks.artefacts import PYTORCH, Artefact, Size, is_teacher
 from benchmarks.splits import SplitScore
 from benchmarks.timing import Latency, Spread, Timing
 from htrcompress.metrics import Score, paired_interval
@@ -29,7 +29,8 @@ class Row:
         gflop_per_line: for the line of median width, two operations a multiply-add.
         cer, cer_interval, wer, wer_interval: error rates on the first split, fractions.
         splits: error rates on every split.
-        lines_per_second: grey pixels to text, over the rounds.
+        lines_per_second: grey pixels in memory to text, over the rounds.
+        files_per_second: the same from image files, decoding included: what users feel.
         latency_ms: the same for one line alone.
         peak_memory_mib: resident memory of a process that does nothing else.
         speedup_over_teacher: against the teacher in the same runtime and precision, median of the rounds' ratios.
@@ -52,6 +53,7 @@ class Row:
     wer_interval: tuple[float, float] | None = None
     splits: dict[str, SplitScore] | None = None
     lines_per_second: Spread | None = None
+    files_per_second: Spread | None = None
     latency_ms: Latency | None = None
     peak_memory_mib: float | None = None
     speedup_over_teacher: float | None = None
@@ -93,9 +95,9 @@ class Benchmark:
         run: the run folder, or the presets.
         data: the dataset.
         splits: lines and hash of every split that was read.
-        machine: processor, cores, system, allocator, versions.
+        machine: processor, cores, system, versions.
         settings: batch, threads, rounds, what was timed.
-        decode_ms_per_line: reading one image file, not part of the speeds; None where lines are not files.
+        decode_ms_per_line: decoding one image file on one thread.
         rows: one for each artefact.
         differences: paired comparisons of error rates.
         groups: split to CER of every model by group.
@@ -108,10 +110,11 @@ class Benchmark:
     splits: dict[str, dict[str, Any]]
     machine: dict[str, Any]
     settings: dict[str, Any]
-    decode_ms_per_line: float | None
+    decode_ms_per_line: float
     rows: list[Row]
     differences: list[Difference]
     groups: dict[str, list[dict[str, Any]]]
+    kind: str = "benchmark"
 
 
 @dataclass(frozen=True)
@@ -130,33 +133,38 @@ class Findings:
     peaks: dict[Path, float | None]
 
 
-def make_rows(systems: list[System], found: Findings, folder: Path) -> list[Row]:
-    """One row for each system; files are named relative to `folder`."""
-    teacher = next((s.model for s in systems if is_teacher(s.model)), "")
-    timing_of = {(s.model, s.runtime, s.precision): found.timings.get(s.file) for s in systems}
-    pytorch = {(s.model, s.device): found.timings.get(s.file) for s in systems if s.runtime == PYTORCH}
+def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[Row]:
+    """One row for each artefact; files are named relative to `folder`."""
+    teacher = next((s.model for s in artefacts if is_teacher(s.model)), "")
+    timing_of = {(s.model, s.runtime, s.precision): found.timings.get(s.file) for s in artefacts}
+    pytorch = {(s.model, s.device): found.timings.get(s.file) for s in artefacts if s.runtime == PYTORCH}
     rows = []
-    for system in systems:
-        size, timing, splits = found.sizes[system.model], found.timings.get(system.file), found.splits.get(system.file)
+    for artefact in artefacts:
+        size, timing, splits = (
+            found.sizes[artefact.model],
+            found.timings.get(artefact.file),
+            found.splits.get(artefact.file),
+        )
         row = Row(
-            model=system.model,
-            runtime=system.runtime,
-            file=system.file.relative_to(folder).as_posix(),
-            precision=system.precision,
-            arithmetic=system.arithmetic,
+            model=artefact.model,
+            runtime=artefact.runtime,
+            file=artefact.file.relative_to(folder).as_posix(),
+            precision=artefact.precision,
+            arithmetic=artefact.arithmetic,
             parameters=size.parameters,
-            size_bytes=system.file.stat().st_size,
+            size_bytes=artefact.file.stat().st_size,
             gflop_per_line=size.gflop,
-            device=system.device,
+            device=artefact.device,
         )
         if timing:
             row = replace(
                 row,
                 lines_per_second=timing.lines_per_second,
+                files_per_second=timing.files_per_second,
                 latency_ms=timing.latency_ms,
-                peak_memory_mib=found.peaks[system.file],
-                speedup_over_teacher=_speedup(timing, timing_of.get((teacher, system.runtime, system.precision))),
-                speedup_over_pytorch=_speedup(timing, pytorch.get((system.model, system.device))),
+                peak_memory_mib=found.peaks[artefact.file],
+                speedup_over_teacher=_speedup(timing, timing_of.get((teacher, artefact.runtime, artefact.precision))),
+                speedup_over_pytorch=_speedup(timing, pytorch.get((artefact.model, artefact.device))),
                 status=RANDOM,
             )
         if splits:

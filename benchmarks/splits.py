@@ -1,4 +1,4 @@
-"""The lines that the systems read: decoded and scaled once for all of them, and how well they were read."""
+"""The lines that the artefacts read: decoded and scaled once for all of them, and how well they were read."""
 
 import time
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.timing import evenly
 from htrcompress import metrics
 from htrcompress.card import Card
-from htrcompress.data.lines import Dataset
+from htrcompress.data.lines import Dataset, Line
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import GROUPS
-from htrcompress.image import resize_to_height
+from htrcompress.image import load_grey, resize_to_height
 from htrcompress.runtime import Recognizer
 
 Pixels = NDArray[np.uint8]
@@ -22,7 +23,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class SplitScore:
-    """Error rates of one system on one split, fractions, with 95 % bootstrap intervals over lines.
+    """Error rates of one artefact on one split, fractions, with 95 % bootstrap intervals over lines.
 
     Attributes:
         cer, cer_interval: character error rate.
@@ -49,6 +50,29 @@ def test_splits(dataset: Dataset) -> list[str]:
     if not found:
         raise HtrError(f"{dataset.name} has no test split with lines in it")
     return found
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Lines to time.
+
+    Attributes:
+        greys: uint8 (h, w) each, at their own size.
+        files: the same as image files.
+        decode_ms: milliseconds that decoding one file takes on one thread.
+    """
+
+    greys: list[Pixels]
+    files: list[Path]
+    decode_ms: float
+
+
+def _file(line: Line, otherwise: Path) -> Path:
+    """The line's image file; a new one where its pixels come from elsewhere."""
+    if isinstance(line.image, Path):
+        return line.image
+    Image.fromarray(line.pixels()).save(otherwise)
+    return otherwise
 
 
 class Split:
@@ -90,21 +114,22 @@ class Split:
         readable = sorted((i for i in self.scaled(card) if i is not None), key=lambda image: image.shape[1])
         return readable[len(readable) // 2]
 
-    def sample(self, cards: list[Card], count: int) -> tuple[list[Pixels], float | None]:
+    def sample(self, cards: list[Card], count: int, folder: Path) -> "Sample":
         """Lines to time, spread over the split, that all models can read.
 
-        Returns:
-            Grey arrays at their own size, and the milliseconds that decoding one image file took; None where
-            the lines are not files.
+        Args:
+            cards: of the models.
+            count: how many lines.
+            folder: where lines that are not image files are written as PNG.
         """
         readable = [i for i in range(len(self.lines)) if all(self.scaled(card)[i] is not None for card in cards)]
         if not readable:
             raise HtrError(f"no line of {self.name} can be read by every model")
         chosen = [self.lines[i] for i in evenly(readable, count)]
+        files = [_file(line, folder / f"{number}.png") for number, line in enumerate(chosen)]
         start = time.perf_counter()
-        greys = [line.pixels() for line in chosen]
-        milliseconds = 1000 * (time.perf_counter() - start) / len(chosen)
-        return greys, milliseconds if all(isinstance(line.image, Path) for line in chosen) else None
+        greys = [load_grey(file) for file in files]
+        return Sample(greys, files, 1000 * (time.perf_counter() - start) / len(chosen))
 
     def read(self, recognizer: Recognizer, batch: int) -> list[str]:
         """The text of every line, "" for one that the model cannot read."""
@@ -117,7 +142,7 @@ class Split:
         return metrics.score([line.text for line in self.lines], readings)
 
     def rates(self, card: Card, score: metrics.Score, differs: int) -> SplitScore:
-        """The error rates of a system."""
+        """The error rates of an artefact."""
         failed = sum(image is None for image in self.scaled(card))
         return SplitScore(score.cer, score.interval(), score.wer, score.interval(words=True), failed, differs)
 

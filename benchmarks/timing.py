@@ -1,4 +1,4 @@
-"""Timing several systems so that their ratios hold on a machine that others use too.
+"""Timing several artefacts so that their ratios hold on a machine that others use too.
 
 The rounds are interleaved (A B C A B C ...), so a slow minute slows all of them, and a speed-up is the median
 of the ratios within each round. The first round warms up and is not counted.
@@ -7,7 +7,8 @@ of the ratios within each round. The first round warms up and is not counted.
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,22 +45,32 @@ class Latency:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one system took.
+    """What one artefact took.
 
     Attributes:
         lines: lines read in a round.
-        rounds: seconds for all of them, a value a round.
-        singles: seconds for one line at batch 1, a value a reading.
+        rounds: seconds for all of them from memory, a value for each round.
+        singles: seconds for one line at batch 1, a value for each reading.
+        files: seconds for all of them from image files, a value for each round.
     """
 
     lines: int
     rounds: list[float]
     singles: list[float]
+    files: list[float] = field(default_factory=list)
 
     @property
     def lines_per_second(self) -> Spread:
-        """Speed over the rounds."""
-        speeds = [self.lines / seconds for seconds in self.rounds]
+        """Speed from memory over the rounds."""
+        return self._speed(self.rounds)
+
+    @property
+    def files_per_second(self) -> Spread | None:
+        """Speed from image files over the rounds; None where it was not measured."""
+        return self._speed(self.files) if self.files else None
+
+    def _speed(self, rounds: list[float]) -> Spread:
+        speeds = [self.lines / seconds for seconds in rounds]
         return Spread(statistics.median(speeds), min(speeds), max(speeds))
 
     @property
@@ -80,23 +91,28 @@ def require_positive(**options: int) -> None:
             raise HtrError(f"--{name} is {value}; it must be at least 1")
 
 
-def measure(readers: Sequence[Reader], pictures: Sequence[Any], batch: int, rounds: int) -> list[Timing]:
+def measure(
+    readers: Sequence[Reader], pictures: Sequence[Any], batch: int, rounds: int, files: Sequence[Path] = ()
+) -> list[Timing]:
     """Times every reader on the same pictures, round by round in turn.
 
     Args:
-        readers: the systems.
+        readers: the artefacts.
         pictures: what they read; all in batches, and `SINGLES` of them also one by one.
         batch: lines in a batch.
         rounds: counted rounds; one more comes first, to warm up.
+        files: the same pictures as image files, which are read right after; not timed if there are none.
     """
     timings = [Timing(len(pictures), [], []) for _ in readers]
     singles = evenly(pictures, SINGLES)
     for number in range(rounds + 1):
         for reader, timing in zip(readers, timings, strict=True):
             seconds = _seconds(reader, pictures, batch)
+            from_files = _seconds(reader, files, batch) if files else None
             alone = [_seconds(reader, [picture], 1) for picture in singles]
             if number > 0:
                 timing.rounds.append(seconds)
+                timing.files += [from_files] if from_files else []
                 timing.singles.extend(alone)
     return timings
 

@@ -15,7 +15,6 @@ from htrcompress.data.readers.open import default_data, open_dataset, read_confi
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_model, save_model
 from htrcompress.runtime import Recognizer, load
-from htrcompress.utils import machine
 
 LARGEST = 20 * 2**20
 """Bytes of a file that ships."""
@@ -35,37 +34,39 @@ class Published:
         return f"{self.path}: {self.bytes / 2**20:.1f} MiB, CER {scores}"
 
 
-def publish(
-    model: Path | None = None,
-    out: Path | None = None,
-    data: str | None = None,
-    licence: str | None = None,
-    splits: str | None = None,
-) -> Published:
-    """Rounds a model to FP16, measures it on test splits and writes it with those figures on its card.
+@dataclass(frozen=True)
+class PublishOptions:
+    """Rounds a model to FP16, measures it on test splits and writes it with those figures on its card."""
 
-    Args:
-        model: the trained file.
-        out: the file to write; its name becomes the card's.
-        data: the dataset; what the model was trained on if not given.
-        licence: of the weights, with the attributions that the data asks for; what the trained file's card says if
-            not given.
-        splits: the test splits, with commas between; all of them if not given.
+    model: Path | None = None
+    """The trained file."""
+    out: Path | None = None
+    """The file to write; its name becomes the card's."""
+    data: str | None = None
+    """The dataset; what the model was trained on if not given."""
+    licence: str | None = None
+    """Of the weights, with the attributions that the data asks for; what the trained file's card says if not given."""
+    splits: str | None = None
+    """The test splits, with commas between; all of them if not given."""
+
+
+def publish(options: PublishOptions) -> Published:
+    """Rounds a model to FP16, measures it on test splits and writes it with those figures on its card.
 
     Raises:
         HtrError: a file cannot be used, or the result is larger than what ships.
     """
-    if model is None or out is None:
+    if options.model is None or options.out is None:
         raise HtrError("name the trained file and, with --out, the file to write")
-    if out.resolve() == model.resolve():
-        raise HtrError(f"--out {out} is the trained file itself, which would lose its precision: name another")
-    network, card = load_model(model)
-    dataset = open_dataset(data or default_data(card), read_config(card))
-    names = splits.split(",") if splits else test_splits(dataset)
-    licence = licence or card.licence or "Apache-2.0"
+    if options.out.resolve() == options.model.resolve():
+        raise HtrError(f"--out {options.out} is the trained file itself, which would lose its precision: name another")
+    network, card = load_model(options.model)
+    dataset = open_dataset(options.data or default_data(card), read_config(card))
+    names = options.splits.split(",") if options.splits else test_splits(dataset)
+    licence = options.licence or card.licence or "Apache-2.0"
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
-        rounded = Path(scratch, out.name)
-        save_model(rounded, network.half(), replace(card, name=out.stem, licence=licence))
+        rounded = Path(scratch, options.out.name)
+        save_model(rounded, network.half(), replace(card, name=options.out.stem, licence=licence))
         if rounded.stat().st_size > LARGEST:
             raise HtrError(f"{model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
         recognizer = load(rounded)
@@ -73,12 +74,14 @@ def publish(
     trained = card.data.get("splits", {}).get("train", {}).get("hash")
     same = "train" in dataset.splits and dataset.identity("train") == trained
     named = card.data.get("name") or dataset.name  # no folder of this machine
-    if same and data and not Path(data).is_absolute():
-        named = data
+    if same and options.data and not Path(options.data).is_absolute():
+        named = options.data
     known = {name: row for name, row in card.metrics.items() if name == "valid"}
-    card = replace(card, name=out.stem, licence=licence, metrics=known | scores, data={**card.data, "path": named})
-    save_model(out, network.half(), card)
-    return Published(out, out.stat().st_size, scores)
+    card = replace(
+        card, name=options.out.stem, licence=licence, metrics=known | scores, data={**card.data, "path": named}
+    )
+    save_model(options.out, network.half(), card)
+    return Published(options.out, options.out.stat().st_size, scores)
 
 
 def _measure(recognizer: Recognizer, split: Split) -> dict[str, Any]:
@@ -90,5 +93,4 @@ def _measure(recognizer: Recognizer, split: Split) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
     run_command(publish, positional="model")

@@ -3,17 +3,15 @@
 Random weights, 80 classes, FP32 and FP16, for SM 86, 89 and 120 in one file. No GPU is needed, and none executes them.
 """
 
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from htrcompress.cli import console, run_command, to_json
+from htrcompress.cli import console, run_command
 from htrcompress.export.tensorrt_build import Engine, Profile
 from htrcompress.models.presets import PRESETS
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 CLASSES = 80
 PROFILE = Profile((1, 32, 32), (1, 1024, 4096))
@@ -38,6 +36,7 @@ class Builds:
     version: str
     engines: list[dict[str, Any]]
     machine: dict[str, Any]
+    kind: str = "builds"
 
     def __rich__(self) -> Any:
         from rich.table import Table
@@ -49,30 +48,35 @@ class Builds:
         return table
 
 
-def measure_builds(presets: str = ",".join(PRESETS), out: Path | None = None) -> Builds:
-    """Builds an FP32 and an FP16 engine of presets and notes the time and the size.
+@dataclass(frozen=True)
+class BuildsOptions:
+    """Builds an FP32 and an FP16 engine of presets and notes the time and the size."""
 
-    Args:
-        presets: their names, separated by commas; all if not given.
-        out: a JSON file for the result.
+    presets: str = ",".join(PRESETS)
+    """Their names, separated by commas; all if not given."""
+    out: Path | None = None
+    """A JSON file for the result."""
+
+
+def measure_builds(options: BuildsOptions) -> Builds:
+    """Builds an FP32 and an FP16 engine of presets and notes the time and the size.
 
     Raises:
         HtrError: TensorRT-RTX is not installed, a preset has no such name, or an engine cannot be built.
     """
     engines = []
-    for preset in presets.split(","):
+    for preset in options.presets.split(","):
         for half in (False, True):
             with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
                 console.print(f"building {preset} in {'FP16' if half else 'FP32'}")
                 engine = build_preset(preset, half, Path(scratch))
                 sizes = {"bytes": engine.bytes, "onnx_bytes": (Path(scratch) / "model.onnx").stat().st_size}
                 engines.append({"preset": preset, "precision": engine.precision, "seconds": engine.seconds, **sizes})
-    command = " ".join(["python", "benchmarks/engines/builds.py", *sys.argv[1:]])
+    command = command_line("benchmarks/engines/builds.py")
     here = {"processor": machine.processor(), "cores": machine.cores()}
     profile = {"batch": PROFILE.batch, "width": PROFILE.width}
     result = Builds(command, profile, engine.capabilities, engine.version, engines, here)
-    if out:
-        write_atomic(out, (to_json(result) + "\n").encode())
+    save(result, options.out)
     return result
 
 

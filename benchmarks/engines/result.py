@@ -70,6 +70,7 @@ class RtxResult:
     kernel: list[KernelTime]
     models: list[ModelResult]
     path: Path
+    kind: str = "rtx"
 
     @property
     def executed(self) -> bool:

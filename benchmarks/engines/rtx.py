@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +28,7 @@ from benchmarks.engines.gpu import find_gpu
 from benchmarks.engines.result import ModelResult, RtxResult, Step, tables
 from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
 from benchmarks.rows import Benchmark
-from benchmarks.run import Settings, measure_all
+from benchmarks.run import BenchmarkOptions, measure_all
 from benchmarks.splits import Split
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
@@ -50,21 +50,27 @@ PACKAGES = ("htrcompress", "torch", "onnxruntime", "tensorrt-rtx-cu13-libs", "te
 Found = TypeVar("Found")
 
 
-def rtx(
-    models: Path = Path("models"), data: str | None = None, lines: int = 64, out: Path = Path("runs/rtx")
-) -> RtxResult:
-    """Builds, executes, compares and times the engines of trained models on the RTX card that is here.
+@dataclass(frozen=True)
+class RtxOptions:
+    """Builds, executes, compares and times the engines of trained models on the RTX card of this machine."""
 
-    Args:
-        models: a .safetensors file, or a folder of them.
-        data: the lines to read; if not given, what each model was trained on, or the built-in lines where that is not
-            here.
-        lines: how many lines every form reads, alone and in batches of all sizes.
-        out: folder for the exports.
+    models: Path = Path("models")
+    """A .safetensors file, or a folder of them."""
+    data: str | None = None
+    """The lines to read; by default what each model was trained on, or the built-in lines where that is not here."""
+    lines: int = 64
+    """How many lines every form reads, alone and in batches of all sizes."""
+    out: Path = Path("runs/rtx")
+    """Folder for the exports."""
+
+
+def rtx(options: RtxOptions) -> RtxResult:
+    """Takes every step that it can, and records what failed.
 
     Raises:
         HtrError: there are no models, or the result cannot be written.
     """
+    models, data, lines, out = options.models, options.data, options.lines, options.out
     files = sorted(models.glob("*.safetensors")) if models.is_dir() else [models]
     if not files or not files[0].is_file():
         raise HtrError(f"--models {models}: no .safetensors file there")
@@ -183,8 +189,8 @@ def _verify(folder: Path, source: str, split: str, lines: int, found: ModelResul
 
 def _benchmark(run: Path, dataset: Dataset, split: Split) -> Benchmark:
     threads = machine.cores()
-    settings = Settings(max(BATCHES), threads, TIMED, ROUNDS)
-    return measure_all(find(run, threads), dataset, [split], settings, presets=None, device="cpu")
+    options = BenchmarkOptions(batch=max(BATCHES), threads=threads, lines=TIMED, rounds=ROUNDS)
+    return measure_all(find(run, threads), dataset, [split], options)
 
 
 def _time(folder: Path, card: Card, split: Split, found: ModelResult) -> None:
@@ -214,5 +220,4 @@ def _plugin(built: Path | None) -> Path | None:
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
     run_command(rtx)

@@ -5,7 +5,6 @@ share is what the decode adds to the time, the median over the rounds. The bytes
 would send to the host: logits without the decode, labels with it.
 """
 
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ import numpy as np
 from benchmarks.splits import Split
 from benchmarks.timing import Spread, require_positive
 from htrcompress import runs
-from htrcompress.cli import console, run_command, to_json
+from htrcompress.cli import console, run_command
 from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.image import pad
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 WARM_UP = 2
 
@@ -54,6 +52,7 @@ class DecodeResult:
     share: tuple[float, float, float]
     bytes: dict[str, float]
     machine: str
+    kind: str = "decode_cost"
 
     def __rich__(self) -> str:
         share, low, high = (100 * value for value in self.share)
@@ -63,27 +62,30 @@ class DecodeResult:
         )
 
 
-def measure_decode(
-    model: Path | None = None,
-    data: str | None = None,
-    split: str = "test",
-    batch: int = 32,
-    threads: int = 2,
-    lines: int = 128,
-    rounds: int = 40,
-    out: Path | None = None,
-) -> DecodeResult:
-    """Times the exported graph with the decode inside and without it, on the CPU.
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Times the exported graph with the decode inside and without it, on the CPU."""
 
-    Args:
-        model: a .safetensors file, or a run folder; the student of the newest run if not given.
-        data: a dataset's folder, or `synthetic`; what the model was trained on if not given.
-        split: the split to read.
-        batch: lines in a batch, of like widths.
-        threads: CPU threads.
-        lines: lines in a round, spread over the split.
-        rounds: timed rounds, in each of which both graphs have their turn.
-        out: a JSON file for the result.
+    model: Path | None = None
+    """A .safetensors file, or a run folder; the student of the newest run if not given."""
+    data: str | None = None
+    """A dataset's folder, or `synthetic`; what the model was trained on if not given."""
+    split: str = "test"
+    """The split to read."""
+    batch: int = 32
+    """Lines in a batch, of like widths."""
+    threads: int = 2
+    """CPU threads."""
+    lines: int = 128
+    """Lines in a round, spread over the split."""
+    rounds: int = 40
+    """Timed rounds, in each of which both graphs have their turn."""
+    out: Path | None = None
+    """A JSON file for the result."""
+
+
+def measure_decode(options: DecodeOptions) -> DecodeResult:
+    """Times the exported graph with the decode inside and without it, on the CPU.
 
     Raises:
         HtrError: the model or the data cannot be used, or a number is below 1.
@@ -92,13 +94,13 @@ def measure_decode(
     from htrcompress.models.serialization import load_model
     from htrcompress.runtime.onnx_session import open_session
 
-    require_positive(batch=batch, threads=threads, lines=lines, rounds=rounds)
-    network, card = load_model(runs.model(model))
-    dataset = open_dataset(data or default_data(card), read_config(card))
-    chosen = Split(dataset, split)
+    require_positive(batch=options.batch, threads=options.threads, lines=options.lines, rounds=options.rounds)
+    network, card = load_model(runs.model(options.model))
+    dataset = open_dataset(options.data or default_data(card), read_config(card))
+    chosen = Split(dataset, options.split)
     scaled = sorted((i for i in chosen.scaled(card) if i is not None), key=lambda image: image.shape[1])
-    places = np.linspace(0, len(scaled) - 1, min(lines, len(scaled))).astype(int)
-    batches = [pad([scaled[i] for i in places[at : at + batch]]) for at in range(0, len(places), batch)]
+    places = np.linspace(0, len(scaled) - 1, min(options.lines, len(scaled))).astype(int)
+    batches = [pad([scaled[i] for i in places[at : at + options.batch]]) for at in range(0, len(places), options.batch)]
     seconds: dict[str, list[float]] = {}
     sizes: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch, console.status(f"timing {rounds} rounds"):
@@ -106,27 +108,26 @@ def measure_decode(
         for kind in ("graph", "none"):
             path = Path(scratch) / f"{kind}.onnx"
             export_onnx(network, card, path, decode=kind)
-            sessions[kind], _ = open_session(path, str(path), "cpu", threads)
-        for _ in range(WARM_UP + rounds):
+            sessions[kind], _ = open_session(path, str(path), "cpu", options.threads)
+        for _ in range(WARM_UP + options.rounds):
             for kind, session in sessions.items():
                 took, size = _round(session, batches)
                 seconds.setdefault(kind, []).append(took)
                 sizes[kind] = size / len(places)
     times = {kind: 1000 * np.array(some[WARM_UP:]) for kind, some in seconds.items()}
     result = DecodeResult(
-        command=" ".join(["python", "benchmarks/studies/decode_cost.py", *sys.argv[1:]]),
+        command=command_line("benchmarks/studies/decode_cost.py"),
         model=card.name,
-        data={"name": dataset.name, "split": split, "hash": chosen.hash},
+        data={"name": dataset.name, "split": options.split, "hash": chosen.hash},
         lines=len(places),
-        batch=batch,
-        threads=threads,
+        batch=options.batch,
+        threads=options.threads,
         milliseconds={kind: Spread(float(np.median(t)), float(t.min()), float(t.max())) for kind, t in times.items()},
         share=_median(1 - times["none"] / times["graph"]),
         bytes=sizes,
         machine=machine.processor(),
     )
-    if out:
-        write_atomic(out, (to_json(result) + "\n").encode())
+    save(result, options.out)
     return result
 
 
@@ -145,5 +146,4 @@ def _median(values: Any) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
     run_command(measure_decode, positional="model")

@@ -4,14 +4,14 @@ A trained model learns 50, 100, 200 and 400 lines of a corpus that it has not se
 test split after each; 0 is the model as it is. Beside it stands the same network trained from nothing on as many.
 """
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import command_line, save
 from benchmarks.splits import Split
 from benchmarks.timing import require_positive
-from htrcompress.cli import run_command, to_json
+from htrcompress.cli import run_command
 from htrcompress.config import AugmentConfig, CharsetPolicy, TrainConfig
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
@@ -21,7 +21,6 @@ from htrcompress.runtime import load
 from htrcompress.train import TrainOptions
 from htrcompress.train import train as train_model
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 LINES = (50, 100, 200, 400)
 BATCH = 32
@@ -44,6 +43,7 @@ class Curve:
     data: dict[str, Any]
     points: list[dict[str, Any]]
     machine: str
+    kind: str = "finetuning"
 
     def __rich__(self) -> Any:
         from rich.table import Table
@@ -60,73 +60,76 @@ class Curve:
         return table
 
 
-def fine_tune(
-    model: Path | None = None,
-    data: str = "synthetic",
-    preset: str | None = None,
-    charset: CharsetPolicy = "union",
-    steps: int = 600,
-    runs: Path = Path("runs/finetune"),
-    out: Path | None = None,
-    train: TrainConfig = TrainConfig(),
-    augment: AugmentConfig | None = AugmentConfig(),
-) -> Curve:
-    """Measures the curve on the test split; what the run folders hold of this very curve is not trained again.
+@dataclass(frozen=True)
+class FineTuningOptions:
+    """Fine-tunes a model on ever more lines of a new corpus, and reads the test split each time."""
 
-    Args:
-        model: the trained model file.
-        data: the folder of a corpus that it has not seen.
-        preset: the size that is trained from nothing; none if not given.
-        charset: what becomes of the model's characters.
-        steps: optimiser steps of every training.
-        runs: where the runs go.
-        out: a JSON file for the result.
-        train: how to train; the number of lines and of steps is filled in.
-        augment: how to vary the training lines.
+    model: Path | None = None
+    """The trained model file."""
+    data: str = "synthetic"
+    """The folder of a corpus that it has not seen."""
+    preset: str | None = None
+    """A size that is trained from nothing on the same lines; none if not given."""
+    charset: CharsetPolicy = "union"
+    """How the characters of the model change."""
+    steps: int = 600
+    """Optimiser steps of every training."""
+    runs: Path = Path("runs/finetune")
+    """Where the runs are written; those that are there already are not trained again."""
+    out: Path | None = None
+    """A JSON file for the result."""
+    train: TrainConfig = TrainConfig()
+    """how to train; the number of lines and of steps is filled in"""
+    augment: AugmentConfig | None = AugmentConfig()
+    """how to vary the training lines"""
+
+    def __post_init__(self) -> None:
+        require_positive(steps=self.steps)
+        if self.model is None:
+            raise HtrError("name the trained model file")
+
+
+def fine_tune(options: FineTuningOptions) -> Curve:
+    """Measures the curve on the test split.
 
     Raises:
-        HtrError: the model or the data cannot be used.
+        HtrError: the model or the data cannot be used, or a run folder holds a run with other options.
     """
-    if model is None:
-        raise HtrError("name the trained model file")
-    require_positive(steps=steps)
-    dataset = open_dataset(data)
+    assert options.model is not None
+    dataset = open_dataset(options.data)
     if len(dataset.split("train")) < LINES[0]:
         raise HtrError(f"{dataset.name} has fewer than {LINES[0]} training lines, where the curve begins")
-    split = Split(dataset, "test")
-    card = load_card(model)
-    points = [_point(split, model, 0, "model", 0.0)]
+    split, card = Split(dataset, "test"), load_card(options.model)
+    points = [_point(split, options.model, 0, "model", 0.0)]
     for lines in (count for count in LINES if count <= len(dataset.split("train"))):
-        config = {**vars(train), "lines": lines, "steps": steps}
-        starts: dict[str, dict[str, Any]] = {"model": {"init": model, "charset": charset}}
-        if preset:
-            starts["nothing"] = {"model": preset}
-        for start, options in starts.items():
-            run = runs / f"{start}-{lines}"
-            options |= {"data": data, "train": TrainConfig(**config), "augment": augment}
-            known = (run / OPTIONS).is_file()
-            if known:
-                _require_same(run, options)
-            options["resume" if known else "out"] = run
-            done = train_model(TrainOptions(**options))
+        config = replace(options.train, lines=lines, steps=options.steps)
+        same: dict[str, Any] = {"data": options.data, "train": config, "augment": options.augment}
+        starts = {"model": TrainOptions(init=options.model, charset=options.charset, **same)}
+        if options.preset:
+            starts["nothing"] = TrainOptions(model=options.preset, **same)
+        for start, wanted in starts.items():
+            run = options.runs / f"{start}-{lines}"
+            if (run / OPTIONS).is_file():
+                _require_same(run, wanted)
+                done = train_model(TrainOptions(resume=run, data=options.data))
+            else:
+                done = train_model(replace(wanted, out=run))
             points.append(_point(split, done.fit.path, lines, start, done.fit.seconds))
     seen = {"name": card.name, "data": card.data.get("name")}
     corpus = {"name": dataset.name, "split": split.name, "hash": split.hash, "lines": len(split.lines)}
-    command = " ".join(["python", "benchmarks/studies/finetuning.py", *sys.argv[1:]])
+    command = command_line("benchmarks/studies/finetuning.py")
     result = Curve(command, seen, corpus, points, machine.processor())
-    if out:
-        write_atomic(out, (to_json(result) + "\n").encode())
+    save(result, options.out)
     return result
 
 
-def _require_same(run: Path, options: dict[str, Any]) -> None:
-    """Raises HtrError if a run that lies there already was started with other options or from another model."""
+def _require_same(run: Path, wanted: TrainOptions) -> None:
+    """Raises HtrError if the run in a folder was started with other options or from another model."""
     before = saved_options(TrainOptions, run)
-    changed = [
-        name for name, value in options.items() if name not in ("init", "data") and getattr(before, name) != value
-    ]
+    names = [name for name in vars(wanted) if name not in ("init", "data", "out", "resume")]
+    changed = [name for name in names if getattr(before, name) != getattr(wanted, name)]
     copies = list((run / "init").glob("*.safetensors"))
-    if copies and copies[0].read_bytes() != options["init"].read_bytes():
+    if copies and wanted.init and copies[0].read_bytes() != wanted.init.read_bytes():
         changed.append("init")
     if changed:
         raise HtrError(f"{run} is of other options or another model (--{changed[0]} differs): name another --runs")
@@ -139,5 +142,4 @@ def _point(split: Split, path: Path, lines: int, start: str, seconds: float) -> 
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
     run_command(fine_tune, positional="model")

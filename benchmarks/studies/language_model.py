@@ -5,7 +5,6 @@ So the text of every line of a split is held fixed, and its negative log-likelih
 own picture, of another line's, of blank paper of the same width, and behind none. Differences are paired, a line each.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from htrcompress import metrics, runs
-from htrcompress.cli import run_command, to_json
+from htrcompress.cli import run_command
 from htrcompress.data.loading import load_lines
 from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
@@ -25,7 +24,6 @@ from htrcompress.models.base import LineRecognizer
 from htrcompress.models.serialization import load_model
 from htrcompress.training.language_model.loss import FILE, LanguageModelLoss, load_language_model_loss
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 BATCH = 8
 Images = Sequence[NDArray[np.uint8]]
@@ -52,6 +50,7 @@ class LanguageResult:
     nats: dict[str, float]
     rises: dict[str, tuple[float, float, float]]
     machine: str
+    kind: str = "language_model"
 
     def __rich__(self) -> Any:
         from rich.table import Table
@@ -64,32 +63,35 @@ class LanguageResult:
         return table
 
 
-def measure_language(
-    run: Path | None = None,
-    llm: str | None = None,
-    data: str | None = None,
-    split: str = "valid",
-    lines: int | None = None,
-    out: Path | None = None,
-) -> LanguageResult:
-    """Holds the texts of a split fixed and changes what stands before them.
+@dataclass(frozen=True)
+class LanguageOptions:
+    """Holds the texts of a split fixed and changes what stands before them."""
 
-    Args:
-        run: a run that was trained with --llm, or the model's file in it; the newest if not given.
-        llm: where its language model lies, if not where it did.
-        data: the dataset; what the model was trained on if not given.
-        split: the split.
-        lines: the most lines to read; all if not given.
-        out: a JSON file for the result.
+    run: Path | None = None
+    """A run that was trained with --llm, or the model's file in it; the newest if not given."""
+    llm: str | None = None
+    """Where its language model lies, if not where it did."""
+    data: str | None = None
+    """The dataset; what the model was trained on if not given."""
+    split: str = "valid"
+    """The split."""
+    lines: int | None = None
+    """The most lines to read; all if not given."""
+    out: Path | None = None
+    """A JSON file for the result."""
+
+
+def measure_language(options: LanguageOptions) -> LanguageResult:
+    """Holds the texts of a split fixed and changes what stands before them.
 
     Raises:
         HtrError: the run has no connector, its language model cannot be had, or the split has fewer than two texts.
     """
-    file = runs.model(run)
+    file = runs.model(options.run)
     model, card = load_model(file)
-    lesson = load_language_model_loss(file.with_suffix("") / FILE, card.characters(), llm)
-    dataset = open_dataset(data or default_data(card), read_config(card))
-    found = [line for line in dataset.split(split) if line.text][:lines]
+    lesson = load_language_model_loss(file.with_suffix("") / FILE, card.characters(), options.llm)
+    dataset = open_dataset(options.data or default_data(card), read_config(card))
+    found = [line for line in dataset.split(options.split) if line.text][: options.lines]
     texts = [line.text for line in found]
     if len(set(texts)) < 2:
         raise HtrError(f"{dataset.name}/{split} has fewer than two different texts to exchange: choose another split")
@@ -110,7 +112,7 @@ def measure_language(
         more = surprises[name][0] - surprises["own"][0]
         rises[name] = (float(more.sum() / tokens.sum()), *metrics.bootstrap(more, tokens))
     result = LanguageResult(
-        " ".join(["python", "benchmarks/studies/language_model.py", *sys.argv[1:]]),
+        command_line("benchmarks/studies/language_model.py"),
         file.name,
         {
             "name": Path(lesson.language_model.name).name,
@@ -119,8 +121,8 @@ def measure_language(
         },
         {
             "name": dataset.name,
-            "split": split,
-            "hash": dataset.identity(split),
+            "split": options.split,
+            "hash": dataset.identity(options.split),
             "lines": len(texts),
             "tokens": int(tokens.sum()),
         },
@@ -128,8 +130,7 @@ def measure_language(
         rises,
         machine.processor(),
     )
-    if out:
-        write_atomic(out, (to_json(result) + "\n").encode())
+    save(result, options.out)
     return result
 
 
@@ -163,5 +164,4 @@ def negative_log_likelihood(
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
     run_command(measure_language, positional="run")

@@ -7,7 +7,6 @@ with, file by file of the same seed. The difference is taken line by line and av
 is a bootstrap over lines.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Any
 from benchmarks.splits import Split, test_splits
 from htrcompress import metrics
 from htrcompress.card import Card
-from htrcompress.cli import run_command, to_json
+from htrcompress.cli import run_command
 from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
 from htrcompress.runtime import load
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 BATCH = 32
 
@@ -45,6 +43,7 @@ class SeedsResult:
     splits: dict[str, Any]
     training: dict[str, list[dict[str, Any]]]
     machine: str
+    kind: str = "seeds"
 
     def __rich__(self) -> Any:
         from rich.table import Table
@@ -59,20 +58,27 @@ class SeedsResult:
         return table
 
 
-def compare_seeds(files: list[str], data: str | None = None, out: Path | None = None) -> SeedsResult:
-    """Reads the test splits with every file, and compares arms with the first arm line by line.
+@dataclass(frozen=True)
+class SeedsOptions:
+    """Reads the test splits with every file, and compares arms with the first arm line by line."""
 
-    Args:
-        files: ARM=FILE, such as control=runs/0/control.safetensors; each arm has the seeds of the first, or one file
-            that is compared with all of these.
-        data: the dataset; what the first model was trained on if not given.
-        out: a JSON file for the result.
+    files: list[str]
+    """ARM=FILE, such as control=runs/0/control.safetensors; each arm has the seeds of the first, or one file that is
+    compared with all of these."""
+    data: str | None = None
+    """The dataset; what the first model was trained on if not given."""
+    out: Path | None = None
+    """A JSON file for the result."""
+
+
+def compare_seeds(options: SeedsOptions) -> SeedsResult:
+    """Reads the test splits with every file, and compares arms with the first arm line by line.
 
     Raises:
         HtrError: an argument is not ARM=FILE, a file cannot be read, or the arms' seeds differ.
     """
     arms: dict[str, list[Path]] = {}
-    for word in files:
+    for word in options.files:
         arm, equals, file = word.partition("=")
         if not (arm and equals and file):
             raise HtrError(f"{word} must be ARM=FILE, such as control=runs/0/control.safetensors")
@@ -84,7 +90,7 @@ def compare_seeds(files: list[str], data: str | None = None, out: Path | None = 
     base, *others = arms
     _check_seeds(training)
     first = cards[base][0]
-    dataset = open_dataset(data or default_data(first), read_config(first))
+    dataset = open_dataset(options.data or default_data(first), read_config(first))
     splits = {}
     for split in (Split(dataset, name) for name in test_splits(dataset)):
         scores = {arm: [split.compare(split.read(load(file), BATCH)) for file in some] for arm, some in arms.items()}
@@ -93,10 +99,9 @@ def compare_seeds(files: list[str], data: str | None = None, out: Path | None = 
         for arm in others:
             found[arm]["difference"] = metrics.mean_difference(_each(scores[arm], len(arms[base])), scores[base])
         splits[split.name] = {"hash": split.hash, "lines": len(split.lines), "arms": found}
-    command = " ".join(["python", "benchmarks/studies/seeds.py", *sys.argv[1:]])
+    command = command_line("benchmarks/studies/seeds.py")
     result = SeedsResult(command, dataset.name, splits, training, machine.processor())
-    if out:
-        write_atomic(out, (to_json(result) + "\n").encode())
+    save(result, options.out)
     return result
 
 
@@ -122,5 +127,4 @@ def _each(scores: Sequence[metrics.Score], count: int) -> Sequence[metrics.Score
 
 
 if __name__ == "__main__":
-    machine.tune_allocator()
     run_command(compare_seeds, positional="files")

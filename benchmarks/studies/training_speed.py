@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import require_positive
-from htrcompress.cli import run_command, to_json
+from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 VARIANTS = {
     "FP32, lines in random order": {"order": "random", "precision": "fp32", "allocator": "default", "processes": 1},
@@ -47,6 +46,7 @@ class Speeds:
     settings: dict[str, Any]
     rows: dict[str, dict[str, Any]]
     machine: dict[str, Any]
+    kind: str = "training_speed"
 
     def __rich__(self) -> Any:
         from rich.table import Table
@@ -59,32 +59,35 @@ class Speeds:
         return table
 
 
-def measure_training(
-    data: str = "synthetic",
-    model: str = "student",
-    batch: int = 16,
-    steps: int = 30,
-    rounds: int = 3,
-    out: Path | None = None,
-) -> Speeds:
-    """Measures training lines a second with and without what makes training fast.
+@dataclass(frozen=True)
+class SpeedOptions:
+    """Measures training lines a second with and without what makes training fast."""
 
-    Args:
-        data: a dataset's folder, or `synthetic`.
-        model: the preset to train.
-        batch: lines a step, over all processes.
-        steps: steps that are timed.
-        rounds: rounds in which every variant has its turn.
-        out: a JSON file for the result.
+    data: str = "synthetic"
+    """A dataset's folder, or `synthetic`."""
+    model: str = "student"
+    """The preset to train."""
+    batch: int = 16
+    """Lines a step, over all processes."""
+    steps: int = 30
+    """Steps that are timed."""
+    rounds: int = 3
+    """Rounds in which every variant has its turn."""
+    out: Path | None = None
+    """A JSON file for the result."""
+
+
+def measure_training(options: SpeedOptions) -> Speeds:
+    """Measures training lines a second with and without what makes training fast.
 
     Raises:
         HtrError: a variant failed, or a number is below 1.
     """
-    require_positive(batch=batch, steps=steps, rounds=rounds)
+    require_positive(batch=options.batch, steps=options.steps, rounds=options.rounds)
     speeds: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for name, variant in VARIANTS.items():
-            speeds[name].append(_run(variant, data, model, batch, steps))
+            speeds[name].append(_run(variant, options.data, options.model, options.batch, options.steps))
     first = speeds[next(iter(VARIANTS))]
     rows = {
         name: {
@@ -94,12 +97,11 @@ def measure_training(
         }
         for name, values in speeds.items()
     }
-    settings = {"data": Path(data).name, "model": model, "batch": batch, "steps": steps}
-    command = " ".join(["python", "benchmarks/studies/training_speed.py", *sys.argv[1:]])
+    settings = {"data": Path(options.data).name, "model": options.model, "batch": options.batch, "steps": options.steps}
+    command = command_line("benchmarks/studies/training_speed.py")
     here = {"processor": machine.processor(), "cores": machine.cores(), "versions": machine.versions("torch")}
     result = Speeds(command, settings, rows, here)
-    if out:
-        write_atomic(out, (to_json(result) + "\n").encode())
+    save(result, options.out)
     return result
 
 
@@ -146,5 +148,4 @@ if __name__ == "__main__":
         chosen = sys.argv[2]
         del sys.argv[1:3]
         _work(chosen)
-    machine.tune_allocator()
     run_command(measure_training)

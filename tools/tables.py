@@ -1,0 +1,201 @@
+"""The Markdown of committed results: one function for each kind of result, which gives its table and its notes."""
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.results import FOLDER, markdown
+
+NOT_EXECUTED = "built, not executed"
+
+Result = dict[str, Any]
+
+
+def render(result: Result) -> list[str]:
+    """The lines of a result's table and notes, by its `kind`."""
+    return RENDERERS[result["kind"]](result)
+
+
+def with_interval(rate: float, interval: tuple[float, float]) -> str:
+    """An error rate and its interval, fractions, in per cent."""
+    low, high = interval
+    return f"{100 * rate:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _notes(*notes: str) -> list[str]:
+    return ["", *(line for note in notes for line in (note, ""))]
+
+
+def benchmark(result: Result) -> list[str]:
+    """Every artefact of a run: error rates, size, speed and memory."""
+    splits = [name for name in result["splits"] if any(row["splits"] for row in result["rows"])]
+    headings = ["model", "runtime", "parameters", "MiB", *(f"CER % {name}" for name in splits)]
+    headings += ["lines/s (min–max)", "from files", "× teacher", "× PyTorch", "peak MiB"]
+    machine, settings = result["machine"], result["settings"]
+    hashes = ", ".join(f"{name} {split['hash']} ({split['lines']} lines)" for name, split in result["splits"].items())
+    how = (
+        f"`{result['command']}`, {result['date'][:10]}, {machine['processor']}, {settings['threads']} threads on "
+        f"{machine['cores']} cores, batch {settings['batch']}, {settings['timed_lines']} lines, median of "
+        f"{settings['rounds']} interleaved rounds. Splits: {hashes}."
+    )
+    rows = [_artefact(row, splits) for row in result["rows"]]
+    lines = [*markdown(headings, rows, 2), *_notes(how, *map(_difference, result["differences"]))]
+    for split, groups in result["groups"].items():
+        models = list(groups[0]["cer"])
+        cells = [[g["group"], str(g["lines"]), *(f"{100 * g['cer'][m]:.2f}" for m in models)] for g in groups]
+        lines += [*markdown([f"CER % on {split}", "lines", *models], cells, 1), ""]
+    return lines
+
+
+def _artefact(row: Result, splits: list[str]) -> list[str]:
+    speed, files = row["lines_per_second"], row.get("files_per_second")
+    if row["runtime"].startswith("TensorRT") and not any(FOLDER.glob("rtx-*.json")):
+        speed, files = None, None  # speeds without a committed result of a GPU are not shown
+    spread = f"{speed['median']:.0f} ({speed['min']:.0f}–{speed['max']:.0f})" if speed else NOT_EXECUTED
+    scores = [f"{100 * row['splits'][name]['cer']:.2f}" if row["splits"] else "" for name in splits]
+    ratios = [f"{row[key]:.2f}" if row[key] else "" for key in ("speedup_over_teacher", "speedup_over_pytorch")]
+    runtime = row["runtime"] if row["precision"] == "FP32" else f"{row['runtime']}, {row['precision']} file"
+    size = [f"{row['parameters'] / 1e6:.2f} M", f"{row['size_bytes'] / 2**20:.1f}"]
+    memory = f"{row['peak_memory_mib']:.0f}" if row["peak_memory_mib"] else ""
+    return [row["model"], runtime, *size, *scores, spread, f"{files['median']:.0f}" if files else "", *ratios, memory]
+
+
+def _difference(d: Result) -> str:
+    low, high = (f"{100 * bound:+.2f}" for bound in d["interval"])
+    points = f"{100 * d['difference']:+.2f}"
+    return f"CER on {d['split']}: {d['one']} minus {d['other']} {points} points (95 % paired: {low} to {high})."
+
+
+def finetuning(result: Result) -> list[str]:
+    """A row for each number of lines, a column for each start."""
+    starts = list(dict.fromkeys(point["start"] for point in result["points"]))
+    points = {(point["lines"], point["start"]): point for point in result["points"]}
+    model, data = result["model"], result["data"]
+    headings = ["lines", *(f"CER % from {'nothing' if start == 'nothing' else model['name']}" for start in starts)]
+    rows = []
+    for lines in dict.fromkeys(point["lines"] for point in result["points"]):
+        found = [points.get((lines, start)) for start in starts]
+        rows.append([str(lines), *(with_interval(p["cer"], p["interval"]) if p else "" for p in found)])
+    how = (
+        f"`{result['command']}`, {result['machine']}. {model['name']} was trained on {model['data']} and reads "
+        f"{data['lines']} lines of {data['name']}/{data['split']} ({data['hash']}) after so many training lines of it."
+    )
+    return [*markdown(headings, rows, 0), *_notes(how)]
+
+
+def decode_cost(result: Result) -> list[str]:
+    """What the decode in the graph costs, in a sentence."""
+    share, low, high = (100 * value for value in result["share"])
+    with_it, without = (result["bytes"][kind] for kind in ("graph", "none"))
+    what = (
+        f"{share:+.2f} % of {result['model']}'s time (95 %: {low:+.2f} to {high:+.2f}) at batch {result['batch']}: "
+        f"a line's outputs are {with_it:,.0f} bytes with it and {without:,.0f} without (these are the logits)."
+    )
+    how = f"`{result['command']}`, {result['machine']}, {result['threads']} threads, {result['lines']} lines a round."
+    return _notes(what, how)[1:]
+
+
+def builds(result: Result) -> list[str]:
+    """A row for each engine of a preset."""
+    rows = []
+    for row in result["engines"]:
+        sizes = [f"{row[size] / 2**20:.1f}" for size in ("bytes", "onnx_bytes")]
+        rows.append([row["preset"], row["precision"].upper(), f"{row['seconds']:.1f}", *sizes])
+    machine, generations = result["machine"], ", ".join(result["capabilities"])
+    batch, width = (" to ".join(map(str, (some[0], some[-1]))) for some in result["profile"].values())
+    how = (
+        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores, TensorRT-RTX {result['version']}: "
+        f"each for {generations} in one file, {batch} lines of {width} pixels."
+    )
+    return [*markdown(["preset", "precision", "seconds", "engine MiB", "ONNX MiB"], rows, 2), *_notes(how)]
+
+
+def proofs(result: Result) -> list[str]:
+    """A row for each exported form of each model."""
+    headings = ["data", "model", "form", "CER %", "change, points (95 %)", "lines that differ", "depend on the batch"]
+    rows = []
+    for proof in result["proofs"]:
+        for check in proof["checks"]:
+            mean, low, high = (f"{100 * value:+.3f}" for value in check["difference"])
+            cells = [proof["data"], check["model"], check["form"], f"{100 * check['cer']:.2f}"]
+            cells += [f"{mean} ({low} to {high})", str(check["differing"]), str(check["moved"])]
+            rows.append([*cells, "ok" if check["passed"] else check["note"]])
+    splits = ", ".join(f"{p['data']}/{p['split']} {p['hash']} ({p['lines']} lines)" for p in result["proofs"])
+    how = (
+        f"`{result['command']}`, {result['machine']}: {splits}. Half precision is PyTorch's on the CPU, the files are "
+        "run by ONNX Runtime; no engine was executed."
+    )
+    return [*markdown([*headings, "verdict"], rows, 3), *_notes(how)]
+
+
+def seeds(result: Result) -> list[str]:
+    """A row for each arm of a study."""
+    splits, training = result["splits"], result["training"]
+    base = next(iter(training))
+    headings = ["arm", "preset", "seeds", "steps", "minutes", *(f"CER % {name}, to {base} (95 %)" for name in splits)]
+    rows = []
+    for arm, runs in training.items():
+        minutes = statistics.median(run["seconds"] or 0 for run in runs) / 60
+        row = [arm, runs[0]["preset"] or "", str(len(runs)), str(runs[0]["steps"] or ""), f"{minutes:.0f}"]
+        for split in splits.values():
+            found = split["arms"][arm]
+            rates = ", ".join(f"{100 * rate:.2f}" for rate in found["cer"])
+            points = [f"{100 * value:+.2f}" for value in found["difference"] or ()]
+            row.append(rates + (" → {} ({} to {})".format(*points) if points else ""))
+        rows.append(row)
+    hashes = ", ".join(f"{name} {split['hash']} ({split['lines']} lines)" for name, split in splits.items())
+    how = f"`{result['command']}`, {result['machine']}. Splits of {result['data']}: {hashes}."
+    return [*markdown(headings, rows, 2), *_notes(how)]
+
+
+def training_speed(result: Result) -> list[str]:
+    """A row for each measure that makes training fast."""
+    settings, machine = result["settings"], result["machine"]
+    rows, rounds = [], 0
+    for name, row in result["rows"].items():
+        speeds = row["lines_per_second"]
+        spread = f"{statistics.median(speeds):.1f} ({min(speeds):.1f}–{max(speeds):.1f})"
+        rows.append([name, spread, f"{row['gain']:.2f}"])
+        rounds = len(speeds)
+    how = (
+        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores: `{settings['model']}` on "
+        f"{settings['data']}, batch {settings['batch']}, augmentation included, {rounds} interleaved rounds."
+    )
+    return [*markdown(["", "lines/s, median (min–max)", "× first"], rows, 1), *_notes(how)]
+
+
+def rtx(result: Result) -> list[str]:
+    """Engines on one GPU: a row for each engine and batch size."""
+    headings = ["model", "engine", "lines", "CER %", "to text ms", "execute ms (min–max)", "decode %", "KiB back"]
+    rows = []
+    for model in result["models"]:
+        rates = {check["form"]: check["cer"] for check in model["checks"] if check["arithmetic"]}
+        for row in model["engines"]:
+            steps = ("upload_ms", "execute_ms", "download_ms", "host_ms")
+            low, high = row["execute_range"]
+            rate, share = rates.get(row["engine"]), row["decode_share"]
+            cells = [model["name"], row["engine"], str(row["batch"]), "" if rate is None else f"{100 * rate:.2f}"]
+            cells += [f"{sum(row[step] for step in steps):.3f}", f"{row['execute_ms']:.3f} ({low:.3f}–{high:.3f})"]
+            rows.append([*cells, "" if share is None else f"{100 * share:.1f}", f"{row['bytes_down'] / 1024:.1f}"])
+    kernel = [
+        f"The decode kernel alone, {row['batch']} × {row['frames']} × {row['classes']}: {row['fp32_us']:.1f} µs in "
+        f"FP32, {row['fp16_us']:.1f} µs in FP16."
+        for row in result["kernel"]
+    ]
+    missing = [f"{step['name']}: {step['state']}, {step['reason']}." for step in result["steps"] if step["reason"]]
+    data = ", ".join(f"{model['name']} {model['data']}" for model in result["models"])
+    how = f"`{result['command']}`, {result['date'][:10]}, driver {result['gpu']['driver']}; lines: {data}."
+    return [*markdown(headings, rows, 2), *_notes(how, *kernel, *missing)]
+
+
+RENDERERS: dict[str, Callable[[Result], list[str]]] = {
+    "benchmark": benchmark,
+    "seeds": seeds,
+    "finetuning": finetuning,
+    "decode_cost": decode_cost,
+    "training_speed": training_speed,
+    "proofs": proofs,
+    "builds": builds,
+    "rtx": rtx,
+}
+"""Kind of result to what renders it."""
