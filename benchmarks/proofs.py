@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import command_line, save
 from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
 from htrcompress.export.verification import Verification, verify

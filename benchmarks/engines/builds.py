@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import command_line, save
 from htrcompress.cli import console, run_command
 from htrcompress.export.tensorrt_build import Engine, Profile
 from htrcompress.models.presets import PRESETS

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.results import command_line, save
 from benchmarks.splits import Split
 from benchmarks.timing import Spread, require_positive
 from htrcompress import runs
@@ -103,7 +104,10 @@ def measure_decode(options: DecodeOptions) -> DecodeResult:
     batches = [pad([scaled[i] for i in places[at : at + options.batch]]) for at in range(0, len(places), options.batch)]
     seconds: dict[str, list[float]] = {}
     sizes: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch, console.status(f"timing {rounds} rounds"):
+    with (
+        tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch,
+        console.status(f"timing {options.rounds} rounds"),
+    ):
         sessions = {}
         for kind in ("graph", "none"):
             path = Path(scratch) / f"{kind}.onnx"

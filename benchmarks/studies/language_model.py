@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.results import command_line, save
 from htrcompress import metrics, runs
 from htrcompress.cli import run_command
 from htrcompress.data.loading import load_lines
@@ -94,7 +95,9 @@ def measure_language(options: LanguageOptions) -> LanguageResult:
     found = [line for line in dataset.split(options.split) if line.text][: options.lines]
     texts = [line.text for line in found]
     if len(set(texts)) < 2:
-        raise HtrError(f"{dataset.name}/{split} has fewer than two different texts to exchange: choose another split")
+        raise HtrError(
+            f"{dataset.name}/{options.split} has fewer than two different texts to exchange: choose another split"
+        )
     images = load_lines(found, card.height, card.max_width, machine.cores())
     partners = exchanged([image.shape[1] for image in images], texts)
     blank = [np.full_like(image, PAPER) for image in images]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import command_line, save
 from benchmarks.splits import Split, test_splits
 from htrcompress import metrics
 from htrcompress.card import Card

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import command_line, save
 from benchmarks.timing import require_positive
 from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
