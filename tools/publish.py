@@ -68,7 +68,7 @@ def publish(options: PublishOptions) -> Published:
         rounded = Path(scratch, options.out.name)
         save_model(rounded, network.half(), replace(card, name=options.out.stem, licence=licence))
         if rounded.stat().st_size > LARGEST:
-            raise HtrError(f"{model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
+            raise HtrError(f"{options.model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
         recognizer = load(rounded)
         scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
     trained = card.data.get("splits", {}).get("train", {}).get("hash")
