@@ -17,7 +17,7 @@ from benchmarks.results import command_line, save
 from benchmarks.splits import Split
 from benchmarks.timing import Spread, require_positive
 from htrcompress import runs
-from htrcompress.cli import console, run_command
+from htrcompress.cli import run_command
 from htrcompress.data.readers.open import default_data, open_dataset, read_config
 from htrcompress.image import pad
 from htrcompress.utils import machine
@@ -104,10 +104,7 @@ def measure_decode(options: DecodeOptions) -> DecodeResult:
     batches = [pad([scaled[i] for i in places[at : at + options.batch]]) for at in range(0, len(places), options.batch)]
     seconds: dict[str, list[float]] = {}
     sizes: dict[str, float] = {}
-    with (
-        tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch,
-        console.status(f"timing {options.rounds} rounds"),
-    ):
+    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         sessions = {}
         for kind in ("graph", "none"):
             path = Path(scratch) / f"{kind}.onnx"

@@ -1,7 +1,7 @@
 """Training speed, and what each measure adds to it: `python benchmarks/studies/training_speed.py --data DIR`.
 
-The same steps with one measure after the other: batches of near-equal width, glibc told to keep its buffers,
-BF16, and a process a core instead of threads. Every variant trains in a process of its own, with one thread a
+The same steps with one measure after the other: batches of near-equal width, BF16, and a process for
+each core instead of threads. Every variant trains in a process of its own, with one thread a
 core, augmentation included; the rounds are interleaved, and a gain is the median of the ratios within a round.
 """
 
@@ -22,11 +22,10 @@ from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 
 VARIANTS = {
-    "FP32, lines in random order": {"order": "random", "precision": "fp32", "allocator": "default", "processes": 1},
-    "+ batches by width": {"order": "width", "precision": "fp32", "allocator": "default", "processes": 1},
-    "+ allocator": {"order": "width", "precision": "fp32", "allocator": "tuned", "processes": 1},
-    "+ BF16": {"order": "width", "precision": "bf16", "allocator": "tuned", "processes": 1},
-    "+ a process a core": {"order": "width", "precision": "bf16", "allocator": "tuned", "processes": 0},
+    "FP32, lines in random order": {"order": "random", "precision": "fp32", "processes": 1},
+    "+ batches by width": {"order": "width", "precision": "fp32", "processes": 1},
+    "+ BF16": {"order": "width", "precision": "bf16", "processes": 1},
+    "+ a process for each core": {"order": "width", "precision": "bf16", "processes": 0},
 }
 WARM = 5
 """Steps before the clock counts."""
@@ -109,15 +108,13 @@ def measure_training(options: SpeedOptions) -> Speeds:
 def _run(variant: dict[str, Any], data: str, model: str, batch: int, steps: int) -> float:
     """Lines a second of one variant, from its log."""
     processes = variant["processes"] or machine.cores()
-    tuned = {name: value for name, value in os.environ.items() if name not in machine.ALLOCATOR}
-    allocator = machine.ALLOCATOR if variant["allocator"] == "tuned" else {}
     threads = {"OMP_NUM_THREADS": str(machine.cores() // processes)}
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         command = [sys.executable, *(launch if processes > 1 else []), __file__, "--worker", variant["order"]]
         command += ["--data", data, "--model", model, "--out", f"{scratch}/run", "--train.batch", str(batch)]
         command += ["--train.steps", str(steps + WARM), "--train.precision", variant["precision"]]
-        done = subprocess.run(command, env={**tuned, **allocator, **threads}, capture_output=True, text=True)
+        done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True)
         if done.returncode:
             raise HtrError(f"training failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
         rows = [json.loads(row) for row in Path(scratch, "run", model, "log.jsonl").read_text().splitlines()]
