@@ -19,9 +19,9 @@ from standins import pretend, write_engine
 from torch import nn
 
 from benchmarks import memory, report
-from benchmarks.artefacts import Size, System, find, size_of
+from benchmarks.artefacts import Artefact, Size, find, size_of
 from benchmarks.rows import Benchmark, Findings, Row, differences, make_rows
-from benchmarks.run import benchmark
+from benchmarks.run import BenchmarkOptions, benchmark
 from benchmarks.splits import Split, SplitScore
 from benchmarks.timing import SINGLES, Timing, evenly, measure
 from htrcompress.data.lines import Dataset, Line
@@ -102,6 +102,7 @@ def test_the_whole_command(run: Path, data: Path, tmp_path: Path) -> None:
         assert row["cer_interval"][0] <= row["cer"] <= row["cer_interval"][1]
         assert row["splits"]["test"]["failed"] == 1 and row["splits"]["test_more"]["failed"] == 0
         assert row["splits"]["test"]["differs"] == 0
+        assert row["files_per_second"]["median"] > 0
         assert row["lines_per_second"]["min"] <= row["lines_per_second"]["median"] <= row["lines_per_second"]["max"]
         assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
     assert rows[0]["speedup_over_teacher"] == rows[1]["speedup_over_pytorch"] == 1
@@ -195,25 +196,25 @@ def test_groups_and_differences() -> None:
     assert found.interval[0] < -3 / 8 < found.interval[1] <= 0
     assert "student minus control -37.50 points" in str(found)
 
-    result = Benchmark("c", "d", "r", "x", {}, {}, {}, None, [], [found], {"test": split.groups(scores)})
+    result = Benchmark("c", "d", "r", "x", {}, {}, {}, 0.0, [], [found], {"test": split.groups(scores)})
     (sheet,) = report._groups(result)
     assert "| b\\|c | 2 | 100.00 | 100.00 |" in sheet.markdown()
 
 
 def test_random_weights_have_no_error_rates(tiny_model: Path) -> None:
-    system = System("tiny-teacher", "PyTorch", tiny_model, "FP32", "FP32", None)
+    artefact = Artefact("tiny-teacher", "PyTorch", tiny_model, "FP32", None)
     found = Findings({"tiny-teacher": Size(7, 1.5)}, {}, {tiny_model: Timing(4, [2.0], [0.5])}, {tiny_model: 100.0})
-    (row,) = make_rows([system], found, tiny_model.parent)
+    (row,) = make_rows([artefact], found, tiny_model.parent)
     assert isinstance(row, Row)
     assert (row.status, row.cer, row.splits, row.speedup_over_teacher) == ("random weights", None, None, 1)
 
 
 def test_an_engine_is_measured_where_a_gpu_is(run: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, tiny_onnx)
-    (engine,) = [system for system in find(run, 1) if system.file.suffix == ".engine"]
+    (engine,) = [artefact for artefact in find(run, 1) if artefact.file.suffix == ".engine"]
     assert engine.recognizer is not None and engine.device == "cuda"
     pytorch = find(run, 1)[1]
-    timings = {system.file: Timing(4, [2.0], [0.5]) for system in (engine, pytorch)}
+    timings = {artefact.file: Timing(4, [2.0], [0.5]) for artefact in (engine, pytorch)}
     splits = {engine.file: {"test": SplitScore(0.5, (0.4, 0.6), 0.9, (0.8, 1.0), 0, 0)}}
     found = Findings({"student": Size(7, 1.5)}, splits, timings, dict.fromkeys(timings, 100.0))
     row, _ = make_rows([engine, pytorch], found, run)
@@ -244,4 +245,4 @@ def test_a_stale_export_is_refused(run: Path, tmp_path: Path) -> None:
 )
 def test_what_makes_no_sense_is_told(run: Path, data: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(HtrError, match=message):
-        benchmark(**{"data": str(data)} | ({} if "presets" in options else {"run": run}) | options)
+        benchmark(BenchmarkOptions(**{"data": str(data)} | ({} if "presets" in options else {"run": run}) | options))

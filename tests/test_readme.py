@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tools import figures
@@ -68,6 +69,24 @@ def test_the_tree_names_what_is_there() -> None:
         assert (ROOT / folder).is_dir()
 
 
-def test_the_figures_are_those_of_the_committed_results() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert figures.BEGIN in text and figures.updated(text) == text, "run `python tools/figures.py`"
+@pytest.mark.parametrize("page", figures.PAGES)
+def test_the_tables_are_those_of_the_committed_results(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    section = figures.PAGES[page]()
+    assert figures.BEGIN in text and figures.updated(text, section) == text, "run `python tools/figures.py`"
+
+
+def test_the_readme_is_one_page() -> None:
+    assert (ROOT / "README.md").stat().st_size <= 8192
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md"], ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)[^)]*\)", text):
+        assert (page.parent / link).exists(), link
+    for target, anchor in re.findall(r"\]\(([\w./-]*)#([^)]+)\)", text):
+        other = (page.parent / target if target else page).read_text(encoding="utf-8")
+        heads = re.findall(r"^#+ (.+)$", other, re.MULTILINE)
+        known = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert anchor in known, f"{link}#{anchor}"

@@ -15,7 +15,7 @@ from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.models.serialization import load_card
-from tools import figures
+from tools import tables
 
 ROOT = Path(__file__).parent.parent
 TINY = ROOT / "models/tiny-student.safetensors"
@@ -113,7 +113,6 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     monkeypatch.setattr(rtx, "time_kernel", lambda folder: [])
     monkeypatch.setattr(rtx, "_benchmark", lambda *_: 1 / 0)
     monkeypatch.setattr(rtx, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(figures, "RESULTS", tmp_path / "results")
     return called
 
 
@@ -129,7 +128,7 @@ def test_a_failing_step_leaves_the_others(
     monkeypatch.setattr(
         "standins.Engine.set_input_shape", lambda self, name, shape: not self.shapes.update({name: shape})
     )
-    result = rtx.rtx(TINY, lines=2, out=tmp_path / "out")
+    result = rtx.rtx(rtx.RtxOptions(TINY, lines=2, out=tmp_path / "out"))
     states = {step.name: (step.state, step.reason) for step in result.steps}
     assert states["find the GPU"] == states["time engines of tiny-student"] == ("done", "")
     assert states["benchmark tiny-student"] == ("failed", "ZeroDivisionError: division by zero")
@@ -148,10 +147,8 @@ def test_a_failing_step_leaves_the_others(
         (f"model{kind}.engine", batch) for kind in ("", ".fp16", ".none", ".fp16.none") for batch in (1, 32)
     }
     assert all((row["decode_share"] is None) == (row["decode"] == "none") for row in rows)
-    page = figures.figures()
-    assert (
-        "### NVIDIA GeForce RTX 4090: engines executed" in page and "| tiny-student | model.fp16.engine | 32 |" in page
-    )
+    page = "\n".join(tables.render(document))
+    assert "| tiny-student | model.fp16.engine | 32 |" in page
     assert "benchmark tiny-student: failed, ZeroDivisionError" in page
 
 
@@ -159,7 +156,7 @@ def test_without_a_gpu_the_step_that_needs_one_is_named(
     quick: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no nvidia-smi
-    result = rtx.rtx(TINY, lines=2, out=tmp_path / "out")
+    result = rtx.rtx(rtx.RtxOptions(TINY, lines=2, out=tmp_path / "out"))
     told = " ".join(capsys.readouterr().out.split())
     assert "No engine was executed: 'time engines of tiny-student' needs an NVIDIA GPU" in told
     assert result.exit_code == 1 and result.gpu is None and result.path == tmp_path / "out/rtx.json"
@@ -171,24 +168,24 @@ def test_without_a_gpu_the_step_that_needs_one_is_named(
 def test_models_that_are_not_there_are_told(tmp_path: Path) -> None:
     for models in (tmp_path, tmp_path / "missing.safetensors"):
         with pytest.raises(HtrError, match=r"no \.safetensors file there"):
-            rtx.rtx(models)
+            rtx.rtx(rtx.RtxOptions(models))
 
 
 def test_the_readme_shows_no_speed_of_an_engine_without_its_proof(tmp_path: Path, monkeypatch: Any) -> None:
-    row = json.loads((figures.RESULTS / "demo.json").read_text(encoding="utf-8"))["rows"][3]
+    row = json.loads((tables.FOLDER / "demo.json").read_text(encoding="utf-8"))["rows"][3]
     assert row["runtime"] == "TensorRT-RTX"
     row["lines_per_second"] = {"median": 9999, "min": 9998, "max": 10000}
-    assert figures.NOT_EXECUTED in figures._cells(row, [])
+    assert tables.NOT_EXECUTED in tables._artefact(row, [])
     (tmp_path / "rtx-4090.json").touch()
-    monkeypatch.setattr(figures, "RESULTS", tmp_path)
-    assert "9999 (9998–10000)" in figures._cells(row, [])
+    monkeypatch.setattr(tables, "FOLDER", tmp_path)
+    assert "9999 (9998–10000)" in tables._artefact(row, [])
 
 
 @pytest.mark.slow
 def test_all_that_needs_no_gpu_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed: pip install 'htrcompress[rtx]'")
     monkeypatch.setattr(rtx, "find_gpu", lambda: (_ for _ in ()).throw(Unavailable("no GPU in this test")))
-    result = rtx.rtx(TINY, lines=4, out=tmp_path / "out")
+    result = rtx.rtx(rtx.RtxOptions(TINY, lines=4, out=tmp_path / "out"))
     states = {step.name: step.state for step in result.steps}
     assert states["build engines of tiny-student"] == states["benchmark tiny-student"] == "done"
     assert states["build engines of tiny-student without decode"] == "done"

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.studies import finetuning
-from benchmarks.studies.decode_cost import measure_decode
-from benchmarks.studies.finetuning import fine_tune
-from benchmarks.studies.seeds import compare_seeds
-from benchmarks.studies.training_speed import VARIANTS, measure_training
+from benchmarks.studies.decode_cost import DecodeOptions, measure_decode
+from benchmarks.studies.finetuning import FineTuningOptions, fine_tune
+from benchmarks.studies.seeds import SeedsOptions, compare_seeds
+from benchmarks.studies.training_speed import VARIANTS, SpeedOptions, measure_training
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import evaluate
 from htrcompress.metrics import mean_difference, score
 from htrcompress.models.serialization import load_card, load_model, save_model
-from tools.publish import publish
+from tools.publish import PublishOptions, publish
 
 Picture = Callable[..., NDArray[np.uint8]]
 ROOT = Path(__file__).parent.parent
@@ -55,7 +55,7 @@ def test_arms_are_compared_over_seeds(tiny_model: Path, data: Path, tmp_path: Pa
         save_model(tmp_path / f"{seed}.safetensors", model, replace(card, training=training))
     zero, one = (str(tmp_path / f"{seed}.safetensors") for seed in (0, 1))
     files = [f"control={zero}", f"control={one}", f"student={zero}", f"student={one}", f"teacher={one}"]
-    result = compare_seeds(files, str(data), tmp_path / "seeds.json")
+    result = compare_seeds(SeedsOptions(files, str(data), tmp_path / "seeds.json"))
     assert list(result.splits) == ["test", "test_more"]
     arms = result.splits["test"]["arms"]
     assert {arm: len(found["cer"]) for arm, found in arms.items()} == {"control": 2, "student": 2, "teacher": 1}
@@ -69,34 +69,35 @@ def test_arms_are_compared_over_seeds(tiny_model: Path, data: Path, tmp_path: Pa
         ([zero, one], "must be ARM=FILE"),
     ):
         with pytest.raises(HtrError, match=message):
-            compare_seeds(wrong, str(data))
+            compare_seeds(SeedsOptions(wrong, str(data)))
 
 
 def test_the_cost_of_the_decode(tiny_model: Path, data: Path, tmp_path: Path) -> None:
-    result = measure_decode(tiny_model, str(data), batch=3, threads=1, lines=7, rounds=2, out=tmp_path / "decode.json")
+    options = DecodeOptions(tiny_model, str(data), batch=3, threads=1, lines=7, rounds=2, out=tmp_path / "decode.json")
+    result = measure_decode(options)
     frames, classes = 40, 27  # widths 80, 90, ..., 150 scaled by nothing; a batch is as wide as its widest line
     assert 0 < result.bytes["graph"] <= 4 * frames + 8
     assert 4 * classes * 20 < result.bytes["none"] <= 4 * classes * frames + 4
     assert result.share[1] <= result.share[0] <= result.share[2] < 1
     assert json.loads((tmp_path / "decode.json").read_text())["lines"] == 7
     with pytest.raises(HtrError, match="--rounds is 0"):
-        measure_decode(tiny_model, str(data), rounds=0)
+        measure_decode(replace(options, rounds=0))
 
 
 def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "good.safetensors"
-    result = publish(tiny_model, out, str(data), "Apache-2.0; lines by Nobody, CC BY 4.0")
+    result = publish(PublishOptions(tiny_model, out, str(data), "Apache-2.0; lines by Nobody, CC BY 4.0"))
     card = load_card(out)
     assert card.name == "good" and "Nobody" in card.licence and set(card.metrics) == {"test", "test_more"}
     assert card.data["path"] == data.name and str(tmp_path.parent) not in card.to_json()
     assert card.metrics["test"]["cer"] == result.metrics["test"]["cer"] == evaluate(out, str(data)).cer
     assert out.stat().st_size < 0.6 * tiny_model.stat().st_size
     with pytest.raises(HtrError, match="name the trained file"):
-        publish()
+        publish(PublishOptions())
     with pytest.raises(HtrError, match="is the trained file itself"):
-        publish(tiny_model, tiny_model, str(data))
+        publish(PublishOptions(tiny_model, tiny_model, str(data)))
     with pytest.raises(HtrError, match="no lines in split 'nix'"):
-        publish(tiny_model, tmp_path / "bad.safetensors", str(data), splits="nix")
+        publish(PublishOptions(tiny_model, tmp_path / "bad.safetensors", str(data), splits="nix"))
     assert not (tmp_path / "bad.safetensors").exists()
 
 
@@ -106,24 +107,24 @@ def test_the_curve_of_fine_tuning(
     monkeypatch.setattr(finetuning, "LINES", (2, 4, 50))  # there are 8: no point may claim 50
     few = TrainConfig(batch=4, warmup=1, precision="fp32")
     settings = {"data": str(data), "preset": "tiny-student", "runs": tmp_path / "runs", "steps": 1, "train": few}
-    result = fine_tune(tiny_model, **settings)  # type: ignore[arg-type]
+    result = fine_tune(FineTuningOptions(tiny_model, **settings))  # type: ignore[arg-type]
     starts = [(point["lines"], point["start"]) for point in result.points]
     assert starts == [(0, "model"), *((n, start) for n in (2, 4) for start in ("model", "nothing"))]
     assert all(point["cer"] >= 0 for point in result.points)
-    again = fine_tune(tiny_model, **settings)  # type: ignore[arg-type]
+    again = fine_tune(FineTuningOptions(tiny_model, **settings))  # type: ignore[arg-type]
     assert again.points == result.points  # what is trained is not trained again
     with pytest.raises(HtrError, match=r"model-2 is of other options .*--train differs\): name another --runs"):
-        fine_tune(tiny_model, **{**settings, "train": replace(few, seed=1)})  # type: ignore[arg-type]
+        fine_tune(FineTuningOptions(tiny_model, **{**settings, "train": replace(few, seed=1)}))  # type: ignore[arg-type]
     other = tmp_path / "other.safetensors"
     shutil.copy(tiny_model, other)
     with pytest.raises(HtrError, match="--init differs"):  # its curve would be that of the first model
-        fine_tune(other, **settings)  # type: ignore[arg-type]
+        fine_tune(FineTuningOptions(other, **settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 def test_the_speed_of_training_is_measured(data: Path, tmp_path: Path) -> None:
     shutil.copytree(data, tmp_path / "data")
-    result = measure_training(str(tmp_path / "data"), "tiny-student", batch=4, steps=2, rounds=1)
+    result = measure_training(SpeedOptions(str(tmp_path / "data"), "tiny-student", batch=4, steps=2, rounds=1))
     assert list(result.rows) == list(VARIANTS) and all(row["gain"] > 0 for row in result.rows.values())
 
 
