@@ -112,7 +112,7 @@ def measure(
             alone = [_seconds(reader, [picture], 1) for picture in singles]
             if number > 0:
                 timing.rounds.append(seconds)
-                timing.files += [from_files] if from_files else []
+                timing.files.extend([from_files] if from_files else [])
                 timing.singles.extend(alone)
     return timings
 
