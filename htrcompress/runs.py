@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 import yaml
 
 from htrcompress.card import Card
-from htrcompress.cli import options_from
 from htrcompress.data.readers.open import default_data
 from htrcompress.errors import HtrError
+from htrcompress.parsing import options_from
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
