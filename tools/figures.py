@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 from benchmarks.results import FOLDER, markdown
-from htrcompress.card import Card
 from tools.tables import render, with_interval
 
 ROOT = Path(__file__).parent.parent
@@ -48,19 +47,35 @@ def benchmark_page() -> str:
     return "\n".join([*parts, END])
 
 
+SHIPPED = {
+    "copiste_fr": ("copiste_fr", "student-s", "French, modern, many hands"),
+    "hooker_en-teacher": ("hooker_en", "teacher", "English, one hand, 1870s to 1911"),
+    "hooker_en-student": ("hooker_en", "student", "the same, distilled"),
+    "hooker_en-pruned": ("hooker_en", "pruned", "the same, pruned"),
+    "hooker_en": ("hooker_en", "control", "the same, trained alone"),
+}
+"""File of a shipped model to the result that it was timed in, its name there, and what it reads."""
+
+
 def model_table() -> str:
-    """The shipped models by their own cards, between the markers."""
+    """The shipped models, between the markers: error rates from the cards inside the files, speeds from the results."""
     from htrcompress.models.serialization import load_card
 
-    rows = [_model(path, load_card(path)) for path in sorted((ROOT / "models").glob("*.safetensors"))]
-    headings = ["model", "reads", "CER % on its test split (95 %)", "MiB"]
-    return "\n".join([BEGIN, "", *markdown(headings, rows, 2), "", END])
-
-
-def _model(path: Path, card: Card) -> list[str]:
-    test = card.metrics.get("test")
-    rate = with_interval(test["cer"], test["interval"]) if test else ""
-    return [f"`{path.stem}`", str(card.data.get("name", "")), rate, f"{path.stat().st_size / 2**20:.1f}"]
+    headings = ["model", "reads", "parameters", "MiB", "CER % on test (95 %)", "lines/s, FP32 and INT8"]
+    rows, splits = [], {}
+    for name, (timed_in, model, reads) in SHIPPED.items():
+        path = ROOT / "models" / f"{name}.safetensors"
+        test = load_card(path).metrics["test"]
+        result = json.loads((FOLDER / f"{timed_in}.json").read_text(encoding="utf-8"))
+        forms = {Path(row["file"]).name: row for row in result["rows"] if row["model"] == model}
+        fp32, int8 = forms["model.onnx"], forms["model.int8.cpu.onnx"]
+        size = [f"{fp32['parameters'] / 1e6:.2f} M", f"{path.stat().st_size / 2**20:.1f}"]
+        speeds = " and ".join(f"{form['lines_per_second']['median']:.0f}" for form in (fp32, int8))
+        rows.append([f"`{name}`", reads, *size, with_interval(test["cer"], test["interval"]), speeds])
+        splits[timed_in] = f"{timed_in}/test {test['hash']} ({test['lines']} lines)"
+        machine = f"{result['settings']['threads']} threads of an {result['machine']['processor']}"
+    note = f"Speeds: ONNX Runtime on {machine}, lines in memory. Splits: {', '.join(splits.values())}."
+    return "\n".join([BEGIN, "", *markdown(headings, rows, 2), "", note, "", END])
 
 
 def updated(page: str, section: str) -> str:
