@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cpp_builds import built, demo, installed, parts  # noqa: F401
 from numpy.typing import NDArray
-from sharing import Shared, share_traces, shared  # noqa: F401
+from sharing import Shared, share_traces, shared, trace_sources  # noqa: F401
 
 # PyTorch's threads wait by spinning: on cores that others use too, two are a hundred times slower than one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,8 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def traces(shared: Shared) -> None:  # noqa: F811
     """Equal calls of `torch.onnx.export` trace once."""
-    if "torch" in sys.modules:
-        share_traces(shared("traces", lambda folder: None))
+    if "torch" in sys.modules:  # tests that load no torch start fast
+        _share_traces(shared)
+
+
+def _share_traces(shared: Shared) -> None:  # noqa: F811
+    share_traces(shared("traces", lambda folder: None, trace_sources()))
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +54,7 @@ def tiny_model(shared: Shared) -> Path:  # noqa: F811
 @pytest.fixture(scope="session")
 def tiny_onnx(shared: Shared) -> Path:  # noqa: F811
     """The same model as an `.onnx` file, with a copy of the model beside it."""
+    _share_traces(shared)
     return shared("tiny-onnx", _make_tiny_onnx) / "tiny.onnx"
 
 

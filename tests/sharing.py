@@ -8,6 +8,7 @@ the others wait for it and use the same folder. Whoever uses a shared folder cop
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import pytest
 from filelock import FileLock
 
+PACKAGE = Path(__file__).parent.parent / "htrcompress"
 CACHE = Path(__file__).parent.parent / "build" / "tests"
 """Where results outlive a test run: git ignores this folder, and `rm -r build` is always safe."""
 
@@ -45,7 +47,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             if not done.exists():
-                shutil.rmtree(folder, ignore_errors=True)
+                for old in folder.parent.glob(f"{name}-{'[0-9a-f]' * 16}*") if sources else [folder]:
+                    shutil.rmtree(old, ignore_errors=True)
+                    if old.suffix == ".done":
+                        old.unlink()
                 folder.mkdir()
                 make(folder)
                 done.touch()
@@ -54,8 +59,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     return folder_of
 
 
+def trace_sources() -> list[Path | str]:
+    """What a trace depends on besides the call of `torch.onnx.export`: our code that it runs, and who traces."""
+    rooms = [path for room in ("models", "decoding", "export") for path in sorted((PACKAGE / room).rglob("*.py"))]
+    return [*rooms, *(f"{name} {version(name)}" for name in ("torch", "onnxscript", "onnx-ir", "onnx"))]
+
+
 def share_traces(folder: Path) -> None:
-    """Makes `torch.onnx.export` return the graph of an equal earlier call, from this process or another.
+    """Makes `torch.onnx.export` return the graph of an equal earlier call, be it from an earlier test run.
 
     A trace takes about ten seconds and depends on the network's code, configuration and weights and on the call's
     arguments; the first call with each still traces.
