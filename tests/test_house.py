@@ -67,7 +67,6 @@ def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_explains_itself_without_torch(
     command: str, without_torch: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")  # else a command starts itself again with a tuned allocator
     monkeypatch.setattr(sys, "argv", [command, "--help"])
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(f"htrcompress.{command.removesuffix('.__main__')}", run_name="__main__", alter_sys=True)

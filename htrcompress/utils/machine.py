@@ -1,34 +1,11 @@
-"""The machine that a command runs on: the cores it may use, its description for result files, its allocator."""
+"""The machine that a command runs on: the cores that it may use and its description for result files."""
 
 import math
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": "8000000000",
-    "MALLOC_TRIM_THRESHOLD_": "16000000000",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-"""glibc gives large buffers back to the system at every free; the page faults can double a training step."""
-
-
-def tune_allocator() -> None:
-    """Starts the running command anew with glibc told to keep its buffers; does nothing where that is set.
-
-    glibc reads these variables when a process starts, so they cannot be set from within.
-    """
-    if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in ALLOCATOR):
-        return
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **ALLOCATOR})
-
-
-def allocator() -> str:
-    """`tuned` or `default`, for tables of timings."""
-    return "tuned" if ALLOCATOR.items() <= os.environ.items() else "default"
 
 
 def cores() -> int:
