@@ -12,7 +12,9 @@ from typing import Any
 from benchmarks.results import command_line, save
 from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
-from htrcompress.export.verification import Verification, verify
+from htrcompress.export.commands import verify
+from htrcompress.export.options import VerifyOptions
+from htrcompress.export.results import Verification
 from htrcompress.utils import machine
 
 
@@ -22,7 +24,7 @@ class Proofs:
 
     Attributes:
         command: how it was found.
-        proofs: of each run its data, split, hash and lines, and `checks` (`htrcompress.export.checks.Check`) of the
+        proofs: of each run its data, split, hash and lines, and `checks` (`htrcompress.export.results.Check`) of the
             forms that were executed; `differing` is how many lines read differently.
         machine: the processor.
         exit_code: 1 where a form failed.
@@ -42,7 +44,7 @@ class Proofs:
             for check in proof["checks"]:
                 mean, low, high = (f"{100 * value:+.3f}" for value in check["difference"])
                 cells = [proof["data"], check["model"], check["form"], f"{100 * check['cer']:.2f}"]
-                cells += [f"{mean} ({low} to {high})", str(check["differing"]), str(check["moved"])]
+                cells += [f"{mean} ({low} to {high})", str(check["differing"]), str(check["batch_sensitive"])]
                 table.add_row(*cells, check["note"] or "ok")
         return table
 
@@ -71,7 +73,7 @@ def prove(options: ProofsOptions) -> Proofs:
             raise HtrError(f"{word} must be RUN=DATA, such as runs/first=../data/first")
     if not pairs:
         raise HtrError("name a run and its data, such as runs/first=../data/first")
-    found = [verify(Path(run), data, options.split) for run, _, data in pairs]
+    found = [verify(VerifyOptions(Path(run), data, options.split)) for run, _, data in pairs]
     command = command_line("benchmarks/proofs.py")
     code = max(proof.exit_code for proof in found)
     result = Proofs(command, [_brief(proof) for proof in found], machine.processor(), code)

@@ -32,10 +32,10 @@ COMMANDS = {
         "htrcompress.evaluate:evaluate", None, "measure a model's error rates", "--model runs/mine --data letters/"
     ),
     "export": Command(
-        "htrcompress.export.exporter:export", "run", "write ONNX files and TensorRT engines", "runs/mine --int8"
+        "htrcompress.export.commands:export", "run", "write ONNX files and TensorRT engines", "runs/mine --int8"
     ),
     "verify": Command(
-        "htrcompress.export.verification:verify",
+        "htrcompress.export.commands:verify",
         "folder",
         "compare exports with their model",
         "runs/mine/export/student --data letters/",

@@ -104,10 +104,19 @@ class Engine:
 class OnnxEngine(Engine):
     """An engine that reads what an ONNX file reads."""
 
+    NAMES = (*Engine.NAMES, "logits")
+    num_io_tensors = len(NAMES)
+
     def __init__(self, device: Device, path: Path):
         super().__init__(device)
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         self.height = self.session.get_inputs()[0].shape[2]
+        self.classes = self.session.get_outputs()[3].shape[2]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (
+            (*super().get_tensor_shape("labels"), self.classes) if name == "logits" else super().get_tensor_shape(name)
+        )
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
         return [(1, 1, self.height, 1), (8, 1, self.height, 512), (32, 1, self.height, 4096)]

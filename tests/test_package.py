@@ -10,9 +10,11 @@ import pytest
 
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
-from htrcompress.export.package import check_package, replaced, write_labels
+from htrcompress.export.package import LOCK, UNFINISHED, check_package, replaced, write_labels
+from htrcompress.export.targets import TARGETS
 
 ROOT = Path(__file__).parent.parent
+OWNED = [pattern for target in TARGETS for pattern in target.files]
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def card() -> Card:
 
 def write(card: Card, target: Path, *names: str, withdrawn: str = "") -> set[str]:
     """An export of these files; what is in the folder then."""
-    with replaced(target) as package:
+    with replaced(target, OWNED) as package:
         write_labels(package.folder, card)
         package.withdrawn.extend([withdrawn] if withdrawn else [])
         for name in names:
@@ -31,6 +33,7 @@ def write(card: Card, target: Path, *names: str, withdrawn: str = "") -> set[str
     return {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} - {
         "card.json",
         "labels.txt",
+        LOCK,
     }
 
 
@@ -60,7 +63,7 @@ def test_files_that_no_export_wrote_are_never_replaced(
         target = tmp_path / f"with {Path(name).name}"
         (target / name).parent.mkdir(parents=True)
         (target / name).write_text(content)
-        with pytest.raises(HtrError, match=rf"holds {name.split('/')[0]} and no export.*--out"):
+        with pytest.raises(HtrError, match=rf"{name.split('/')[0]}.*--out"):
             write(card, target, "model.onnx")
         assert [path.name for path in target.rglob("*") if path.is_file()] == [Path(name).name]
         assert (target / name).read_text() == content
@@ -68,12 +71,12 @@ def test_files_that_no_export_wrote_are_never_replaced(
 
 def test_an_export_that_fails_or_is_killed_leaves_nothing(card: Card, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match="in the middle"), replaced(out) as package:
+    with pytest.raises(ValueError, match="in the middle"), replaced(out, OWNED) as package:
         write_labels(package.folder, card)
         raise ValueError("in the middle")
     assert not out.exists()
     write(card, out, "model.onnx")
-    left = out / ".export-999999999.tmp"  # of a process that is no more
+    left = out / UNFINISHED  # of a process that was killed
     left.mkdir()
     (left / "card.json").touch()
     assert write(card, out, "model.fp16.onnx") == {"model.onnx", "model.fp16.onnx"}
@@ -94,10 +97,31 @@ def test_characters_are_utf_8_everywhere(card: Card, tmp_path: Path) -> None:
     assert Card.from_json((tmp_path / "card.json").read_bytes().decode(), "it").charset == characters
 
 
-def test_an_export_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+def test_one_process_at_a_time_exports_into_a_folder(card: Card, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    script = """
+import sys, pathlib
+from htrcompress.errors import HtrError
+from htrcompress.export.package import replaced
+try:
+    with replaced(pathlib.Path(sys.argv[1]), []):
+        print("inside")
+except HtrError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", script, str(out)]
+    with replaced(out, OWNED) as package:
+        write_labels(package.folder, card)
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert str(out) in printed and "--out" in printed
+        assert (package.folder / "card.json").is_file()  # the other process has left it alone
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "inside\n"
+
+
+def test_an_export_that_gets_sigterm_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "htrcompress.export", str(ROOT / "models/tiny-student.safetensors")]
     process = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stderr=subprocess.PIPE)
-    while not list(tmp_path.glob("out/.export-*.tmp")):
+    while not (tmp_path / "out" / UNFINISHED).exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.terminate()
@@ -105,7 +129,7 @@ def test_an_export_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
     assert process.stderr and not process.stderr.read()
 
 
-def test_a_package_that_does_not_fit_its_model_is_told(card: Card, tmp_path: Path) -> None:
+def test_a_package_that_does_not_fit_its_model_is_refused(card: Card, tmp_path: Path) -> None:
     served = "model_repository/student/1/model.onnx"
     write(card, tmp_path, "model.onnx", served)
     check_package(tmp_path, card)
@@ -118,9 +142,9 @@ def test_a_package_that_does_not_fit_its_model_is_told(card: Card, tmp_path: Pat
     ):
         before = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(HtrError, match=r"not hold the labels|not the card of the model|differ: export"):
+        with pytest.raises(HtrError, match=Path(name).name):
             check_package(tmp_path, card)
         (tmp_path / name).write_bytes(before)
     (tmp_path / "model.onnx").unlink()
-    with pytest.raises(HtrError, match="holds no exported form"):
+    with pytest.raises(HtrError, match=str(tmp_path)):
         check_package(tmp_path, card)

@@ -118,7 +118,7 @@ def proofs(result: Result) -> list[str]:
         for check in proof["checks"]:
             mean, low, high = (f"{100 * value:+.3f}" for value in check["difference"])
             cells = [proof["data"], check["model"], check["form"], f"{100 * check['cer']:.2f}"]
-            cells += [f"{mean} ({low} to {high})", str(check["differing"]), str(check["moved"])]
+            cells += [f"{mean} ({low} to {high})", str(check["differing"]), str(check["batch_sensitive"])]
             rows.append([*cells, "ok" if check["passed"] else check["note"]])
     splits = ", ".join(f"{p['data']}/{p['split']} {p['hash']} ({p['lines']} lines)" for p in result["proofs"])
     how = (

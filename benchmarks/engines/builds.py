@@ -10,7 +10,8 @@ from typing import Any
 
 from benchmarks.results import command_line, save
 from htrcompress.cli import console, run_command
-from htrcompress.export.tensorrt_build import Engine, Profile
+from htrcompress.export.options import Profile
+from htrcompress.export.tensorrt_build import EngineInfo
 from htrcompress.models.presets import PRESETS
 from htrcompress.utils import machine
 
@@ -81,7 +82,7 @@ def measure_builds(options: BuildsOptions) -> Builds:
     return result
 
 
-def build_preset(name: str, half: bool, folder: Path) -> Engine:
+def build_preset(name: str, half: bool, folder: Path) -> EngineInfo:
     """Exports a preset with random weights to `model.onnx` and builds `model.engine` of it, both in the folder."""
     import torch
 
@@ -96,8 +97,8 @@ def build_preset(name: str, half: bool, folder: Path) -> Engine:
     charset = tuple(map(chr, range(33, 32 + CLASSES)))
     card = Card(name, models.architecture(model), charset, height, models.STRIDE, PROFILE.width[-1])
     path = folder / "model.onnx"
-    export_onnx(model, card, path, half=half)
-    return build_engine(path, path.with_suffix(".engine"), profile=PROFILE, runtime="tensorrt-rtx")
+    graph = export_onnx(model, card, path, half=half)
+    return build_engine(graph, path.with_suffix(".engine"), profile=PROFILE, runtime="tensorrt-rtx")
 
 
 if __name__ == "__main__":

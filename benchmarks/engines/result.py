@@ -10,7 +10,7 @@ from rich.table import Table
 from benchmarks.engines.gpu import Gpu
 from benchmarks.engines.timing import EngineTime, KernelTime
 from benchmarks.rows import Benchmark
-from htrcompress.export.checks import Check
+from htrcompress.export.results import Check
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.lines import Dataset
 from htrcompress.data.readers.open import SYNTHETIC, default_data, open_dataset, read_config
 from htrcompress.errors import HtrError, Unavailable
-from htrcompress.export.exporter import export
+from htrcompress.export.commands import export, verify
+from htrcompress.export.options import ExportOptions, VerifyOptions
 from htrcompress.export.package import LIBRARY
-from htrcompress.export.verification import verify
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
@@ -152,17 +152,21 @@ def _build(model: Path, card: Card, source: str, here: str, plugin: Path | None,
     """ONNX files and engines; INT8 where the lines are such as the model was trained on, and its guard allows it."""
     name, known = model.stem, card.data.get("name")
     made = steps.run(
-        f"build engines of {name}", lambda: export(model, trt=True, fp16=True, int8=known == here, data=source)
+        f"build engines of {name}",
+        lambda: export(ExportOptions(model, trt=True, fp16=True, int8=known == here, data=source)),
     )
     if known != here:
         steps.leave(f"build INT8 engines of {name}", f"they need lines of {known}: name them with --data")
     for reason in made.refused if made else ():
         steps.leave(f"build engines of {name} in every precision", reason)
-    steps.run(f"build engines of {name} without decode", lambda: export(model, trt=True, fp16=True, decode="none"))
+    steps.run(
+        f"build engines of {name} without decode",
+        lambda: export(ExportOptions(model, trt=True, fp16=True, decode="none")),
+    )
     if plugin:
         steps.run(
             f"build engines of {name} with the plugin",
-            lambda: export(model, trt=True, fp16=True, decode="plugin", plugin=plugin),
+            lambda: export(ExportOptions(model, trt=True, fp16=True, decode="plugin", plugin=plugin)),
         )
 
 
@@ -178,7 +182,7 @@ def _lines(card: Card, data: str | None) -> tuple[Card, str, Dataset]:
 
 
 def _verify(folder: Path, source: str, split: str, lines: int, found: ModelResult) -> None:
-    found.checks = list(verify(folder, source, split, lines=lines).checks)
+    found.checks = list(verify(VerifyOptions(folder, source, split, lines=lines)).checks)
     wrong = [check for check in found.checks if not check.passed]
     if wrong:
         raise HtrError("; ".join(f"{check.form}: {check.note}" for check in wrong))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError, Unavailable
-from htrcompress.export.forms import precision_of
+from htrcompress.runtime.backend import precision_of
 from htrcompress.runtime.tensorrt_backend import DECODED
 from htrcompress.runtime.tensorrt_engine import Engine
 

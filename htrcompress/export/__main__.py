@@ -1,10 +1,7 @@
-"""Writes the deployable forms of a run's models: `python -m htrcompress.export [RUN] --trt --fp16`."""
+"""Writes the deployable files of a run's models: `python -m htrcompress.export [RUN] --trt --fp16`."""
 
-from htrcompress.cli import exit_without, run_command
+from htrcompress.cli import run_command
+from htrcompress.export.commands import export
 
 if __name__ == "__main__":
-    try:
-        from htrcompress.export.exporter import export
-    except ModuleNotFoundError as error:
-        exit_without(error)
     run_command(export, positional="run")

@@ -1,7 +1,7 @@
 """The network as it is deployed: raw grey pixels in, decoded labels out.
 
-Weights are folded and the CTC decode is part of the graph, so whoever runs an export needs neither PyTorch
-nor any code for decoding: labels index into `labels.txt`.
+Standardized weights are computed once and the CTC decode is part of the graph, so whoever runs an export needs neither
+PyTorch nor any decoder of their own: labels index into `labels.txt`.
 """
 
 import copy
@@ -12,40 +12,32 @@ from torch import Tensor, nn
 from htrcompress.decoding import greedy
 from htrcompress.models.base import fuse
 
-OUTPUTS = ("labels", "lengths", "scores", "logits")
+DECODED_OUTPUTS = ("labels", "lengths", "scores", "logits")
+"""Outputs of an exported graph, in order."""
 RAW_OUTPUTS = ("logits", "frames")
-"""What a graph without decode gives: logits float32 (B, T, C) and frames int32 (B,)."""
+"""Outputs of a graph that is exported without its decode."""
+OUTPUTS = (*DECODED_OUTPUTS, "frames")
+"""Outputs of `Deployable`, and so of a fresh trace."""
 
 
 class Deployable(nn.Module):
-    """`pixels uint8 (B, 1, H, W), widths int32 (B,) -> labels (B, T), lengths (B,), scores (B,), logits (B, T, C)`.
+    """A network with its decode behind it.
 
-    Labels and lengths are int32, labels padded with -1; scores and logits are FP32 whatever the weights are.
+    `pixels uint8 (B, 1, H, W), widths int32 (B,) -> labels int32 (B, T), lengths int32 (B,), scores FP32 (B,),
+    logits FP32 (B, T, C), frames int32 (B,)`. Labels are padded with -1; the dtypes hold whatever the weights are.
     """
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         logits, frames = self.network(pixels, widths)
-        return (*greedy.greedy(logits, frames), logits)
-
-
-class Undecoded(nn.Module):
-    """`pixels, widths -> logits float32 (B, T, C), frames int32 (B,)`: for those who decode themselves."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
-        logits, frames = self.network(pixels, widths)
-        return logits, frames.int()
+        return (*greedy.greedy(logits, frames), logits, frames.int())
 
 
 def deployable(model: nn.Module, dtype: torch.dtype = torch.float32) -> Deployable:
-    """A folded copy of a model with its decode, on the CPU and in evaluation mode; the model stays as it is.
+    """A fused copy of a model with its decode, on the CPU and in evaluation mode; the model itself is unchanged.
 
     Args:
         model: a network of this package.

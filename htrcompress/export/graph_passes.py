@@ -1,5 +1,6 @@
-"""The same graph in the form that runtimes are faster with."""
+"""Rewrites of an ONNX graph: the outputs that are wanted, and the forms that runtimes are faster with."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,8 +9,23 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
+def keep_outputs(graph: "ModelProto", names: Sequence[str]) -> None:
+    """Makes these the outputs, in this order, and drops every node and weight that none of them needs, in place."""
+    outputs = {output.name: output for output in graph.graph.output}
+    kept = [type(outputs[name]).FromString(outputs[name].SerializeToString()) for name in names]
+    del graph.graph.output[:]
+    graph.graph.output.extend(kept)
+    needed = set(names)
+    for node in reversed(list(graph.graph.node)):  # nodes are sorted: users stand behind what they use
+        if needed.isdisjoint(node.output):
+            graph.graph.node.remove(node)
+        else:
+            needed.update(node.input)
+    _drop_unused_weights(graph)
+
+
 def reorder_gelu(graph: "ModelProto") -> None:
-    """Writes x * (0.5 * (1 + erf)) as (x * (1 + erf)) * 0.5, which runtimes know as one operator, in place."""
+    """Writes x * (0.5 * (1 + erf)) as (x * (1 + erf)) * 0.5, which runtimes recognise as one operator, in place."""
     for add, first, second in _after_erf(graph):
         [half] = [name for name in first.input if name != add.output[0]]
         [x] = [name for name in second.input if name != first.output[0]]
@@ -17,9 +33,9 @@ def reorder_gelu(graph: "ModelProto") -> None:
 
 
 def fuse_gelu(graph: "ModelProto") -> None:
-    """Makes each GELU that `reorder_gelu` has ordered one operator of ONNX Runtime's own, in place.
+    """Replaces each GELU that `reorder_gelu` has ordered by ONNX Runtime's own operator, in place.
 
-    It finds them itself, but not where quantisation has put something between their parts.
+    ONNX Runtime fuses them by itself, but not where quantisation has put nodes between their parts.
     """
     from onnx import helper
 
@@ -32,9 +48,7 @@ def fuse_gelu(graph: "ModelProto") -> None:
         nodes.insert(list(nodes).index(scaled), gelu)
         for node in (scaled, erf, add, first, second):
             nodes.remove(node)
-    used = {name for node in nodes for name in node.input}
-    for constant in [weight for weight in graph.graph.initializer if weight.name not in used]:
-        graph.graph.initializer.remove(constant)
+    _drop_unused_weights(graph)
     graph.opset_import.append(helper.make_opsetid("com.microsoft", 1))
 
 
@@ -49,8 +63,14 @@ def _after_erf(graph: "ModelProto") -> list[tuple["NodeProto", "NodeProto", "Nod
     return [(add, user(add), user(user(add))) for add in adds]
 
 
+def _drop_unused_weights(graph: "ModelProto") -> None:
+    used = {name for node in graph.graph.node for name in node.input} | {o.name for o in graph.graph.output}
+    for weight in [weight for weight in graph.graph.initializer if weight.name not in used]:
+        graph.graph.initializer.remove(weight)
+
+
 def without_pooling(graph: "ModelProto") -> "ModelProto":
-    """A copy in which a mean over windows and the 1×1 convolution of it are one convolution over those windows.
+    """A copy in which an average pool and the 1×1 convolution behind it are one convolution over the same windows.
 
     ONNX Runtime pools integers at a fifth of its speed with floats.
     """

@@ -1,138 +1,152 @@
-"""INT8 by static post-training quantisation, with a guard: what ships reads like the model, or does not ship.
+"""INT8 by static post-training quantisation: a file that reads like the model, or no file.
 
-Weights get a scale a channel, activations one a tensor, from training lines. On validation lines the CER may rise by
-`limit` at the far end of its paired interval; while it rises by more, the layers that disturb the logits most go
-back to FP32. There are two files, each with its own guard, since no file suits both runtimes: `model.int8.cpu.onnx`
-(unsigned activations, integer bias: ONNX Runtime fuses it; gates are quantised with their convolutions, for each step
-out of INT8 and back costs it as much as a convolution) and `model.int8.trt.onnx` (symmetric, float bias: TensorRT's
-parser refuses integer ones). Only what a quantised layer reads is rounded: the residual stream beside it is not, nor
-are masks, softmax, squeeze-and-excitation, positions and decode.
+Weights get one scale for each channel and activations one for each tensor, from training lines. A guard
+(`accuracy_guard.py`) reads validation lines; while the CER rises by more than `limit` at the far end of its paired
+interval, the layers that disturb the logits most go back to FP32. Two files are written, each with its own guard, since
+no file suits both runtimes:
 
-On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrcompress.export.verify` tells.
+* `model.int8.cpu.onnx`: unsigned activations and integer bias, which ONNX Runtime fuses; gates are quantised together
+  with their convolutions, because each step out of INT8 and back costs ONNX Runtime as much as a convolution.
+* `model.int8.trt.onnx`: symmetric, with float bias, because TensorRT's parser refuses an integer one.
+
+Only the inputs of quantised layers are rounded: the residual stream, masks, softmax, positions, decode and the
+network's `float_layers` stay in floating point.
+
+On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrcompress.export.verify` shows whether they
+do.
 """
 
 import contextlib
 import logging
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from htrcompress import metrics
-from htrcompress.card import Card
-from htrcompress.cli import console
 from htrcompress.data.prepare import EncodedLines
 from htrcompress.errors import HtrError, Refused, missing_extra
-from htrcompress.export.accuracy_guard import batches, logits, scores, versions
+from htrcompress.export.accuracy_guard import Guard, Vouched, batches, logits
+from htrcompress.export.graph import Graph, make_graph
 from htrcompress.export.graph_passes import fuse_gelu, without_pooling
-from htrcompress.export.onnx_export import check, read_onnx, session, stamp
 from htrcompress.export.precision import integer_share
-from htrcompress.utils.io import write_atomic
+from htrcompress.runtime.backend import Backend, Open, open_backend
+from htrcompress.runtime.onnx_session import open_session
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-Target = Literal["cpu", "trt"]
-FILES: dict[Target, str] = {"cpu": "model.int8.cpu.onnx", "trt": "model.int8.trt.onnx"}
+logger = logging.getLogger(__name__)
+
+Runtime = Literal["cpu", "trt"]
+FILES: dict[Runtime, str] = {"cpu": "model.int8.cpu.onnx", "trt": "model.int8.trt.onnx"}
 REQUIRED_SHARE = 0.9
 """Share of the convolutions' multiplications that must be integer ones in the graph that ONNX Runtime runs."""
 PROBE = 32
-"""Lines that the layers' disturbance is measured on."""
-UNTOUCHED = (".stem", ".excite.")
-"""Modules that stay FP32: integer kernels are slower on one channel; and a whole channel hangs on each number here."""
-EXACT: dict[Target, list[str]] = {"cpu": ["Gemm", "MatMul"], "trt": ["Conv", "Gemm", "MatMul"]}
-"""Operators whose results stay as exact as their sums: a step of FP32 or FP16 follows."""
+"""Lines that each layer's disturbance of the logits is measured on."""
+EXACT: dict[Runtime, list[str]] = {"cpu": ["Gemm", "MatMul"], "trt": ["Conv", "Gemm", "MatMul"]}
+"""Operators whose results are not rounded, since an FP32 or FP16 operator follows."""
+OPTIONS = Open(device="cpu", logits=True)
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """What was written.
+    """An INT8 graph that the guard vouches for.
 
     Attributes:
-        path: the file.
-        layers: quantised layers, gates among them.
-        kept: layers that stay FP32 for accuracy, by name.
+        graph: the graph, of which nothing is written yet.
+        layers: number of quantised layers, gates among them.
+        kept: names of the layers that stay FP32 for accuracy.
         share: of the convolutions' multiplications in ONNX Runtime's optimised graph that are integer ones.
-        cer: on the validation lines as they are, of the model and of the file, fractions.
-        rise: the far end of the paired interval of the file's CER minus the model's, over all versions.
+        vouched: what the guard found.
     """
 
-    path: Path
+    graph: Graph
     layers: int
     kept: tuple[str, ...]
     share: float
-    cer: tuple[float, float]
-    rise: float
+    vouched: Vouched
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    kept: tuple[str, ...]
+    share: float
+    graph: Graph
 
 
 def quantise(
-    onnx_path: Path, folder: Path, calibration: EncodedLines, valid: EncodedLines, limit: float, target: Target
+    graph: Graph, float_layers: Sequence[str], calibration: EncodedLines, guard: Guard, runtime: Runtime, scratch: Path
 ) -> Quantised:
-    """Writes one INT8 file of an FP32 ONNX file.
+    """One INT8 graph of an FP32 graph.
 
     Args:
-        onnx_path: a file that `export_onnx` wrote.
-        folder: where the file goes.
+        graph: the FP32 graph.
+        float_layers: names of modules that stay in floating point (`LineRecognizer.float_layers`).
         calibration: training lines.
-        valid: validation lines.
-        limit: the largest rise of the CER, a fraction.
-        target: what the file is for, one of `FILES`.
+        guard: validation lines, and how the FP32 graph reads them.
+        runtime: what the graph is for, one of `FILES`.
+        scratch: an existing folder for temporary files, for this call alone.
 
     Raises:
-        Refused: no mixture of layers stays within the limit with 90 % of the convolutions in INT8; nothing is written.
+        Refused: no mixture of layers stays within the guard's limit with 90 % of the convolutions in INT8.
         HtrError: onnxruntime is missing or too old.
     """
-    graph, card = read_onnx(onnx_path)
-    lines = versions(valid, card.stride)
-    model = scores(graph, card, lines)
-    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
-        quantiser = _Quantiser(graph, card, calibration, Path(scratch), target)
-        for kept in quantiser.mixtures(calibration.subset(range(min(PROBE, len(calibration.texts))))):
-            share = integer_share(graph, _optimised(quantiser.make(kept, "cpu"), Path(scratch)))
-            if share < REQUIRED_SHARE:
-                break
-            made = quantiser.make(kept, target)
-            read = scores(made, card, lines)
-            rise = metrics.mean_difference(read, model)[2]
-            if rise <= limit:
-                path = folder / FILES[target]
-                write_atomic(path, made.SerializeToString())
-                cer = (model[0].cer, read[0].cer)
-                return Quantised(path, len(quantiser.layers) - len(kept), kept, share, cer, rise)
-            console.print(f"{FILES[target]} with {len(kept)} layers in FP32: CER up to {100 * rise:+.2f} points")
-    raise Refused(
-        f"{FILES[target]} is not written: no mixture with {REQUIRED_SHARE:.0%} of the convolutions in INT8 "
-        f"stays within {100 * limit:g} points of CER; allow more with --max-cer-drop"
-    )
+    quantiser = _Quantiser(graph, float_layers, calibration, scratch, runtime)
+    selected = guard.select(quantiser.candidates())
+    if selected is None:
+        raise Refused(
+            f"{FILES[runtime]} is not written: no mixture with {REQUIRED_SHARE:.0%} of the convolutions in INT8 stays "
+            f"within {100 * guard.limit:g} points of CER; allow more with --max-cer-drop"
+        )
+    found, vouched = selected
+    return Quantised(found.graph, len(quantiser.layers) - len(found.kept), found.kept, found.share, vouched)
 
 
 class _Quantiser:
-    """Makes INT8 graphs of one model from one calibration."""
+    """Makes INT8 graphs of one FP32 graph from one calibration."""
 
-    def __init__(self, graph: "ModelProto", card: Card, calibration: EncodedLines, scratch: Path, target: Target):
+    def __init__(
+        self, graph: Graph, float_layers: Sequence[str], calibration: EncodedLines, scratch: Path, runtime: Runtime
+    ):
         import onnx
 
-        self.card, self.calibration, self.scratch = card, calibration, scratch
-        # With all types told, since they cannot be inferred behind an operator that is not ONNX's own.
-        self.graph = onnx.shape_inference.infer_shapes(without_pooling(graph))
-        if target == "cpu":
-            fuse_gelu(self.graph)
-        onnx.save(self.graph, scratch / "model.onnx")
-        self.layers = _layers(self.graph) | (_gates(self.graph) if target == "cpu" else {})
-        self.target = target
+        self.source, self.calibration, self.scratch, self.runtime = graph, calibration, scratch, runtime
+        # Types are inferred before the GELUs are fused: behind an operator that is not ONNX's own they cannot be.
+        self.proto = onnx.shape_inference.infer_shapes(without_pooling(graph.proto))
+        if runtime == "cpu":
+            fuse_gelu(self.proto)
+        onnx.save(self.proto, scratch / "source.onnx")
 
-    def mixtures(self, probe: EncodedLines) -> Iterator[tuple[str, ...]]:
+        def quantisable(node: "NodeProto") -> bool:
+            module = node.name.rpartition("/")[0].removeprefix("network.")
+            return not any(module == layer or module.startswith(f"{layer}.") for layer in float_layers)
+
+        self.layers = _layers(self.proto, quantisable)
+        if runtime == "cpu":
+            self.layers |= _gates(self.proto, quantisable)
+
+    def candidates(self) -> Iterator[tuple[_Candidate, Backend]]:
+        """Graphs with ever more layers in FP32, while enough of the convolutions stay in INT8."""
+        for kept in self._mixtures():
+            for_cpu = self.make(kept, "cpu")
+            share = integer_share(self.source, optimized(for_cpu.data, for_cpu.name, self.scratch))
+            if share < REQUIRED_SHARE:
+                return
+            made = for_cpu if self.runtime == "cpu" else self.make(kept, self.runtime)
+            yield _Candidate(kept, share, made), self._open(made)
+
+    def _mixtures(self) -> Iterator[tuple[str, ...]]:
         """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
         yield ()
-        console.print(f"{FILES[self.target]}: measuring what each of {len(self.layers)} layers disturbs")
-        expected = logits(self.graph, probe)
+        logger.info("%s: measuring how much each of %d layers disturbs", FILES[self.runtime], len(self.layers))
+        probe = self.calibration.subset(range(min(PROBE, len(self.calibration.texts))))
+        expected = logits(self._open(self.source), probe)
         disturbance = {}
         for layer in self.layers:
             others = [name for name in self.layers if name != layer]
-            made = logits(self.make(others, self.target), probe)
+            made = logits(self._open(self.make(others, self.runtime)), probe)
             disturbance[layer] = sum(float(np.square(a - b).sum()) for a, b in zip(made, expected, strict=True))
         worst = sorted(disturbance, key=lambda layer: -disturbance[layer])
         count = 1
@@ -140,23 +154,26 @@ class _Quantiser:
             yield tuple(worst[:count])
             count += max(1, count // 2)
 
-    def make(self, kept: Sequence[str], target: Target) -> "ModelProto":
-        """The graph for `cpu` or `trt`, with all layers in INT8 but the kept ones."""
+    def _open(self, graph: Graph) -> Backend:
+        return open_backend(graph.write(self.scratch), OPTIONS)
+
+    def make(self, kept: Sequence[str], runtime: Runtime) -> Graph:
+        """The graph for `cpu` or `trt`, with all layers in INT8 except the kept ones."""
         import onnx
 
         q = quantization()
-        symmetric = target == "trt"
+        symmetric = runtime == "trt"
         extra = {
             "ActivationSymmetric": symmetric,
             "WeightSymmetric": True,
             "QuantizeBias": not symmetric,
-            "OpTypesToExcludeOutputQuantization": EXACT[target],
-            "DedicatedQDQPair": True,  # the residual stream beside a quantised layer stays as exact as it is
+            "OpTypesToExcludeOutputQuantization": EXACT[runtime],
+            "DedicatedQDQPair": True,  # else the residual stream beside a quantised layer would be rounded too
         }
         out = self.scratch / "made.onnx"
         with _quiet():
             q.quantize_static(
-                self.scratch / "model.onnx",
+                self.scratch / "source.onnx",
                 out,
                 _Reader(self.calibration),
                 quant_format=q.QuantFormat.QDQ,
@@ -168,23 +185,20 @@ class _Quantiser:
                 extra_options=extra,
                 calibration_cache_path=self.scratch / "calibration.json",
             )
-        graph = onnx.load(out)
-        stamp(graph, self.card)
-        check(graph, FILES[target])
-        return graph
+        return make_graph(FILES[runtime], onnx.load(out), self.source.card)
 
 
-def _layers(graph: "ModelProto") -> dict[str, list[str]]:
+def _layers(graph: "ModelProto", quantisable: Callable[["NodeProto"], bool]) -> dict[str, list[str]]:
     """Convolutions and products with weights: the name of a layer to its one node."""
     weights = {weight.name for weight in graph.graph.initializer}
     return {
         node.name: [node.name]
         for node in graph.graph.node
-        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights and _touched(node)
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights and quantisable(node)
     }
 
 
-def _gates(graph: "ModelProto") -> dict[str, list[str]]:
+def _gates(graph: "ModelProto", quantisable: Callable[["NodeProto"], bool]) -> dict[str, list[str]]:
     """Products of a convolution and the sigmoid of one: the product's name to its two nodes."""
     convolved = {node.output[0] for node in graph.graph.node if node.op_type == "Conv"}
     opened = {
@@ -195,14 +209,10 @@ def _gates(graph: "ModelProto") -> dict[str, list[str]]:
     return {
         node.name: [opened[gate], node.name]
         for node in graph.graph.node
-        if node.op_type == "Mul" and _touched(node)
+        if node.op_type == "Mul" and quantisable(node)
         for value, gate in (node.input, reversed(node.input))
         if value in convolved and gate in opened
     }
-
-
-def _touched(node: "NodeProto") -> bool:
-    return not any(part in node.name for part in UNTOUCHED)
 
 
 class _Reader:
@@ -219,7 +229,7 @@ class _Reader:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the advice, at every call, to simplify a graph that is simple."""
+    """Silences the advice, repeated at every call, to simplify the graph first."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
@@ -229,12 +239,12 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _optimised(graph: "ModelProto", scratch: Path) -> "ModelProto":
-    """The graph as ONNX Runtime runs it on this machine."""
+def optimized(data: bytes, name: str, scratch: Path) -> "ModelProto":
+    """The graph of a file's content as ONNX Runtime runs it on this machine's CPU."""
     import onnx
 
-    path = scratch / "optimised.onnx"
-    session(graph, "the INT8 graph", path)
+    path = scratch / "optimized.onnx"
+    open_session(data, name, "cpu", optimized=path)
     return onnx.load(path)
 
 

@@ -1,33 +1,24 @@
-"""The proof that an FP16 export is FP16: what computes in half precision, what does not, and that nothing overflows.
+"""The proof that an FP16 or INT8 export is one: what computes in which precision.
 
 * `half_share`: of the multiplications in convolutions, matrix products and LSTMs, the share that reads and writes
   half precision; an export called FP16 needs 99 %.
 * `islands`: what stays FP32 on purpose (norms, softmax, masked means, positions, grey levels, decode), by name.
-* `largest_activation`: the largest number that half precision would have to hold on real lines.
+* `integer_share`: of the multiplications in convolutions, the share that ONNX Runtime computes in integers.
+
+That no activation overflows half precision is proven in `activations.py`.
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.module_tracker import ModuleTracker
-
-from htrcompress.errors import HtrError, Refused
-from htrcompress.export.deployable import deployable
+from htrcompress.errors import HtrError
+from htrcompress.export.graph import COUNTED, Graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 REQUIRED_SHARE = 0.99
-LARGEST_ALLOWED = 30_000.0
-"""Half precision ends at 65,504; lines unlike the validation lines get a factor of two."""
-WIDTH = 512
-"""Width in pixels of the single line that multiplications are counted for."""
 KINDS = {
     "LayerNormalization": "norm",
     "Softmax": "softmax",
@@ -38,7 +29,7 @@ KINDS = {
     "Sub": "attention mask",
     "ReduceSum": "masked mean",
 }
-"""The operator that tells what an island is for; the first one found in it decides."""
+"""Operator to the purpose of the island that contains it; the first of these found in an island decides."""
 
 
 @dataclass(frozen=True)
@@ -65,37 +56,34 @@ def require_half(share: float, where: str) -> None:
         )
 
 
-def half_share(graph: "ModelProto") -> float:
+def half_share(graph: Graph) -> float:
     """Share of the multiplications of an ONNX graph whose inputs and outputs are all FP16, from 0 to 1."""
     from onnx import TensorProto
 
-    types = value_types(graph)
-    nodes = [node for node in graph.graph.node if node.op_type in ("Conv", "MatMul", "Gemm", "LSTM")]
-    shapes = _shapes(graph, {name for node in nodes for name in (*node.input, *node.output) if name})
     halves, total = 0, 0
-    for node in nodes:
-        count = math.prod(shapes[node.output[0]]) * _products(node, shapes)
-        total += count
-        if all(types[name] == TensorProto.FLOAT16 for name in (*node.input, *node.output) if name):
-            halves += count
+    for node in graph.proto.graph.node:
+        if node.op_type in COUNTED:
+            count = _multiplications(node, graph)
+            total += count
+            if all(graph.types[name] == TensorProto.FLOAT16 for name in (*node.input, *node.output) if name):
+                halves += count
     return halves / max(1, total)
 
 
-def integer_share(graph: "ModelProto", optimised: "ModelProto") -> float:
-    """Share of an FP32 graph's multiplications in convolutions that its quantised form does in integers.
+def integer_share(graph: Graph, optimized: "ModelProto") -> float:
+    """Share of an FP32 graph's multiplications in convolutions that its quantised form computes in integers.
 
     Args:
         graph: the FP32 graph.
-        optimised: the quantised graph as ONNX Runtime runs it, whose `QLinearConv` take the weights' names.
+        optimized: the quantised graph as ONNX Runtime runs it, whose `QLinearConv` take the weights' names.
     """
-    nodes = [node for node in graph.graph.node if node.op_type == "Conv"]
-    shapes = _shapes(graph, {name for node in nodes for name in (*node.input, *node.output) if name})
-    integer = {node.input[3] for node in optimised.graph.node if node.op_type == "QLinearConv"}
+    integer = {node.input[3] for node in optimized.graph.node if node.op_type == "QLinearConv"}
     done, total = 0, 0
-    for node in nodes:
-        count = math.prod(shapes[node.output[0]]) * _products(node, shapes)
-        total += count
-        done += count * any(name.startswith(node.input[1]) for name in integer)
+    for node in graph.proto.graph.node:
+        if node.op_type == "Conv":
+            count = _multiplications(node, graph)
+            total += count
+            done += count * any(name.startswith(node.input[1]) for name in integer)
     return done / max(1, total)
 
 
@@ -134,14 +122,14 @@ def tensorrt_shares(trt: Any, network: Any) -> tuple[float, float]:
     return halves / max(1, total), integers / max(1, total)
 
 
-def islands(graph: "ModelProto") -> tuple[Island, ...]:
+def islands(graph: Graph) -> tuple[Island, ...]:
     """The FP32 parts of an FP16 graph, in the order of the graph; casts between the two do not count."""
     from onnx import TensorProto
 
-    types = value_types(graph)
-    shared = {weight.name for weight in graph.graph.initializer}  # a constant 1 used twice connects nothing
+    types = graph.types
+    shared = {weight.name for weight in graph.proto.graph.initializer}  # a constant 1 used twice connects nothing
     groups: list[tuple[str, set[str], list[str]]] = []  # module, FP32 values, operators
-    for node in graph.graph.node:
+    for node in graph.proto.graph.node:
         values = {n for n in (*node.input, *node.output) if types.get(n) == TensorProto.FLOAT} - shared
         if not values or node.op_type in ("Cast", "Shape"):
             continue
@@ -156,86 +144,12 @@ def islands(graph: "ModelProto") -> tuple[Island, ...]:
     return tuple(Island(module, _kind(operators), tuple(operators)) for module, _, operators in groups)
 
 
-def largest_activation(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The largest absolute value among all tensors that an FP16 export holds in half precision.
-
-    The network runs with FP64 in the place of half precision: FP64 does not overflow, and the FP32 islands
-    stay FP32, so a tensor's type tells whether half precision will hold it.
-
-    Args:
-        model: a network of this package.
-        batches: pixels uint8 (B, 1, H, W) and widths (B,) of real lines.
-
-    Raises:
-        Refused: a value passes 30,000 or is not finite.
-        HtrError: there are no batches.
-    """
-    network = deployable(model, torch.float64).network
-    with torch.no_grad(), ModuleTracker() as modules, _Largest(modules) as largest:
-        for pixels, widths in batches:
-            network(pixels, widths)
-    if not largest.module:
-        raise HtrError("there are no lines to measure activations on")
-    if not largest.value <= LARGEST_ALLOWED:
-        raise Refused(
-            f"half precision is not safe: an activation in {largest.module} reaches {largest.value:.3g}, "
-            f"above the limit of {LARGEST_ALLOWED:,.0f}; export without --fp16"
-        )
-    return largest.value
+def _multiplications(node: "NodeProto", graph: Graph) -> int:
+    """Multiplications of a node for one line of `graph.WIDTH` pixels."""
+    return math.prod(graph.shapes[node.output[0]]) * _multiplications_per_output(node, graph.shapes)
 
 
-class _Largest(TorchDispatchMode):
-    """Watches every operator's FP64 results, up to the first that passes the limit: what follows only inherits it."""
-
-    def __init__(self, modules: ModuleTracker):
-        super().__init__()
-        self.modules = modules
-        self.value = 0.0
-        self.module = ""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(tensor, Tensor) and tensor.dtype == torch.float64 and tensor.numel():
-                low, high = tensor.aminmax()
-                value = max(-float(low), float(high))
-                value = math.inf if math.isnan(value) else value
-                if self.value <= LARGEST_ALLOWED and (value > self.value or not self.module):
-                    self.value, self.module = value, max(self.modules.parents - {"Global"}, key=len)
-        return result
-
-
-def value_types(graph: "ModelProto") -> dict[str, int]:
-    """Name of every value in a graph to its ONNX element type."""
-    from onnx import shape_inference
-
-    inner = shape_inference.infer_shapes(graph, strict_mode=True).graph
-    types = {v.name: v.type.tensor_type.elem_type for v in (*inner.input, *inner.value_info, *inner.output)}
-    return types | {weight.name: weight.data_type for weight in inner.initializer}
-
-
-def _shapes(graph: "ModelProto", names: set[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes of some values for one line of `WIDTH` pixels, found by running the graph."""
-    import onnx
-
-    from htrcompress.export.onnx_export import run
-
-    shapes = {weight.name: tuple(weight.dims) for weight in graph.graph.initializer}
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(graph)
-    for node in [node for node in exposed.graph.node if node.domain]:  # our plugin, which only TensorRT runs
-        exposed.graph.node.remove(node)
-    del exposed.graph.output[:]
-    types = value_types(graph)
-    wanted = sorted(names - shapes.keys())
-    exposed.graph.output.extend(onnx.helper.make_tensor_value_info(name, types[name], None) for name in wanted)
-    height = graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    values = run(exposed, np.zeros((1, 1, height, WIDTH), np.uint8), np.array([WIDTH], np.int32))
-    return shapes | {name: value.shape for name, value in zip(wanted, values, strict=True)}
-
-
-def _products(node: "NodeProto", shapes: dict[str, tuple[int, ...]]) -> int:
-    """Multiplications for one number of a node's output."""
+def _multiplications_per_output(node: "NodeProto", shapes: dict[str, tuple[int, ...]]) -> int:
     if node.op_type == "Conv":
         return math.prod(shapes[node.input[1]][1:])
     if node.op_type == "LSTM":  # four gates, each of the input and of the state

@@ -1,8 +1,8 @@
-"""A TensorRT engine from an exported ONNX file, with TensorRT-RTX or TensorRT: one code path for both.
+"""A TensorRT engine from an exported ONNX graph, with TensorRT-RTX or TensorRT: one code path for both.
 
-TensorRT-RTX builds on any machine, without a GPU, for several generations of RTX cards at once; TensorRT
-builds for the GPU that is there. Beside `model.engine` stands `model.engine.meta` with the model's card and
-how the engine was built. This is the one place in `export/` that knows which of the two is installed.
+TensorRT-RTX builds on any machine, without a GPU, for several generations of RTX cards at once; TensorRT builds for the
+GPU of the machine it runs on. Beside `model.engine` there is `model.engine.meta` with the model's card and how the
+engine was built. This is the one place in `export/` that knows which of the two is installed.
 """
 
 import hashlib
@@ -10,23 +10,20 @@ import importlib
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from htrcompress.errors import HtrError, missing_extra
-from htrcompress.export.onnx_export import read_onnx
+from htrcompress.export.graph import WIDTH, Graph, copy_of
+from htrcompress.export.options import Profile, TrtFlavour
 from htrcompress.export.package import LIBRARY
-from htrcompress.export.precision import WIDTH, Island, half_share, islands, require_half, tensorrt_shares
+from htrcompress.export.precision import Island, half_share, islands, require_half, tensorrt_shares
 from htrcompress.runtime.cuda import Cuda
 from htrcompress.runtime.engine_file import write_document
 from htrcompress.runtime.tensorrt_engine import load_plugin
 from htrcompress.utils.io import write_atomic
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-Choice = Literal["auto", "tensorrt-rtx", "tensorrt"]
 CAPABILITIES = ("SM86", "SM89", "SM120")
-"""What an RTX engine is built for: Ampere, Ada and Blackwell."""
+"""GPU generations that an RTX engine is built for: Ampere, Ada and Blackwell."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +42,8 @@ class Runtime:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """The smallest, the typical and the largest input of an engine; it is fastest at the typical one.
-
-    Attributes:
-        batch: lines.
-        width: pixels, padding included.
-    """
-
-    batch: tuple[int, int, int]
-    width: tuple[int, int, int]
-
-    def __post_init__(self) -> None:
-        for name, sizes in (("batch", self.batch), ("width", self.width)):
-            if not 0 < sizes[0] <= sizes[1] <= sizes[2]:
-                raise HtrError(f"the {name} of an engine must rise from at least 1, not {sizes}")
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What was built, as written to `<engine>.meta` under `engine.`.
+class EngineInfo:
+    """How an engine was built, as written to the document beside it.
 
     Attributes:
         runtime: `tensorrt-rtx` or `tensorrt`.
@@ -74,8 +53,8 @@ class Engine:
         profile: the inputs it takes.
         half_share: share of its multiplications in half precision.
         integer_share: share of its multiplications in INT8.
-        islands: what computes in FP32 inside an FP16 engine.
-        plugin: the library beside the engine that decodes; empty where standard operators do.
+        islands: the FP32 parts of an FP16 engine.
+        plugin: the library beside the engine that decodes; empty if standard operators decode.
         seconds: time to build.
         bytes: size of the file.
         sha256: of the file.
@@ -95,7 +74,7 @@ class Engine:
     sha256: str
 
 
-def find_runtime(name: Choice = "auto") -> Runtime:
+def find_runtime(name: TrtFlavour = "auto") -> Runtime:
     """The installed TensorRT.
 
     Args:
@@ -114,34 +93,33 @@ def find_runtime(name: Choice = "auto") -> Runtime:
 
 
 def build_engine(
-    onnx_path: Path, engine_path: Path, *, profile: Profile, runtime: Choice = "auto", plugin: Path | None = None
-) -> Engine:
-    """Builds an engine, strongly typed: every layer computes in the type that the ONNX file gives it.
+    graph: Graph, engine_path: Path, *, profile: Profile, runtime: TrtFlavour = "auto", plugin: Path | None = None
+) -> EngineInfo:
+    """Builds an engine, strongly typed: every layer computes in the type that the ONNX graph gives it.
 
     Args:
-        onnx_path: a file that `export_onnx` wrote, FP32 or FP16.
+        graph: an exported graph of any precision.
         engine_path: the engine to write; its card goes to the same name with `.meta` added.
         profile: the range of inputs that it must take.
         runtime: see `find_runtime`.
         plugin: the library of `export/plugin`, for a graph that decodes with it; copied beside the engine.
 
     Raises:
-        HtrError: the ONNX file is damaged or foreign, TensorRT is not installed or refuses the graph, an FP16 graph
-            is not FP16 in TensorRT's reading, or there is a plugin and no GPU.
+        HtrError: TensorRT is not installed or refuses the graph, an FP16 graph is not FP16 as TensorRT parses it, or
+            there is a plugin and no GPU.
     """
-    graph, card = read_onnx(onnx_path)
     found = find_runtime(runtime)
     if plugin:
         Cuda(found.name)  # without a GPU, TensorRT aborts the process as soon as it meets a plugin
         load_plugin(found.module, plugin)
-    session = _Session(found.module, str(onnx_path))
+    builder = _Builder(found.module, graph.name)
     halves = half_share(graph) > 0
-    share, integers = tensorrt_shares(found.module, session.parse(_fixed(graph)))
+    share, integers = tensorrt_shares(found.module, builder.parse(_fixed(graph)))
     if halves:
-        require_half(share, f"{onnx_path} as {found.name} reads it")
+        require_half(share, f"{graph.name} as {found.name} parses it")
     started = time.perf_counter()
-    plan = session.build(session.parse(graph.SerializeToString()), profile, card.height, found.name)
-    engine = Engine(
+    plan = builder.build(builder.parse(graph.data), profile, graph.card.height, found.name)
+    engine = EngineInfo(
         runtime=found.name,
         version=found.version,
         capabilities=CAPABILITIES if found.name == "tensorrt-rtx" else ("local",),
@@ -158,7 +136,7 @@ def build_engine(
     if plugin:
         write_atomic(engine_path.with_name(LIBRARY), plugin.read_bytes())
     write_atomic(engine_path, plan)
-    write_document(engine_path, card, asdict(engine))
+    write_document(engine_path, graph.card, asdict(engine))
     return engine
 
 
@@ -177,20 +155,17 @@ def _load(module: str) -> Any:
         raise HtrError(f"{module} is installed but cannot be loaded: {error}") from None
 
 
-def _fixed(graph: "ModelProto") -> bytes:
+def _fixed(graph: Graph) -> bytes:
     """The graph for one line of `WIDTH` pixels, so that TensorRT knows every shape."""
-    from onnx import ModelProto
-
-    fixed = ModelProto()
-    fixed.CopyFrom(graph)
+    fixed = copy_of(graph.proto)
     for value in fixed.graph.input:
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_param:
                 axis.dim_value = WIDTH if axis.dim_param == "width" else 1
-    return fixed.SerializeToString()
+    return bytes(fixed.SerializeToString())
 
 
-class _Session:
+class _Builder:
     """A builder whose messages are collected instead of printed."""
 
     def __init__(self, trt: Any, where: str):

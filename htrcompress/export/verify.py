@@ -1,10 +1,7 @@
 """Compares exports with the model they came from: `python -m htrcompress.export.verify FOLDER --data DIR`."""
 
-from htrcompress.cli import exit_without, run_command
+from htrcompress.cli import run_command
+from htrcompress.export.commands import verify
 
 if __name__ == "__main__":
-    try:
-        from htrcompress.export.verification import verify
-    except ModuleNotFoundError as error:
-        exit_without(error)
     run_command(verify, positional="folder")
