@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from standins import OnnxEngine, pretend, write_engine
 
-from benchmarks.proofs import prove
+from benchmarks.proofs import ProofsOptions, prove
 from htrcompress.card import Card
 from htrcompress.cli import to_json
 from htrcompress.data.synthetic import open_synthetic
@@ -78,14 +78,14 @@ def test_exports_read_like_the_model(run: Path) -> None:
 
 def test_proofs_of_several_runs_are_one_file(run: Path, lines: str, tmp_path: Path) -> None:
     out = tmp_path / "proofs.json"
-    result = prove([f"{run}={lines}", f"{run / 'export'}={lines}"], out=out)
+    result = prove(ProofsOptions([f"{run}={lines}", f"{run / 'export'}={lines}"], out=out))
     first, second = result.proofs
     assert first == second and first["lines"] and len(first["checks"]) == 4
     assert result.exit_code == max(not check["passed"] for check in first["checks"])
     assert all(isinstance(check["differing"], int) for check in json.loads(out.read_text())["proofs"][0]["checks"])
     for words, reason in (([], "a run"), ([str(run)], "RUN=DATA"), ([f"{run}="], "RUN=DATA")):
         with pytest.raises(HtrError, match=reason):
-            prove(words)
+            prove(ProofsOptions(words))
 
 
 def test_a_graph_that_reads_otherwise_fails(run: Path, tmp_path: Path) -> None:
