@@ -5,6 +5,7 @@ and stays in the error rates.
 """
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,28 @@ SHOWN = 10
 """Confusions, unknown characters and failures that people are shown."""
 GROUPS = range(2, 31)
 """Numbers of groups that are broken down; more would be a list of pages."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of `evaluate`."""
+
+    model: Path | None = None
+    """A .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given."""
+    data: str | None = None
+    """A dataset's folder, or `synthetic`; what the model was trained on if not given."""
+    split: str = "test"
+    """The split to read."""
+    batch: int = 32
+    """The most lines in one batch of the network; every thread has its own batch."""
+    threads: int | None = None
+    """CPU threads; one for each core that the process may use if not given."""
+    device: Device | None = None
+    """Where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given."""
+    decoder: str = "greedy"
+    """How text is read from what the network gives; all but greedy need a file with logits."""
+    out: Path | None = None
+    """JSON file for every line's reading; `<model>.<split>.json` for a model in a run if not given."""
 
 
 @dataclass(frozen=True)
@@ -94,47 +117,33 @@ class Evaluation:
         return Stack(table, *map(Text, notes))  # plain text: a bracket in it is no markup
 
 
-def evaluate(
-    model: Path | None = None,
-    data: str | None = None,
-    split: str = "test",
-    batch: int = 32,
-    threads: int | None = None,
-    device: Device | None = None,
-    out: Path | None = None,
-) -> Evaluation:
+def evaluate(options: EvaluateOptions) -> Evaluation:
     """Measures the error rates of a model on one split of a dataset.
-
-    Args:
-        model: a .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given.
-        data: a dataset's folder, or `synthetic`; what the model was trained on if not given.
-        split: the split to read.
-        batch: lines that the network sees at once.
-        threads: CPU threads; the runtime's own choice if not given.
-        device: where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given.
-        out: JSON file for every line's reading; if not given, `<model>.<split>.json` for a model in a run.
 
     Raises:
         HtrError: the model or the data cannot be used, or no line at all could be read.
     """
-    file = runs.model(model)
-    recognizer = load(file, threads, device)
-    dataset = open_dataset(data or default_data(recognizer.card), read_config(recognizer.card))
+    file, split = runs.model(options.model), options.split
+    recognizer = load(file, options.threads, options.device, options.decoder)
+    dataset = open_dataset(options.data or default_data(recognizer.card), read_config(recognizer.card))
     lines = dataset.split(split)
-    results = list(recognizer.read_each([line.image for line in lines], batch))
+    results = list(recognizer.read_each([line.image for line in lines], options.batch))
     failures = [(line, r) for line, r in zip(lines, results, strict=True) if isinstance(r, HtrError)]
     for line, error in failures[:SHOWN]:
-        console.print(f"{line.id}: {error}", markup=False, style="red")
+        console.print(f"{line.id}: {error}", style="red")
     if len(failures) == len(lines):
         raise HtrError(f"no line of {dataset.name}/{split} could be read; the first: {failures[0][1]}")
 
-    readings = [Reading("", 0.0) if isinstance(r, HtrError) else r for r in results]
+    readings = [Reading("", -math.inf) if isinstance(r, HtrError) else r for r in results]
     references, texts = [line.text for line in lines], [reading.text for reading in readings]
     score = metrics.score(references, texts)
     unknown = Counter(c for text in references for c in recognizer.card.characters().unknown(text))
-    out = out or (file.with_name(f"{file.stem}.{split}.json") if _in_run(file) else None)
+    out = options.out or (file.with_name(f"{file.stem}.{split}.json") if _in_run(file) else None)
     if out:
-        _write_lines(out, lines, results, score)
+        try:
+            _write_lines(out, lines, results, score)
+        except HtrError as error:  # the result is worth more than the list of its lines
+            console.print(f"warning: {error}", style="red")
     backend = recognizer.backend
     return Evaluation(
         model=file,
@@ -175,13 +184,14 @@ def _in_run(file: Path) -> bool:
 def _write_lines(out: Path, lines: list[Line], results: list[Reading | HtrError], score: metrics.Score) -> None:
     rows = []
     for line, result, edits in zip(lines, results, score.edits.tolist(), strict=True):
-        row = {"id": line.id, "text": line.text, "reading": "", "score": 0.0, "edits": edits}
+        row = {"id": line.id, "text": line.text, "reading": "", "score": None, "edits": edits}
         if isinstance(result, HtrError):
             row["error"] = str(result)
         else:
-            row |= {"reading": result.text, "score": result.score}
+            row |= {"reading": result.text, "score": result.score if math.isfinite(result.score) else None}
         rows.append(row)
-    write_atomic(out, (json.dumps(rows, ensure_ascii=False, indent=1) + "\n").encode())
+    text = json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    write_atomic(out, text.encode(errors="backslashreplace"))  # an id may be a file name that is not UTF-8
 
 
 def _percents(

@@ -1,9 +1,10 @@
 """Reads images of lines: `python -m htrcompress.transcribe IMAGES --model student.onnx`.
 
 Prints `path<TAB>text` for every image, some batches at a time, since lines of like width are read together. An image
-that cannot be read is told on stderr, the others are still read, and the exit status is 2.
+that cannot be read is reported on stderr, the others are still read, and the exit status is 2.
 """
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,27 @@ from htrcompress.cli import console, run_command
 from htrcompress.data.folders import images_in
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
-from htrcompress.runtime import Device, load
+from htrcompress.runtime import Device, Invert, Reading, load
+
+
+@dataclass(frozen=True)
+class TranscribeOptions:
+    """Options of `transcribe`."""
+
+    images: list[Path]
+    """Image files, or folders of them."""
+    model: Path | None = None
+    """A .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given."""
+    batch: int = 32
+    """The most lines in one batch of the network; every thread has its own batch."""
+    threads: int | None = None
+    """CPU threads; one for each core that the process may use if not given."""
+    device: Device | None = None
+    """Where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given."""
+    decoder: str = "greedy"
+    """How text is read from what the network gives; all but greedy need a file with logits."""
+    invert: Invert = "never"
+    """Light ink on dark paper: `auto` turns such pictures into their negatives, `always` turns every picture."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +44,16 @@ class Transcript:
     Attributes:
         path: the image.
         text: its text; empty if it could not be read.
-        score: mean log-probability of the characters.
+        score: mean log-probability of the characters; None where there are none.
         error: why it could not be read; empty if it could.
+        hint: why the text may be nonsense; empty if nothing is known.
     """
 
     path: Path
     text: str
-    score: float
+    score: float | None
     error: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,37 +74,33 @@ class Transcripts:
         return 2 if any(image.error for image in self.images) else 0
 
 
-def transcribe(
-    images: list[Path],
-    model: Path | None = None,
-    batch: int = 32,
-    threads: int | None = None,
-    device: Device | None = None,
-) -> Transcripts:
+def transcribe(options: TranscribeOptions) -> Transcripts:
     """Reads images of text lines and prints `path<TAB>text` for each.
-
-    Args:
-        images: image files, or folders of them.
-        model: a .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given.
-        batch: lines that the network sees at once.
-        threads: CPU threads; the runtime's own choice if not given.
-        device: where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given.
 
     Raises:
         HtrError: a folder has no images, or the model cannot be used.
     """
-    paths = expand(images)
-    file = runs.model(model)
-    readings = load(file, threads, device).read_each(paths, batch)
+    paths = expand(options.images)
+    file = runs.model(options.model)
+    recognizer = load(file, options.threads, options.device, options.decoder)
     transcripts = []
-    for path, reading in zip(paths, readings, strict=True):
+    for path, reading in zip(paths, recognizer.read_each(paths, options.batch, options.invert), strict=True):
+        transcripts.append(_transcript(path, reading))
         if isinstance(reading, HtrError):
             print(f"error: {reading}", file=sys.stderr)
-            transcripts.append(Transcript(path, "", 0.0, str(reading)))
         else:
             print(f"{path}\t{reading.text}", file=console.file, flush=True)  # rich would wrap it
-            transcripts.append(Transcript(path, reading.text, reading.score))
+    hints = [transcript for transcript in transcripts if transcript.hint]
+    if hints:
+        print(f"hint: {hints[0].path} and {len(hints) - 1} others: {hints[0].hint} (--invert)", file=sys.stderr)
     return Transcripts(file, transcripts)
+
+
+def _transcript(path: Path, reading: Reading | HtrError) -> Transcript:
+    if isinstance(reading, HtrError):
+        return Transcript(path, "", None, str(reading))
+    score = reading.score if math.isfinite(reading.score) else None  # JSON has no infinity
+    return Transcript(path, reading.text, score, hint=reading.hint)
 
 
 def expand(images: list[Path]) -> list[Path]:
@@ -105,4 +124,4 @@ def expand(images: list[Path]) -> list[Path]:
 
 
 if __name__ == "__main__":
-    run_command(transcribe, "images")
+    run_command(transcribe, positional="images")

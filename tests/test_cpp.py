@@ -237,11 +237,14 @@ def write_pictures(folder: Path, suffix: str, count: int) -> list[Path]:
 
 
 def test_the_demo_reads_what_transcribe_reads(demo: Path, tiny_files: tuple[Path, Path], tmp_path: Path) -> None:
-    from htrcompress.transcribe import transcribe
+    from htrcompress.transcribe import TranscribeOptions, transcribe
 
     model, raw = tiny_files
     paths = [*write_pictures(tmp_path, ".png", 20), *write_pictures(tmp_path, ".pgm", 2)]
-    texts = {str(path): image.text for path, image in zip(paths, transcribe(paths, model).images, strict=True)}
+    texts = {
+        str(path): image.text
+        for path, image in zip(paths, transcribe(TranscribeOptions(paths, model)).images, strict=True)
+    }
     expected = [f"{path}\t{texts[str(path)]}" for path in paths]
     for batch in ("1", "7", "32"):
         assert passes(demo, *paths, *read_options(model), "--batch", batch).splitlines() == expected
@@ -254,7 +257,7 @@ def test_pictures_of_every_kind_are_read_as_python_reads_them(
     demo: Path, tiny_files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Grey, colour and transparent on white, as PNG and as JPEG of high quality."""
-    from htrcompress.transcribe import transcribe
+    from htrcompress.transcribe import TranscribeOptions, transcribe
 
     [path] = write_pictures(tmp_path, ".png", 1)
     with Image.open(path) as picture:
@@ -265,7 +268,7 @@ def test_pictures_of_every_kind_are_read_as_python_reads_them(
     for name, picture in pictures.items():
         picture.save(tmp_path / name, **({"quality": 100} if name.endswith("jpg") else {}))
     paths = [tmp_path / name for name in pictures]
-    [*images] = transcribe(paths, tiny_files[0]).images
+    [*images] = transcribe(TranscribeOptions(paths, tiny_files[0])).images
     printed = passes(demo, *paths, *read_options(tiny_files[0])).splitlines()
     assert printed == [f"{path}\t{image.text}" for path, image in zip(paths, images, strict=True)]
 

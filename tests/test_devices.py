@@ -13,6 +13,13 @@ from htrcompress.runtime import Device, load, onnx_session
 CPU, CUDA = onnx_session.PROVIDERS["cpu"], onnx_session.PROVIDERS["cuda"]
 
 
+class FakeSession:
+    """An InferenceSession with these methods."""
+
+    def __init__(self, **methods: Any):
+        self.__dict__.update(methods)
+
+
 class FakeRuntime:
     """An ONNX Runtime with other providers; a session gets those of its `working` ones that were asked for."""
 
@@ -47,7 +54,7 @@ class FakeRuntime:
         self.asked += wanted
         real = onnxruntime.InferenceSession(model, providers=[CPU])
         got = [name for name, _ in wanted if name in self.working] + [CPU]
-        return SimpleNamespace(
+        return FakeSession(
             get_providers=lambda: got,
             get_inputs=real.get_inputs,
             get_outputs=real.get_outputs,
@@ -88,6 +95,32 @@ def test_cuda_is_taken_where_it_works_and_the_cpu_where_it_is_named(runtime: Any
     assert load(tiny_onnx).backend.device == "cuda"
     assert fake.asked == [(CUDA, {"use_tf32": "0"})]
     assert load(tiny_onnx, device="cpu").backend.device == "cpu"
+
+
+@pytest.mark.parametrize(("operator", "refused"), [("Conv", True), ("Shape", False)])
+def test_a_network_that_would_partly_run_on_the_cpu_is_refused(
+    runtime: Any, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch, operator: str, refused: bool
+) -> None:
+    """ONNX Runtime gives nodes that a provider does not take to the CPU, and says nothing; sizes always are there."""
+    fake = runtime(["cpu", "cuda"], [CPU, CUDA])
+    open_real = fake.InferenceSession
+
+    def open_split(*arguments: Any, **named: Any) -> Any:
+        session = open_real(*arguments, **named)
+        parts = [
+            SimpleNamespace(ep_name=CUDA, get_nodes=lambda: [SimpleNamespace(op_type="MatMul")]),
+            SimpleNamespace(ep_name=CPU, get_nodes=lambda: [SimpleNamespace(op_type=operator)]),
+        ]
+        session.get_provider_graph_assignment_info = lambda: parts
+        return session
+
+    monkeypatch.setattr(fake, "InferenceSession", open_split)
+    if refused:
+        with pytest.raises(Unavailable, match=operator):
+            load(tiny_onnx, device="cuda")
+        assert load(tiny_onnx).backend.device == "cpu"  # none was named
+    else:
+        assert load(tiny_onnx, device="cuda").backend.device == "cuda"
 
 
 def test_providers_that_build_engines_are_told_the_range(runtime: Any, tiny_onnx: Path) -> None:

@@ -20,7 +20,8 @@ from htrcompress.charset import clean_text
 from htrcompress.cli import to_json
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.readers.open import default_data, open_dataset
-from htrcompress.evaluate import evaluate
+from htrcompress.evaluate import EvaluateOptions
+from htrcompress.evaluate import evaluate as run
 from htrcompress.models.serialization import load_card, load_model, save_model
 
 WIDTHS = range(60, 72)
@@ -46,6 +47,10 @@ def write(root: Path, rows: list[tuple[str, str]]) -> None:
 
 def rows_of(root: Path) -> list[tuple[str, str]]:
     return [(line.id, line.text) for line in open_dataset(str(root)).split("test")]
+
+
+def evaluate(*options: Any, **named: Any) -> command.Evaluation:
+    return run(EvaluateOptions(*options, **named))
 
 
 def test_known_errors(data: Path, tiny_onnx: Path) -> None:
@@ -173,3 +178,28 @@ def test_the_data_of_the_card_is_the_default(
 def test_a_split_that_is_not_there_is_named(data: Path, tiny_onnx: Path) -> None:
     with pytest.raises(HtrError, match=r"no lines in split 'valid'; it has: test \(12\)"):
         evaluate(tiny_onnx, str(data), split="valid")
+
+
+def test_a_list_of_lines_that_cannot_be_written_costs_no_result(
+    data: Path, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(tiny_onnx, str(data), out=data).lines == len(WIDTHS)  # a folder is no file to write
+    assert str(data) in capsys.readouterr().out
+
+
+def test_the_list_of_lines_is_json_whatever_was_read(
+    data: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON has neither -inf, the score of the empty reading, nor half of a surrogate pair, as in a bad file name."""
+    line = Line("caf\udce9.png", "a", "test", lambda: np.full((32, 40), 255, np.uint8))
+    monkeypatch.setattr(command, "open_dataset", lambda *_: Dataset("made", "made", {"test": [line]}))
+    recognizer = htrcompress.load(tiny_onnx)
+    monkeypatch.setattr(command, "load", lambda *_: recognizer)
+    monkeypatch.setattr(recognizer, "read_each", lambda *_: iter([htrcompress.Reading("", -np.inf)]))
+    evaluate(tiny_onnx, "made", out=data / "out.json")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    (row,) = json.loads((data / "out.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert (row["id"], row["reading"], row["score"]) == (line.id, "", None)

@@ -18,7 +18,7 @@ from benchmarks.studies.seeds import SeedsOptions, compare_seeds
 from benchmarks.studies.training_speed import VARIANTS, SpeedOptions, measure_training
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
-from htrcompress.evaluate import evaluate
+from htrcompress.evaluate import EvaluateOptions, evaluate
 from htrcompress.metrics import mean_difference, score
 from htrcompress.models.serialization import load_card, load_model, save_model
 from tools.publish import PublishOptions, publish
@@ -90,7 +90,7 @@ def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path
     card = load_card(out)
     assert card.name == "good" and "Nobody" in card.licence and set(card.metrics) == {"test", "test_more"}
     assert card.data["path"] == data.name and str(tmp_path.parent) not in card.to_json()
-    assert card.metrics["test"]["cer"] == result.metrics["test"]["cer"] == evaluate(out, str(data)).cer
+    assert card.metrics["test"]["cer"] == result.metrics["test"]["cer"] == evaluate(EvaluateOptions(out, str(data))).cer
     assert out.stat().st_size < 0.6 * tiny_model.stat().st_size
     with pytest.raises(HtrError, match="name the trained file"):
         publish(PublishOptions())

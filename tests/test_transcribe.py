@@ -17,7 +17,7 @@ from PIL import Image
 import htrcompress
 from htrcompress import HtrError
 from htrcompress.cli import run_command
-from htrcompress.transcribe import expand, transcribe
+from htrcompress.transcribe import TranscribeOptions, expand, transcribe
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,7 +55,7 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
 
 
 def test_it_prints_paths_and_texts(images: Path, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = transcribe([images], tiny_onnx)
+    result = transcribe(TranscribeOptions([images], tiny_onnx))
     readings = htrcompress.load(tiny_onnx).read(sorted(images.glob("*.[pJt][!x]*")))
     expected = [f"{path}\t{reading.text}" for path, reading in zip(expand([images]), readings, strict=True)]
     assert capsys.readouterr().out.splitlines() == expected
@@ -122,12 +122,12 @@ def test_without_a_model_the_newest_run_is_taken(
 ) -> None:
     monkeypatch.chdir(images.parent)
     with pytest.raises(HtrError, match="no run with a model"):
-        transcribe([images])
+        transcribe(TranscribeOptions([images]))
     for name in ("student", "teacher"):
         target = images.parent / "runs" / "1-distill" / f"{name}.safetensors"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tiny_model, target)
-    assert transcribe([images]).model.name == "student.safetensors"
+    assert transcribe(TranscribeOptions([images])).model.name == "student.safetensors"
 
 
 @pytest.mark.parametrize("arguments", [[], ["images", "--bogus", 1], ["images", "--model", "missing.onnx"]])
@@ -142,7 +142,7 @@ def test_it_starts_small(images: Path, tiny_onnx: Path) -> None:
     """A line of text within 300 MB, and without the modules that take seconds to import."""
     code = """if True:
         import sys, htrcompress.transcribe as t
-        t.transcribe([t.Path(sys.argv[1])], t.Path(sys.argv[2]))
+        t.transcribe(t.TranscribeOptions([t.Path(sys.argv[1])], t.Path(sys.argv[2])))
         assert not {"torch", "accelerate", "transformers", "onnx"} & set(sys.modules)
         print(open("/proc/self/status").read(), file=sys.stderr)"""
     if not Path("/proc/self/status").exists():
@@ -152,3 +152,37 @@ def test_it_starts_small(images: Path, tiny_onnx: Path) -> None:
     peak = re.search(r"VmHWM:\s+(\d+)", ran.stderr)
     assert peak
     assert int(peak[1]) < 300_000
+
+
+def test_one_name_that_is_not_utf_8_costs_one_line(images: Path, tiny_onnx: Path) -> None:
+    try:
+        shutil.copy(images / "b.png", os.fsencode(images) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    (images / "c.tif").write_bytes(b"broken")
+    paths = [os.fsencode(path) for path in sorted(images.iterdir()) if path.suffix != ".txt"]
+    command = [sys.executable, "-m", "htrcompress.transcribe", *paths, "--model", str(tiny_onnx), "--json"]
+    ran = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=60)
+    assert ran.returncode == 2, ran.stderr
+    found = json.loads(ran.stdout)["images"]
+    assert [bool(image["text"]) for image in found] == [True, True, False, True]
+    assert os.fsencode(found[3]["path"]) == paths[3]
+
+
+def test_light_ink_is_hinted_at_and_turned(images: Path, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grey = np.full((32, 300), 230, np.uint8)
+    for start in range(10, 290, 9):
+        grey[10:20, start : start + 3] = 30
+    for name, pixels in (("dark.png", grey), ("light.png", 255 - grey)):
+        Image.fromarray(pixels).save(images / name)
+    paths = [images / "dark.png", images / "light.png"]
+    dark, light = transcribe(TranscribeOptions(paths, tiny_onnx)).images
+    assert light.hint and not dark.hint and light.text != dark.text
+    assert "light.png" in capsys.readouterr().err
+    dark, light = transcribe(TranscribeOptions(paths, tiny_onnx, invert="auto")).images
+    assert light.text == dark.text and light.score == dark.score and not light.hint
+
+
+def test_an_unknown_decoder_is_named(images: Path, tiny_onnx: Path) -> None:
+    with pytest.raises(HtrError, match="beam"):
+        transcribe(TranscribeOptions([images], tiny_onnx, decoder="beam"))

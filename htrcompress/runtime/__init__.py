@@ -1,6 +1,7 @@
 """Reading lines with a model file: the same call and the same text whatever runs the network."""
 
 from htrcompress.runtime.backend import Backend, Device, Output
+from htrcompress.runtime.pictures import Invert
 from htrcompress.runtime.recognizer import Reading, Recognizer, load
 
-__all__ = ["Backend", "Device", "Output", "Reading", "Recognizer", "load"]
+__all__ = ["Backend", "Device", "Invert", "Output", "Reading", "Recognizer", "load"]

@@ -8,7 +8,9 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable
+from functools import cache
 from threading import Lock
+from weakref import WeakSet
 
 
 class ProcessGuard:
@@ -26,18 +28,31 @@ class ProcessGuard:
                     self._process = os.getpid()
 
 
-def leave_without_destructors_in_children() -> None:
-    """Lets forked children end although a C++ library that the parent loaded has threads of its own.
+_WITH_THREADS: WeakSet[object] = WeakSet()
+"""Objects whose destructors wait for their threads."""
 
-    ONNX Runtime 1.31 starts threads when it is imported, and its destructors wait for them at the end of the process,
-    where after a fork there are none. What is registered last runs first, so in a child `_exit` comes before them.
-    Python has run its own `atexit` functions and written its buffers by then.
+
+def keep_in_children(owner: object) -> None:
+    """Never destroys an object with threads in a forked child, where its destructor would wait for them for ever."""
+    _prepare_children()
+    _WITH_THREADS.add(owner)
+
+
+@cache
+def _prepare_children() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_in_child)
+
+
+def _in_child() -> None:
+    """Lets a child end although it inherits a C++ library and objects that wait for threads at the end.
+
+    ONNX Runtime 1.31 starts threads when it is imported, and its destructors wait for them when the process ends. What
+    is registered last runs first, so in a child `_exit` comes before them. Python has run its own `atexit` functions
+    and written its buffers by then.
     """
-    if hasattr(os, "register_at_fork") and platform.libc_ver()[0] == "glibc":
+    for owner in list(_WITH_THREADS):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(owner))
+    if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        os.register_at_fork(after_in_child=lambda: library.on_exit(library._exit, None))
-
-
-def keep_forever(inherited: object) -> None:
-    """Never destroys an object: its destructor would wait for threads that this process does not have."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+        library.on_exit(library._exit, None)

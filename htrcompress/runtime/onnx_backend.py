@@ -15,7 +15,7 @@ from htrcompress.card import Card
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError
 from htrcompress.runtime.backend import LINES_PER_THREAD, UNLIMITED, NoLogits, Open, Output, precision_of
-from htrcompress.runtime.forking import ProcessGuard, keep_forever
+from htrcompress.runtime.forking import ProcessGuard
 from htrcompress.runtime.onnx_session import first_line, open_session, stored_card
 from htrcompress.utils.machine import cores
 
@@ -111,7 +111,6 @@ class OnnxRuntimeBackend:
         """Opens the session again, in a process that inherited it through a fork."""
         if self.device != "cpu":
             raise HtrError(f"{self._where} was opened on {self.device} before a fork: load it in the new process")
-        keep_forever(self._session)
         self._session, _ = open_session(self._model, self._where, self.device, self._threads)
 
 

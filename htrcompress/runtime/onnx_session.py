@@ -6,13 +6,12 @@ taken: the TensorRT providers build engines when they first read, for seconds or
 """
 
 import contextlib
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from htrcompress.card import Card
 from htrcompress.errors import HtrError, Unavailable
-from htrcompress.runtime.forking import leave_without_destructors_in_children
+from htrcompress.runtime.forking import keep_in_children
 from htrcompress.utils.machine import cores
 
 PROVIDERS = {
@@ -102,13 +101,7 @@ def onnxruntime() -> Any:
             "onnxruntime is not installed: run `pip install 'htrcompress[cpu]'`, or on a machine with an NVIDIA GPU "
             "`pip install 'htrcompress[gpu]'`; never both, since they share one module"
         ) from None
-    _prepare_for_forks()
     return module
-
-
-@cache
-def _prepare_for_forks() -> None:
-    leave_without_destructors_in_children()
 
 
 def _open(model: Path | bytes, where: str, device: str, threads: int, optimized: Path | None = None) -> Any:
@@ -157,9 +150,11 @@ def _check_placement(session: Any, where: str, device: str) -> None:
 
 def _session(model: Path | bytes, where: str, options: Any, **chosen: Any) -> Any:
     try:
-        return onnxruntime().InferenceSession(model, options, enable_fallback=0, **chosen)
+        session = onnxruntime().InferenceSession(model, options, enable_fallback=0, **chosen)
     except Exception as error:  # its exception classes have no common base
         raise HtrError(f"{where} is damaged or not an ONNX model: {first_line(error)}") from None
+    keep_in_children(session)
+    return session
 
 
 def _settings(model: Path | bytes, where: str, device: str, threads: int) -> dict[str, str]:
