@@ -142,6 +142,8 @@ def _load(text: str) -> Any:
     """A word of the command line or a `--config` file as YAML; `#name` and `&name` are names, not YAML's syntax."""
     from jsonargparse import get_loader
 
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return text  # a file name that is not UTF-8, which YAML cannot be
     value = get_loader("yaml")(text)
     return text if value is None and text.strip() not in ("null", "~") else value
 
