@@ -1,12 +1,14 @@
 """Signals during a training: the first Ctrl-C ends it between two steps, and a blocked process still ends."""
 
+import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
 """Time that Python's own handler has to react to a signal before a blocked process is ended."""
@@ -76,6 +78,6 @@ def _watch(reader: socket.socket, _writer: socket.socket) -> None:
             if number not in ENDING:
                 continue
             if not _heard.wait(GRACE_SECONDS):
-                print("ended while waiting for the other processes of the training", file=sys.stderr, flush=True)
+                log.error("ended while waiting for the other processes of the training")
                 os._exit(128 + number)
             _heard.clear()
