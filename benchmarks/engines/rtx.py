@@ -3,7 +3,7 @@
 For every model: ONNX files, and engines in FP32 and FP16 (INT8 where its guard allows it) that decode in standard
 operators, in the CUDA kernel, or not at all; every engine executed and compared with PyTorch on the same lines; the
 steps of each timed at batch 1 and 32; the benchmark of `run.py`. Then `benchmarks/results/rtx-<gpu>.json` is written,
-from which `tools/figures.py` makes the README's table.
+from which `tools/figures.py` makes a table of `docs/benchmarks.md`.
 
     python benchmarks/engines/rtx.py --models models --data DIR
 
