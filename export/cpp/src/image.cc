@@ -55,7 +55,7 @@ Image Scale(const Image& image, int height, int width) {
         for (int x = 0; x < width; ++x) {
             std::int64_t sum = 0;
             ForEachUnder(x, width, image.width,
-                       [&](std::int64_t input, std::int64_t weight) { sum += weight * row[input]; });
+                         [&](std::int64_t input, std::int64_t weight) { sum += weight * row[input]; });
             result.pixels[std::size_t(y) * width + x] = std::uint8_t((2 * sum + area) / (2 * area));
         }
     }
