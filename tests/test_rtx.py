@@ -14,6 +14,7 @@ from benchmarks.engines.gpu import Gpu, find_gpu
 from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError, Unavailable
+from htrcompress.export.options import ExportOptions
 from htrcompress.models.serialization import load_card
 from tools import tables
 
@@ -96,11 +97,13 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """The steps of `rtx.py` that take minutes replaced; what they were called with."""
     called: dict[str, Any] = {"export": []}
 
-    def export(model: Path, **options: Any) -> Any:
+    def export(options: ExportOptions) -> Any:
         called["export"].append(options)
+        model = options.run
+        assert model is not None
         folder = model.parent / "export" / model.stem
         folder.mkdir(parents=True, exist_ok=True)
-        kind = "" if options.get("decode", "graph") == "graph" else f".{options['decode']}"
+        kind = "" if options.decode == "graph" else f".{options.decode}"
         for half in ("", ".fp16"):
             write_engine(folder / f"model{half}{kind}.engine", load_card(model).to_json())
         return type("Result", (), {"refused": ("tiny-student: INT8 is not written",)})
@@ -137,7 +140,7 @@ def test_a_failing_step_leaves_the_others(
         "tiny-student: INT8 is not written",
     )
     assert "TENSORRT_ROOT" in states["build engines with the plugin"][1]
-    assert [options.get("decode", "graph") for options in quick["export"]] == ["graph", "none"]
+    assert [options.decode for options in quick["export"]] == ["graph", "none"]
     assert result.exit_code == 1 and result.path == tmp_path / "results/rtx-4090.json"
 
     document = json.loads(result.path.read_text(encoding="utf-8"))
