@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import NamedTuple
 
-from htrcompress.cli import exit_without, run_command
+from htrcompress.cli import run_command
 
 
 class Command(NamedTuple):
@@ -49,11 +49,9 @@ def main() -> None:
     if name in COMMANDS:
         command = COMMANDS[name]
         module, _, function = command.function.partition(":")
-        try:
-            call = getattr(importlib.import_module(module), function)
-        except ModuleNotFoundError as error:
-            exit_without(error)
-        run_command(call, command.positional, words, f"htrcompress {name}")
+        run_command(
+            getattr(importlib.import_module(module), function), command.positional, words, f"htrcompress {name}"
+        )
     print(usage())
     if name not in ("", "-h", "--help"):
         print(f"error: there is no command '{name}'", file=sys.stderr)

@@ -88,7 +88,7 @@ def run_command(
     except HtrError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
-        exit_without(error)
+        _fail_without(error)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -119,7 +119,7 @@ def _on_sigterm(*_: object) -> None:
     sys.exit(143)
 
 
-def exit_without(error: ModuleNotFoundError) -> NoReturn:
+def _fail_without(error: ModuleNotFoundError) -> NoReturn:
     """Ends the command with the name of the extra that a missing package belongs to; raises on any other package."""
     extra = next((extra for extra, modules in EXTRAS.items() if error.name in modules), None)
     if extra is None:

@@ -18,7 +18,7 @@ from rich.text import Text
 from htrcompress import metrics, runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
-from htrcompress.data.readers.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.runtime import Device, Reading, load
 from htrcompress.utils.io import write_atomic
@@ -125,7 +125,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     """
     file, split = runs.model(options.model), options.split
     recognizer = load(file, options.threads, options.device, options.decoder)
-    dataset = open_dataset(options.data or default_data(recognizer.card), read_config(recognizer.card))
+    dataset = open_dataset(options.data or runs.own_data(file, recognizer.card), read_config(recognizer.card))
     lines = dataset.split(split)
     results = list(recognizer.read_each([line.image for line in lines], options.batch))
     failures = [(line, r) for line, r in zip(lines, results, strict=True) if isinstance(r, HtrError)]

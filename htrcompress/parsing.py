@@ -20,17 +20,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _options_type(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options dataclass that a command takes; the function itself where its parameters are the options."""
-    hint = get_type_hints(command).get("options")
-    return hint if dataclasses.is_dataclass(hint) else command  # type: ignore[return-value]
-
-
 def parse(
     command: Callable[..., Any], positional: str | None, argv: Sequence[str], program: str | None = None
 ) -> tuple[dict[str, Any], bool]:
     """The command's arguments, and whether the result is wanted as JSON."""
-    kind = _options_type(command)
+    kind = get_type_hints(command)["options"]
     parser = _parser(kind, positional, program)
     words = list(argv)
     end = words.index("--") if "--" in words else len(words)
@@ -46,8 +40,6 @@ def parse(
     values.pop("config")
     if positional and values[positional] is None:
         del values[positional]
-    if kind is command:
-        return values, as_json
     arguments: dict[str, Any] = {"options": kind(**values)}
     if "given" in signature(command).parameters:
         arguments["given"] = given - {"json", "config"}
@@ -77,12 +69,12 @@ def options_from(kind: type[T], saved: Any) -> T:
 
 
 def _checked(
-    kind: Callable[..., Any], parser: "ArgumentParser", parse: Callable[[], "Namespace"], skip: str | None = None
+    kind: type[Any], parser: "ArgumentParser", parse: Callable[[], "Namespace"], skip: str | None = None
 ) -> dict[str, Any]:
     """What the parser makes of its input: a value for each option, groups as dataclasses."""
     from jsonargparse import ArgumentError
 
-    hints = {name: hint for name, hint in get_type_hints(kind).items() if name not in ("return", skip)}
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if name != skip}
     try:
         values = parse()
     except ArgumentError as error:
@@ -102,7 +94,7 @@ def _refuse_empty(hints: dict[str, Any], values: dict[str, Any], flag: str) -> N
             _refuse_empty(get_type_hints(kinds[0]), value, f"{flag}{name}.")
 
 
-def _parser(kind: Callable[..., Any], positional: str | None, program: str | None) -> "ArgumentParser":
+def _parser(kind: type[Any], positional: str | None, program: str | None) -> "ArgumentParser":
     import yaml
     from docstring_parser import parse_from_object
     from jsonargparse import ActionYesNo, ArgumentParser, set_loader, set_parsing_settings
@@ -111,7 +103,6 @@ def _parser(kind: Callable[..., Any], positional: str | None, program: str | Non
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     set_loader("htrcompress", _load, (yaml.YAMLError,))
     register_type(Path, str, _path)
-    is_class = isinstance(kind, type)
     hints, parameters = get_type_hints(kind), signature(kind).parameters
     help_of = {p.arg_name: p.description or "" for p in parse_from_object(kind).params}
     switches = [name for name in parameters if hints[name] is bool]
@@ -126,8 +117,7 @@ def _parser(kind: Callable[..., Any], positional: str | None, program: str | Non
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON on stdout")
-    add = parser.add_class_arguments if is_class else parser.add_function_arguments
-    add(kind, as_group=False, skip=by_hand)
+    parser.add_class_arguments(kind, as_group=False, skip=by_hand)
     for name in switches:
         off_on = ActionYesNo(no_prefix="no-")
         parser.add_argument(f"--{name}", action=off_on, default=parameters[name].default, help=help_of[name])
