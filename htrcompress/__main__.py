@@ -49,9 +49,8 @@ def main() -> None:
     if name in COMMANDS:
         command = COMMANDS[name]
         module, _, function = command.function.partition(":")
-        run_command(
-            getattr(importlib.import_module(module), function), command.positional, words, f"htrcompress {name}"
-        )
+        call = getattr(importlib.import_module(module), function)
+        run_command(call, command.positional, words, f"htrcompress {name}")
     print(usage())
     if name not in ("", "-h", "--help"):
         print(f"error: there is no command '{name}'", file=sys.stderr)

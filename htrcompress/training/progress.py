@@ -1,13 +1,9 @@
 """How a training reports its progress: an interface, and a bar for consoles."""
 
-from typing import TYPE_CHECKING
-
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from htrcompress.training.logging import TrainState
-
-if TYPE_CHECKING:
-    import rich.console
 
 
 class TrainProgress:
@@ -33,7 +29,7 @@ class ProgressBar(TrainProgress):
         console: where to write.
     """
 
-    def __init__(self, console: "rich.console.Console"):
+    def __init__(self, console: Console):
         self.name = ""
         self.smoothed: float | None = None
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
