@@ -130,10 +130,12 @@ def test_a_new_network_trains_distils_exports_and_reads_the_same(
     assert [reading.text for reading in texts[0]] == [reading.text for reading in texts[1]]
 
 
-def test_a_new_pass_is_run_by_the_command(lines: str, tmp_path: Path) -> None:
+def test_a_new_pass_is_run_by_the_command(lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit(lines, tmp_path / "toy.safetensors")
     result = prune(
         PruneOptions(model=tmp_path / "toy.safetensors", data=lines, params=0.5, out=tmp_path / "run", train=SHORT)
     )
     assert load_card(result.path).architecture == {"family": "toy", "channels": 4}
     assert result.parameters[1] < result.parameters[0] and result.flops[1] < result.flops[0]
+    monkeypatch.delattr(HalfTheChannels, "apply")  # a resumed run has the start weights in its folder
+    assert prune(PruneOptions(resume=tmp_path / "run")).parameters == result.parameters
