@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,7 @@ def run_command(
         argv: the words of the command line; those of the process by default.
         program: how the command was called, for messages; found out by default.
     """
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata costs no picture; image.py checks sizes itself
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # PyTorch's waiting threads would spin on cores others need
     if sys.stdout is None or sys.stdout.closed:  # as for a service, or under pythonw
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (is open as long as the process)
