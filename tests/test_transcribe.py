@@ -117,6 +117,22 @@ def test_names_that_no_disk_can_have_are_told(name: str, tiny_onnx: Path, capsys
     assert ended.value.code == 2 and captured.err.startswith("error: ") and captured.err.count("\n") == 1
 
 
+@pytest.mark.skipif(os.sep != "/", reason="names are bytes on POSIX alone")
+def test_a_name_that_is_not_utf8_is_read_like_others(images: Path, tiny_onnx: Path) -> None:
+    odd = images / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(images / "b.png", odd)
+    done = run(odd, images / "b.png", "--model", tiny_onnx)
+    first, second = done.stdout.splitlines()
+    assert done.returncode == 0 and first.partition("\t")[2] == second.partition("\t")[2] and not done.stderr
+
+
+def test_what_systems_leave_in_a_folder_is_not_read(images: Path) -> None:
+    for name in ("._b.png", ".hidden.png", "Thumbs.db"):
+        (images / name).write_bytes(b"no image")
+    (images / "dead.png").symlink_to("nowhere")
+    assert [path.name for path in expand([images])] == ["a.JPG", "b.png", "c.tif"]
+
+
 def test_without_a_model_the_newest_run_is_taken(
     images: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
