@@ -231,12 +231,13 @@ class _Reader:
 def _quiet() -> Iterator[None]:
     """Silences the advice, repeated at every call, to simplify the graph first."""
     root = logging.getLogger()
-    level = root.level
+    level, handlers = root.level, list(root.handlers)
     root.setLevel(logging.ERROR)
     try:
         yield
     finally:
         root.setLevel(level)
+        root.handlers[:] = handlers  # its calls of logging.info() add one, which would print all that we log again
 
 
 def optimized(data: bytes, name: str, scratch: Path) -> "ModelProto":
