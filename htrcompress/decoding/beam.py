@@ -1,0 +1,295 @@
+"""CTC prefix beam search with a character language model (Graves & Jaitly 2014; Hannun et al. 2014), over many lines.
+
+Each prefix has the probability of all its alignments that end in a blank, and of all that end in its last character.
+A prefix is scored as log P(prefix) + weight * log P_LM(prefix) + bonus * characters. All lines of a call advance
+together, one of their own frames at a time, as NumPy arrays (line, beam, candidate): every line is computed by the same
+operations in the same order whatever stands beside it, so the text does not depend on the batch. Probabilities are
+scaled by the best prefix of the line after every frame, so that none is lost. Frames that are all but certainly blank,
+which are most, are not searched: they only close the character before them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress.card import Card
+from htrcompress.charset import BLANK
+from htrcompress.decoding.base import Hypothesis
+from htrcompress.decoding.kneser_ney import END
+from htrcompress.decoding.ngram import NGram, Rows
+from htrcompress.errors import HtrError
+
+NONE = -1
+SMALLEST = 1e-300
+"""Stands for a probability of zero where its logarithm is taken."""
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""Odd multiplier of the rolling hash that identifies a prefix."""
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How the beam search decodes."""
+
+    beam: int = 12
+    """Prefixes that are kept for each line."""
+    candidates: int = 8
+    """Characters that may extend a prefix in a frame: the most probable ones."""
+    weight: float = 0.5
+    """Weight of the language model's log-probability."""
+    bonus: float = 0.0
+    """Added for every character, against the language model's preference for short texts."""
+    n_best: int = 1
+    """Readings of each line that are returned."""
+    blank: float = 0.999
+    """Frames whose blank is at least so probable are not searched; 1 searches all."""
+    floor: float = 1e-4
+    """Characters less probable than this do not extend a prefix, but for the most probable one."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "candidates", "n_best"):
+            if not 1 <= getattr(self, name) <= 1024:
+                raise HtrError(f"--{name} must be from 1 to 1,024, not {getattr(self, name)}")
+        for name in ("weight", "bonus"):
+            if not np.isfinite(getattr(self, name)):
+                raise HtrError(f"--{name} must be a finite number, not {getattr(self, name)}")
+        if not 0 < self.blank <= 1 or not 0 <= self.floor < 1:
+            raise HtrError(f"--blank must be above 0 and at most 1, and --floor from 0 to below 1: {self}")
+
+
+@dataclass
+class _Beams:
+    """The prefixes of some lines: (B, K) each.
+
+    Attributes:
+        blank, label: scaled probability of the alignments that end in a blank, and in the last label.
+        extra: what language model and bonus add to the logarithm.
+        hash, parent: identity of the prefix, and of the prefix without its last label.
+        last: last label; the blank for the empty prefix.
+        state: state of the language model.
+        node: place in the tree that texts are read from.
+    """
+
+    blank: NDArray[np.float64]
+    label: NDArray[np.float64]
+    extra: NDArray[np.float64]
+    hash: NDArray[np.uint64]
+    parent: NDArray[np.uint64]
+    last: NDArray[np.int64]
+    state: NDArray[np.int64]
+    node: NDArray[np.int64]
+
+    def first(self, lines: int) -> "_Beams":
+        """The first lines, as views."""
+        return _Beams(*(value[:lines] for value in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """The frames of some lines that are searched: (B, S) and so on; the line with the most of them comes first.
+
+    Attributes:
+        count: frames of each line, (B,).
+        place: which frame of the logits it is.
+        closed: whether certain blanks stand before it.
+        probability: (B, T, C) of all frames.
+        chosen, value: the characters that may extend a prefix, best first, and their probability: (B, S, M).
+    """
+
+    count: NDArray[np.int64]
+    place: NDArray[np.int64]
+    closed: NDArray[np.bool_]
+    probability: NDArray[np.float32]
+    chosen: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+
+class BeamDecoder:
+    """Reads logits with a prefix beam search.
+
+    Args:
+        card: the recogniser's card.
+        lm: a character language model; None searches without one.
+        options: see `BeamOptions`.
+
+    Attributes:
+        unknown: characters of the recogniser that the language model lacks and scores as unknown.
+    """
+
+    def __init__(self, card: Card, lm: NGram | None = None, options: BeamOptions = BeamOptions()):
+        self.options, self.lm = options, lm
+        self.unknown: tuple[str, ...] = ()
+        if lm is not None:
+            known = set(lm.charset.characters)
+            self.unknown = tuple(c for c in card.charset if c not in known)
+            symbols = [0, *lm.symbols("".join(card.charset)).tolist(), END]  # the blank's column is never read
+            self.rows = Rows(lm, symbols)
+
+    def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer]) -> list[list[Hypothesis]]:
+        """The readings of each row, the best first; see `Decoder.decode`."""
+        probability = _softmax(logits)
+        searched = probability[:, :, BLANK] < self.options.blank
+        active = [np.flatnonzero(row[:count]) for row, count in zip(searched, frames, strict=True)]
+        order = np.argsort([-len(places) for places in active], kind="stable")
+        search = self._frames(probability[order], [active[i] for i in order])
+        beams, tree, scale = self._start(len(order)), _Tree(), np.zeros(len(order))
+        for step in range(search.place.shape[1]):
+            lines = int((search.count > step).sum())
+            some = self._advance(beams.first(lines), search, step, lines, tree)
+            largest = np.maximum(some.blank, some.label).max(1, keepdims=True)
+            scale[:lines] += np.log(largest[:, 0])
+            for name, value in vars(some).items():
+                getattr(beams, name)[:lines] = value / largest if name in ("blank", "label") else value
+        found = self._finish(beams, tree, scale)
+        back = np.argsort(order)
+        return [found[i] for i in back]
+
+    def _frames(self, probability: NDArray[np.float32], active: list[NDArray[np.int64]]) -> _Frames:
+        """What the search looks at, gathered for all lines at once."""
+        count = np.array([len(places) for places in active])
+        place = np.zeros((len(active), int(count.max(initial=0))), np.int64)
+        for row, places in enumerate(active):
+            place[row, : len(places)] = places
+        before = np.concatenate((np.full((len(active), 1), -1), place[:, :-1]), 1)[:, : place.shape[1]]
+        seen = probability[np.arange(len(active))[:, None], place][:, :, 1:]
+        size = min(self.options.candidates, seen.shape[2])
+        some = np.argpartition(-seen, size - 1, 2)[:, :, :size] if size < seen.shape[2] else np.argsort(-seen, 2)
+        some = np.sort(some, 2)  # the lower label first among equals
+        best = np.take_along_axis(some, np.argsort(-np.take_along_axis(seen, some, 2), 2, kind="stable"), 2)
+        value = np.take_along_axis(seen, best, 2).astype(np.float64)
+        value[:, :, 1:][value[:, :, 1:] < self.options.floor] = 0.0
+        return _Frames(count, place, place - before > 1, probability, best + 1, value)
+
+    def _start(self, lines: int) -> _Beams:
+        shape = (lines, self.options.beam)
+        beams = _Beams(
+            blank=np.zeros(shape),
+            label=np.zeros(shape),
+            extra=np.zeros(shape),
+            hash=np.zeros(shape, np.uint64),
+            parent=np.zeros(shape, np.uint64),
+            last=np.full(shape, BLANK),
+            state=np.full(shape, self.lm.begin if self.lm else 0),
+            node=np.full(shape, NONE),
+        )
+        beams.blank[:, 0] = 1.0
+        # Places that hold no prefix yet must not look like the empty one.
+        beams.hash[:, :] = np.arange(self.options.beam, dtype=np.uint64)
+        return beams
+
+    def _advance(self, beams: _Beams, search: _Frames, step: int, lines: int, tree: "_Tree") -> _Beams:
+        """One frame of the first lines: their prefixes after it."""
+        row = np.arange(lines)[:, None]
+        closed = search.closed[:lines, step, None]
+        total = beams.blank + beams.label
+        blank, label = np.where(closed, total, beams.blank), np.where(closed, 0.0, beams.label)
+        place = search.place[:lines, step, None]
+        stay_blank = total * search.probability[row, place, BLANK]
+        own = np.where(beams.last != BLANK, search.probability[row, place, beams.last], 0.0)
+        stay_label = label * own
+        chosen, value = search.chosen[:lines, step], search.value[:lines, step]
+        same = beams.last[:, :, None] == chosen[:, None, :]
+        grown = np.where(same, blank[:, :, None], total[:, :, None]) * value[:, None, :]
+        _merge(beams, blank, total, own, chosen, grown, stay_label)
+        extra, following = self._score(beams, chosen)
+        size = chosen.shape[1]
+        stay = np.log(np.maximum(stay_blank + stay_label, SMALLEST)) + beams.extra
+        grow = np.log(np.maximum(grown, SMALLEST)) + extra
+        best = _largest(np.concatenate((stay, grow.reshape(lines, -1)), 1), self.options.beam)
+        extends = best >= self.options.beam
+        source = np.where(extends, (best - self.options.beam) // size, best)
+        at = np.where(extends, (best - self.options.beam) % size, 0)
+        new, prefix = chosen[row, at], beams.hash[row, source]
+        return _Beams(
+            blank=np.where(extends, 0.0, stay_blank[row, source]),
+            label=np.where(extends, grown[row, source, at], stay_label[row, source]),
+            extra=np.where(extends, extra[row, source, at], beams.extra[row, source]),
+            hash=np.where(extends, _extend(prefix, new), prefix),
+            parent=np.where(extends, prefix, beams.parent[row, source]),
+            last=np.where(extends, new, beams.last[row, source]),
+            state=np.where(extends, following[row, source, at], beams.state[row, source]),
+            node=tree.grow(beams.node[row, source], new, extends),
+        )
+
+    def _score(self, beams: _Beams, chosen: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """What language model and bonus give to each growth, and the state behind it: (B, K, M) each."""
+        extra = beams.extra[:, :, None] + self.options.bonus
+        if self.lm is None:
+            shape = (*beams.extra.shape, chosen.shape[1])
+            return np.broadcast_to(extra, shape), np.zeros(shape, np.int64)
+        row, label = self.rows.rows_of(beams.state)[:, :, None], self.rows.place[chosen][:, None, :]
+        return extra + self.options.weight * self.rows.log_probability[row, label], self.rows.next_state[row, label]
+
+    def _finish(self, beams: _Beams, tree: "_Tree", scale: NDArray[np.float64]) -> list[list[Hypothesis]]:
+        total = beams.blank + beams.label
+        score = np.log(np.maximum(total, SMALLEST)) + scale[:, None] + beams.extra
+        if self.lm is not None:
+            end = self.rows.place[-1]
+            score = score + self.options.weight * self.rows.log_probability[self.rows.rows_of(beams.state), end]
+        found = []
+        for line, order in enumerate(np.argsort(-score, 1, kind="stable")):
+            kept = [int(place) for place in order if total[line, place] > 0][: self.options.n_best]
+            texts = [(tree.labels(int(beams.node[line, place])), float(score[line, place])) for place in kept]
+            found.append([Hypothesis(labels, s / len(labels) if labels else -np.inf) for labels, s in texts])
+        return found
+
+
+class _Tree:
+    """All prefixes that were ever in a beam, as nodes that know the node before them and their label."""
+
+    def __init__(self) -> None:
+        self.before: list[NDArray[np.int64]] = []
+        self.label: list[NDArray[np.int64]] = []
+        self.count = 0
+
+    def grow(self, node: NDArray[np.int64], label: NDArray[np.int64], extends: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Nodes of the prefixes after a frame: new ones where a label came on."""
+        after, new = node.copy(), int(extends.sum())
+        self.before.append(node[extends])
+        self.label.append(label[extends])
+        after[extends] = np.arange(self.count, self.count + new)
+        self.count += new
+        return after
+
+    def labels(self, node: int) -> tuple[int, ...]:
+        """The labels of a prefix."""
+        if len(self.before) > 1:
+            self.before, self.label = [np.concatenate(self.before)], [np.concatenate(self.label)]
+        found = []
+        while node != NONE:
+            found.append(int(self.label[0][node]))
+            node = int(self.before[0][node])
+        return tuple(reversed(found))
+
+
+def _merge(
+    beams: _Beams, blank: NDArray, total: NDArray, own: NDArray, chosen: NDArray, grown: NDArray, stay_label: NDArray
+) -> None:
+    """Where a prefix and the same without its last label are both kept, the longer takes that growth, in place."""
+    pairs = (beams.parent[:, :, None] == beams.hash[:, None, :]) & (beams.last != BLANK)[:, :, None]
+    line, longer, shorter = np.nonzero(pairs)
+    if not len(line):
+        return
+    again = beams.last[line, longer] == beams.last[line, shorter]
+    reach = np.where(again, blank[line, shorter], total[line, shorter]) * own[line, longer]
+    stay_label[line, longer] += reach
+    hit, place = np.nonzero(chosen[line] == beams.last[line, longer][:, None])
+    grown[line[hit], shorter[hit], place] = 0.0
+
+
+def _largest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Places of the largest scores of each row, best first; of equal ones the first."""
+    some = np.sort(np.argpartition(-scores, count - 1, 1)[:, :count], 1)
+    return np.take_along_axis(some, np.argsort(-np.take_along_axis(scores, some, 1), 1, kind="stable"), 1)
+
+
+def _extend(prefix: NDArray[np.uint64], label: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The hash of a prefix with one more label."""
+    return (prefix + label.astype(np.uint64) + np.uint64(1)) * FACTOR + (prefix >> np.uint64(29))
+
+
+def _softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Probabilities, FP32 (B, T, C)."""
+    values = np.exp(logits.astype(np.float32) - logits.max(2, keepdims=True))
+    values /= values.sum(2, keepdims=True)
+    return values

@@ -1,0 +1,91 @@
+"""The file of a compiled n-gram (`.ngram`): a header of `key=value` lines, and the arrays behind it.
+
+The arrays are little-endian, each starts at a multiple of 64 bytes, and they are mapped into memory, not read, so that
+a large model opens at once and several processes share it. `python -m htrcompress.lm` writes such files.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from htrcompress.charset import Charset
+from htrcompress.decoding.kneser_ney import SPECIAL
+from htrcompress.decoding.ngram import ARRAYS, NGram
+from htrcompress.errors import HtrError
+from htrcompress.utils.io import write_atomic
+
+MAGIC = b"htrcompress-ngram 1\n"
+LONGEST_HEADER = 1 << 20
+
+
+def save_ngram(path: Path, model: NGram) -> None:
+    """Writes a compiled n-gram, whole or not at all."""
+    header = {"order": str(model.order), "begin": str(model.begin), "charset": "".join(model.charset.characters)}
+    header |= {f"setting.{name}": value for name, value in model.settings.items()}
+    header |= {f"array.{name}": str(len(model.arrays[name])) for name in ARRAYS}
+    text = MAGIC + "".join(f"{key}={value}\n" for key, value in header.items()).encode() + b"\n"
+    parts = [text]
+    size = len(text)
+    for name, kind in ARRAYS.items():
+        parts += [b"\0" * (-size % 64), np.ascontiguousarray(model.arrays[name], kind).tobytes()]
+        size += sum(map(len, parts[-2:]))
+    write_atomic(path, b"".join(parts))
+
+
+def load_ngram(path: Path) -> NGram:
+    """Opens a compiled n-gram; its arrays are mapped, not read.
+
+    Raises:
+        HtrError: the file is missing, truncated or of another kind.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(LONGEST_HEADER)
+        size = os.path.getsize(path)
+    except OSError as error:
+        raise HtrError(f"cannot read the language model {path}: {error.strerror}") from None
+    end = head.find(b"\n\n")
+    if not head.startswith(MAGIC) or end < 0:
+        raise HtrError(f"{path} is not a compiled language model: make one with `python -m htrcompress.lm`")
+    try:
+        rows = head[len(MAGIC) : end].decode().split("\n")
+        values = dict(row.partition("=")[::2] for row in rows)
+        lengths = {name: int(values[f"array.{name}"]) for name in ARRAYS}
+        order, begin = int(values["order"]), int(values["begin"])
+        charset = Charset(tuple(values["charset"]))
+    except (UnicodeDecodeError, KeyError, ValueError, HtrError):
+        raise HtrError(f"the header of the language model {path} is damaged: make the file again") from None
+    offset, arrays = end + 2, {}
+    for name, kind in ARRAYS.items():
+        offset += -offset % 64
+        if lengths[name] < 1 or offset + lengths[name] * kind.itemsize > size:
+            raise HtrError(f"the language model {path} is truncated: make the file again")
+        arrays[name] = np.memmap(path, kind, "r", offset, (lengths[name],))
+        offset += lengths[name] * kind.itemsize
+    settings = {key[len("setting.") :]: value for key, value in values.items() if key.startswith("setting.")}
+    model = NGram(charset, order, begin, arrays, settings)
+    _check(model, path)
+    return model
+
+
+def _check(model: NGram, path: Path) -> None:
+    """Refuses arrays that point outside, before anything follows them."""
+    a, states = model.arrays, model.states
+    arcs = len(a["arc_symbol"])
+    sizes = len(a["backoff"]) == states and len(a["arc_start"]) == states + 1
+    sizes = sizes and len(a["arc_log_probability"]) == len(a["arc_next"]) == arcs
+    fits = (
+        sizes
+        and 0 <= model.begin < states
+        and bool((a["backoff_state"][1:] < np.arange(1, states)).all())
+        and int(a["backoff_state"].min()) >= 0
+        and int(a["arc_start"][0]) == 0
+        and int(a["arc_start"][-1]) == arcs
+        and bool((np.diff(a["arc_start"]) >= 0).all())
+        and int(a["arc_symbol"].max()) < len(model.charset.characters) + SPECIAL
+        and 0 <= int(a["arc_next"].min()) <= int(a["arc_next"].max()) < states
+        and bool(np.isfinite(a["arc_log_probability"]).all() and np.isfinite(a["backoff"]).all())
+    )
+    if not fits:
+        raise HtrError(f"the language model {path} is damaged: make the file again")
