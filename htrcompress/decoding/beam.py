@@ -224,8 +224,8 @@ class BeamDecoder:
         total = beams.blank + beams.label
         score = np.log(np.maximum(total, SMALLEST)) + scale[:, None] + beams.extra
         if self.lm is not None:
-            end = self.rows.place[-1]
-            score = score + self.options.weight * self.rows.log_probability[self.rows.rows_of(beams.state), end]
+            row = self.rows.rows_of(beams.state)  # first, since it may make the table anew
+            score = score + self.options.weight * self.rows.log_probability[row, self.rows.place[-1]]
         found = []
         for line, order in enumerate(np.argsort(-score, 1, kind="stable")):
             kept = [int(place) for place in order if total[line, place] > 0][: self.options.n_best]

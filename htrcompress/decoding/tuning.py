@@ -1,0 +1,90 @@
+"""Chooses a language model's weight and bonus on validation lines, whose logits are computed once and decoded often."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress import metrics
+from htrcompress.card import Card
+from htrcompress.decoding.beam import BeamDecoder, BeamOptions
+from htrcompress.decoding.ngram import NGram
+
+WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
+BONUSES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+LINES = 64
+"""Lines that are decoded together."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning found; rates are fractions.
+
+    Attributes:
+        weight, bonus: see `BeamOptions`.
+        cer: character error rate with them.
+        greedy: that of greedy decoding.
+        lines: how many lines decided.
+    """
+
+    weight: float
+    bonus: float
+    cer: float
+    greedy: float
+    lines: int
+
+
+def tune(
+    card: Card, lm: NGram, logits: Sequence[NDArray[np.float32]], truth: Sequence[str], options: BeamOptions
+) -> Tuned:
+    """The weight and bonus with the lowest character error rate, by turns along each axis of a coarse, then finer grid.
+
+    Args:
+        card: of the recogniser.
+        lm: the language model.
+        logits: FP32 (T, C) of each line, its own frames alone.
+        truth: the transcriptions.
+        options: of the search, but for these two.
+    """
+    charset = card.characters()
+
+    def read(weight: float, bonus: float) -> float:
+        decoder = BeamDecoder(card, lm, replace(options, weight=weight, bonus=bonus))
+        return metrics.cer(truth, [charset.decode(labels) for labels in decode_all(decoder, logits)])
+
+    greedy = [charset.decode(_greedy(row)) for row in logits]
+    seen: dict[tuple[float, float], float] = {}
+
+    def best(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        for pair in pairs:
+            if pair not in seen:
+                seen[pair] = read(*pair)
+        return min(seen, key=lambda pair: (seen[pair], pair))
+
+    weight, bonus = best([(weight, 0.5) for weight in WEIGHTS])
+    weight, bonus = best([(weight, bonus) for bonus in BONUSES])
+    weight, bonus = best([(round(weight + step, 2), bonus) for step in (-0.2, -0.1, 0.1, 0.2)])
+    weight, bonus = best([(weight, round(bonus + step, 2)) for step in (-0.25, 0.25)])
+    return Tuned(weight, bonus, seen[weight, bonus], metrics.cer(truth, greedy), len(truth))
+
+
+def decode_all(decoder: BeamDecoder, logits: Sequence[NDArray[np.float32]]) -> list[tuple[int, ...]]:
+    """The best labels of every line, lines of like width together."""
+    found: list[tuple[int, ...]] = [()] * len(logits)
+    order = sorted(range(len(logits)), key=lambda i: len(logits[i]))
+    for start in range(0, len(order), LINES):
+        some = order[start : start + LINES]
+        frames = np.array([len(logits[i]) for i in some])
+        batch = np.zeros((len(some), int(frames.max()), logits[some[0]].shape[1]), np.float32)
+        for row, i in zip(batch, some, strict=True):
+            row[: len(logits[i])] = logits[i]
+        for i, readings in zip(some, decoder.decode(batch, frames), strict=True):
+            found[i] = readings[0].labels
+    return found
+
+
+def _greedy(logits: NDArray[np.float32]) -> list[int]:
+    best = logits.argmax(1)
+    before = np.concatenate(([-1], best[:-1]))
+    return [int(label) for label in best[(best != 0) & (best != before)]]

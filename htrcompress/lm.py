@@ -1,0 +1,186 @@
+"""Makes a character language model for the beam search: `python -m htrcompress.lm TEXTS_OR_DATA --order 6 --out FILE`.
+
+    python -m htrcompress.lm data/letters --out letters.ngram                      from a dataset's training texts
+    python -m htrcompress.lm books/*.txt --order 7 --out books.ngram --arpa        from text files; ARPA as well
+    python -m htrcompress.lm other.arpa --out other.ngram                          from another toolkit's model
+    python -m htrcompress.lm letters.ngram --tune student.onnx --data data/letters its weight, for one collection
+
+The result is one file that `transcribe` and `evaluate` take with `--lm`; it holds the characters, where its text came
+from, and, once it was tuned, its weight against the recogniser and the bonus for each character.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from htrcompress.cli import run_command
+from htrcompress.errors import HtrError
+
+if TYPE_CHECKING:
+    from htrcompress.data.lines import Line
+    from htrcompress.decoding.kneser_ney import Order
+    from htrcompress.decoding.ngram import NGram
+    from htrcompress.decoding.tuning import Tuned
+
+
+@dataclass(frozen=True)
+class LmOptions:
+    """Trains, converts or tunes a character language model."""
+
+    texts: list[str]
+    """Datasets (their training texts), text files of one line a line, one .arpa file, or one .ngram file to tune."""
+    order: int = 6
+    """The longest n-gram, in characters."""
+    out: Path | None = None
+    """The file to write, which ends in .ngram."""
+    arpa: bool = False
+    """Write the model as an ARPA file as well, beside the other."""
+    tune: Path | None = None
+    """A model file whose readings of --data decide the weight and the bonus."""
+    data: str | None = None
+    """The dataset that perplexity is measured and weights are tuned on; the first of the texts if not given."""
+    split: str = "valid"
+    """The split of it."""
+
+    def __post_init__(self) -> None:
+        from htrcompress.decoding.kneser_ney import LARGEST_ORDER
+
+        if not 1 <= self.order <= LARGEST_ORDER:
+            raise HtrError(f"--order must be from 1 to {LARGEST_ORDER}, not {self.order}")
+        if self.out is None:
+            raise HtrError("name the file to write with --out, such as --out letters.ngram")
+        if self.out.suffix != ".ngram":
+            raise HtrError(f"--out {self.out} must end in .ngram")
+
+
+@dataclass(frozen=True)
+class LmResult:
+    """What was made.
+
+    Attributes:
+        path: the file.
+        order, states, bytes: its size.
+        characters: number of characters that it knows.
+        perplexity: a character on `data`, line ends included; None where there is no such data.
+        tuned: what tuning found; None without --tune.
+    """
+
+    path: Path
+    order: int
+    states: int
+    bytes: int
+    characters: int
+    perplexity: float | None
+    tuned: "Tuned | None"
+
+    def __rich__(self) -> str:
+        text = f"{self.path}: order {self.order}, {self.characters} characters, {self.states:,} states, "
+        text += f"{self.bytes / 2**20:.1f} MiB"
+        if self.perplexity is not None:
+            text += f"\nperplexity {self.perplexity:.2f} a character"
+        if self.tuned is not None:
+            before, after = (100 * value for value in (self.tuned.greedy, self.tuned.cer))
+            text += f"\nweight {self.tuned.weight:g}, bonus {self.tuned.bonus:g} on {self.tuned.lines} lines: "
+            text += f"CER {before:.2f} % greedy, {after:.2f} % with it"
+        return text
+
+
+def make_language_model(options: LmOptions) -> LmResult:
+    """Trains, converts or tunes a language model and writes it.
+
+    Raises:
+        HtrError: a text cannot be read or is empty, the order does not fit, or the model to tune with cannot be used.
+    """
+    from htrcompress.decoding.arpa import write_arpa
+    from htrcompress.decoding.ngram_file import save_ngram
+
+    assert options.out is not None
+    model, orders = _model(options)
+    held_out = _held_out(options)
+    tuned = None
+    if options.tune is not None:
+        if held_out is None:
+            raise HtrError("--tune needs lines to read: name a dataset with --data")
+        tuned = _tuned(options.tune, model, held_out)
+        model = replace(model, settings={**model.settings, "weight": f"{tuned.weight:g}", "bonus": f"{tuned.bonus:g}"})
+    save_ngram(options.out, model)
+    if options.arpa:
+        if orders is None:
+            raise HtrError("--arpa is for models that are trained or converted here, not for one that is only tuned")
+        write_arpa(options.out.with_suffix(".arpa"), orders, model.charset)
+    perplexity = model.perplexity([line.text for line in held_out]) if held_out else None
+    size = options.out.stat().st_size
+    characters = len(model.charset.characters)
+    return LmResult(options.out, model.order, model.states, size, characters, perplexity, tuned)
+
+
+def _model(options: LmOptions) -> "tuple[NGram, list[Order] | None]":
+    """The model that the texts give, and its n-grams where it was made here."""
+    from htrcompress.charset import Charset
+    from htrcompress.decoding.arpa import read_arpa
+    from htrcompress.decoding.kneser_ney import SPECIAL, train
+    from htrcompress.decoding.ngram import compile_orders
+    from htrcompress.decoding.ngram_file import load_ngram
+
+    kinds = {Path(text).suffix for text in options.texts}
+    if kinds & {".arpa", ".ngram"} and len(options.texts) > 1:
+        raise HtrError("a .arpa or .ngram file stands alone: name no other texts beside it")
+    if kinds == {".ngram"}:
+        return load_ngram(Path(options.texts[0])), None
+    names = {"from": ", ".join(Path(text).name for text in options.texts)}
+    if kinds == {".arpa"}:
+        orders, charset = read_arpa(Path(options.texts[0]))
+        return compile_orders(orders, charset, names), orders
+    lines = [line for text in options.texts for line in _lines(text)]
+    charset = Charset.of(lines)
+    known = {c: i + SPECIAL for i, c in enumerate(charset.characters)}
+    orders = train(([known[c] for c in line] for line in lines), options.order, len(charset.characters))
+    return compile_orders(orders, charset, {**names, "lines": str(len(lines))}), orders
+
+
+def _lines(source: str) -> list[str]:
+    """The clean lines of a text file, or the training texts of a dataset."""
+    from htrcompress.charset import clean_text
+    from htrcompress.data.readers.base import read_utf8
+    from htrcompress.data.readers.open import open_dataset
+
+    if Path(source).is_file():
+        return [text for line in read_utf8(Path(source)).split("\n") if (text := clean_text(line))]
+    return [line.text for line in open_dataset(source).split("train")]
+
+
+def _held_out(options: LmOptions) -> "list[Line] | None":
+    """The lines that perplexity and weights are measured on; None where there are none."""
+    from htrcompress.data.readers.open import open_dataset
+
+    source = options.data or next((text for text in options.texts if not Path(text).is_file()), None)
+    return open_dataset(source).split(options.split) if source else None
+
+
+def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]") -> "Tuned":
+    """Weight and bonus for one recogniser on some lines."""
+    import numpy as np
+
+    from htrcompress.decoding.beam import BeamOptions
+    from htrcompress.decoding.tuning import tune
+    from htrcompress.image import pad, resize_to_height
+    from htrcompress.runtime.backend import Open, open_backend
+
+    backend = open_backend(file, Open(logits=True))
+    card = backend.card
+    images = [resize_to_height(line.pixels(), card.height, card.max_width, line.id) for line in lines]
+    size = int(min(backend.max_batch, 32))
+    order = sorted(range(len(images)), key=lambda i: images[i].shape[1])
+    logits = [np.zeros((0, 0), np.float32)] * len(images)
+    for start in range(0, len(order), size):
+        some = order[start : start + size]
+        output = backend.run(*pad([images[i] for i in some]))
+        assert output.logits is not None
+        for i, row in zip(some, output.logits, strict=True):
+            logits[i] = row[: -(-images[i].shape[1] // card.stride)]
+    return tune(card, lm, logits, [line.text for line in lines], BeamOptions())
+
+
+if __name__ == "__main__":
+    run_command(make_language_model, positional="texts")
