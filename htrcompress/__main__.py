@@ -31,6 +31,9 @@ COMMANDS = {
     "evaluate": Command(
         "htrcompress.evaluate:evaluate", None, "measure a model's error rates", "--model runs/mine --data letters/"
     ),
+    "lm": Command(
+        "htrcompress.lm:make_language_model", "texts", "make a character language model", "letters/ --out letters.ngram"
+    ),
     "export": Command(
         "htrcompress.export.commands:export", "run", "write ONNX files and TensorRT engines", "runs/mine --int8"
     ),

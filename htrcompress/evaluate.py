@@ -19,6 +19,7 @@ from htrcompress import metrics, runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
 from htrcompress.data.readers.open import open_dataset, read_config
+from htrcompress.decoding.beam import BeamOptions
 from htrcompress.errors import HtrError
 from htrcompress.runtime import Device, Reading, load
 from htrcompress.utils.io import write_atomic
@@ -45,8 +46,12 @@ class EvaluateOptions:
     """CPU threads; one for each core that the process may use if not given."""
     device: Device | None = None
     """Where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given."""
-    decoder: str = "greedy"
-    """How text is read from what the network gives; all but greedy need a file with logits."""
+    decoder: str | None = None
+    """How text is read from what the network gives, greedy or beam; beam if --lm is given, else greedy."""
+    lm: Path | None = None
+    """A character language model for the beam search, from `python -m htrcompress.lm`."""
+    beam: BeamOptions = BeamOptions()
+    """how the beam search decodes"""
     out: Path | None = None
     """JSON file for every line's reading; `<model>.<split>.json` for a model in a run if not given."""
 
@@ -124,7 +129,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         HtrError: the model or the data cannot be used, or no line at all could be read.
     """
     file, split = runs.model(options.model), options.split
-    recognizer = load(file, options.threads, options.device, options.decoder)
+    recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
     dataset = open_dataset(options.data or runs.own_data(file, recognizer.card), read_config(recognizer.card))
     lines = dataset.split(split)
     results = list(recognizer.read_each([line.image for line in lines], options.batch))

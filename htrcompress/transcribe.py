@@ -12,6 +12,7 @@ from pathlib import Path
 from htrcompress import runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.folders import images_in
+from htrcompress.decoding.beam import BeamOptions
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
 from htrcompress.runtime import Device, Invert, Reading, load
@@ -31,8 +32,12 @@ class TranscribeOptions:
     """CPU threads; one for each core that the process may use if not given."""
     device: Device | None = None
     """Where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given."""
-    decoder: str = "greedy"
-    """How text is read from what the network gives; all but greedy need a file with logits."""
+    decoder: str | None = None
+    """How text is read from what the network gives, greedy or beam; beam if --lm is given, else greedy."""
+    lm: Path | None = None
+    """A character language model for the beam search, from `python -m htrcompress.lm`."""
+    beam: BeamOptions = BeamOptions()
+    """how the beam search decodes"""
     invert: Invert = "never"
     """Light ink on dark paper: `auto` turns such pictures into their negatives, `always` turns every picture."""
 
@@ -82,7 +87,7 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
     """
     paths = expand(options.images)
     file = runs.model(options.model)
-    recognizer = load(file, options.threads, options.device, options.decoder)
+    recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
     transcripts = []
     for path, reading in zip(paths, recognizer.read_each(paths, options.batch, options.invert), strict=True):
         transcripts.append(_transcript(path, reading))

@@ -15,7 +15,7 @@ from htrcompress.decoding.kneser_ney import END
 from htrcompress.decoding.ngram import NGram, Rows
 from htrcompress.errors import HtrError
 
-EXACT = BeamOptions(beam=400, candidates=100, blank=1.0, floor=0.0, weight=0.7, bonus=0.3)
+EXACT = BeamOptions(width=400, candidates=100, blank=1.0, floor=0.0, weight=0.7, bonus=0.3)
 
 
 def _card(charset: Charset) -> Card:
@@ -70,20 +70,20 @@ def _peaky(lines: int, frames: int, classes: int, seed: int) -> NDArray[np.float
 @pytest.mark.parametrize("with_lm", [False, True])
 def test_a_line_reads_the_same_alone_and_beside_others(with_lm: bool) -> None:
     _, lm = _model(_texts(50), 4)
-    decoder = BeamDecoder(_card(lm.charset), lm if with_lm else None, BeamOptions(n_best=4))
+    decoder = BeamDecoder(_card(lm.charset), lm if with_lm else None, BeamOptions())
     logits, frames = _peaky(9, 70, lm.charset.classes, 1), np.array([70, 3, 40, 1, 55, 70, 22, 8, 64])
-    together = decoder.decode(logits, frames)
+    together = decoder.decode(logits, frames, 4)
     logits[np.arange(70)[None] >= frames[:, None]] = 1e4  # what lies beyond a line's frames must not matter
     for row, count in enumerate(frames):
-        assert decoder.decode(logits[[row], :count], frames[[row]])[0] == together[row]
-        assert decoder.decode(logits[[row]], frames[[row]])[0] == together[row]
+        assert decoder.decode(logits[[row], :count], frames[[row]], 4)[0] == together[row]
+        assert decoder.decode(logits[[row]], frames[[row]], 4)[0] == together[row]
 
 
 def test_a_beam_of_one_without_a_language_model_is_close_to_greedy() -> None:
     charset = Charset(tuple("abcdefgh"))
     logits, frames = 3 * _peaky(20, 60, charset.classes, 3), np.full(20, 60)
     greedy = GreedyDecoder(_card(charset)).decode(logits, frames)
-    narrow = BeamDecoder(_card(charset), None, BeamOptions(beam=1)).decode(logits, frames)
+    narrow = BeamDecoder(_card(charset), None, BeamOptions(width=1)).decode(logits, frames)
     same = sum(a[0].labels == b[0].labels for a, b in zip(greedy, narrow, strict=True))
     assert same >= 18
 
@@ -103,7 +103,7 @@ def test_no_frame_gives_the_empty_reading() -> None:
     assert empty.labels == () and empty.score == -np.inf
 
 
-@pytest.mark.parametrize("odd", [{"beam": 0}, {"candidates": 0}, {"weight": float("nan")}, {"blank": 0.0}])
+@pytest.mark.parametrize("odd", [{"width": 0}, {"candidates": 0}, {"weight": float("nan")}, {"blank": 0.0}])
 def test_options_that_make_no_sense_are_refused(odd: dict[str, float]) -> None:
     with pytest.raises(HtrError, match=next(iter(odd))):
         BeamOptions(**odd)  # type: ignore[arg-type]

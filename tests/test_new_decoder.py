@@ -10,16 +10,19 @@ import htrcompress
 from htrcompress import HtrError
 from htrcompress.card import Card
 from htrcompress.decoding import reference
-from htrcompress.decoding.base import DECODERS, Hypothesis
+from htrcompress.decoding.base import Hypothesis
+from htrcompress.decoding.registry import DECODERS, DecoderOptions
 
 
 class Shortened:
     """The greedy reading, and the same with fewer and fewer of its characters."""
 
-    def __init__(self, card: Card):
+    def __init__(self, card: Card, options: DecoderOptions):
         self.card = card
 
-    def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer]) -> list[list[Hypothesis]]:
+    def decode(
+        self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
+    ) -> list[list[Hypothesis]]:
         assert logits.shape[2] == len(self.card.charset) + 1
         rows = zip(*reference.greedy(logits, frames), strict=True)
         texts = [(tuple(labels[:length].tolist()), float(score)) for labels, length, score in rows]

@@ -1,10 +1,9 @@
-"""`Decoder`: from frames of logits to readings. A new decoder is one file and one row in `DECODERS`.
+"""`Decoder`: from frames of logits to readings. A new decoder is one file and one row in `registry.DECODERS`.
 
 Greedy decoding stands inside exported graphs (`greedy.py`); every other decoder runs behind the network, on logits
 that the back end gives when it is opened for them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.card import Card
-from htrcompress.charset import BLANK
 from htrcompress.decoding import reference
-from htrcompress.errors import HtrError
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,15 @@ class Hypothesis:
 class Decoder(Protocol):
     """Reads frames of logits."""
 
-    def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer]) -> list[list[Hypothesis]]:
-        """The readings of each row, the best first, at least one a row.
+    def decode(
+        self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
+    ) -> list[list[Hypothesis]]:
+        """The readings of each row, the best first: at least one, and at most `n_best`.
 
         Args:
             logits: (B, T, C), not normalised; class 0 is the blank.
             frames: (B,), valid frames of each row; what lies beyond them must not matter.
+            n_best: how many readings are wanted.
         """
 
 
@@ -48,25 +48,10 @@ class GreedyDecoder:
     def __init__(self, card: Card):
         self.card = card
 
-    def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer]) -> list[list[Hypothesis]]:
+    def decode(
+        self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
+    ) -> list[list[Hypothesis]]:
         """See `Decoder.decode`."""
         labels, lengths, scores = reference.greedy(logits, frames)
         rows = zip(labels.tolist(), lengths.tolist(), scores.tolist(), strict=True)
         return [[Hypothesis(tuple(row[:length]), score)] for row, length, score in rows]
-
-
-DECODERS: dict[str, Callable[[Card], Decoder]] = {"greedy": GreedyDecoder}
-"""Name on the command line to what makes the decoder of a model."""
-
-__all__ = ["BLANK", "DECODERS", "Decoder", "GreedyDecoder", "Hypothesis", "make_decoder"]
-
-
-def make_decoder(name: str, card: Card) -> Decoder:
-    """The decoder of that name for a model.
-
-    Raises:
-        HtrError: there is no such decoder.
-    """
-    if name not in DECODERS:
-        raise HtrError(f"--decoder {name}: there is no such decoder; choose one of {', '.join(DECODERS)}")
-    return DECODERS[name](card)

@@ -8,6 +8,9 @@ scaled by the best prefix of the line after every frame, so that none is lost. F
 which are most, are not searched: they only close the character before them.
 """
 
+import logging
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +23,7 @@ from htrcompress.decoding.kneser_ney import END
 from htrcompress.decoding.ngram import NGram, Rows
 from htrcompress.errors import HtrError
 
+logger = logging.getLogger(__name__)
 NONE = -1
 SMALLEST = 1e-300
 """Stands for a probability of zero where its logarithm is taken."""
@@ -31,30 +35,31 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 class BeamOptions:
     """How the beam search decodes."""
 
-    beam: int = 12
+    width: int = 12
     """Prefixes that are kept for each line."""
     candidates: int = 8
     """Characters that may extend a prefix in a frame: the most probable ones."""
-    weight: float = 0.5
-    """Weight of the language model's log-probability."""
-    bonus: float = 0.0
-    """Added for every character, against the language model's preference for short texts."""
-    n_best: int = 1
-    """Readings of each line that are returned."""
+    weight: float | None = None
+    """Weight of the language model's log-probability; what it was tuned to, or 0.5, if not given."""
+    bonus: float | None = None
+    """Added for every character, since language models prefer short texts; as tuned, or 0, if not given."""
     blank: float = 0.999
     """Frames whose blank is at least so probable are not searched; 1 searches all."""
     floor: float = 1e-4
     """Characters less probable than this do not extend a prefix, but for the most probable one."""
 
     def __post_init__(self) -> None:
-        for name in ("beam", "candidates", "n_best"):
+        for name in ("width", "candidates"):
             if not 1 <= getattr(self, name) <= 1024:
-                raise HtrError(f"--{name} must be from 1 to 1,024, not {getattr(self, name)}")
+                raise HtrError(f"--beam.{name} must be from 1 to 1,024, not {getattr(self, name)}")
         for name in ("weight", "bonus"):
-            if not np.isfinite(getattr(self, name)):
-                raise HtrError(f"--{name} must be a finite number, not {getattr(self, name)}")
-        if not 0 < self.blank <= 1 or not 0 <= self.floor < 1:
-            raise HtrError(f"--blank must be above 0 and at most 1, and --floor from 0 to below 1: {self}")
+            value = getattr(self, name)
+            if value is not None and not np.isfinite(value):
+                raise HtrError(f"--beam.{name} must be a finite number, not {value}")
+        if not 0 < self.blank <= 1:
+            raise HtrError(f"--beam.blank must be above 0 and at most 1, not {self.blank}")
+        if not 0 <= self.floor < 1:
+            raise HtrError(f"--beam.floor must be from 0 to below 1, not {self.floor}")
 
 
 @dataclass
@@ -117,15 +122,33 @@ class BeamDecoder:
     """
 
     def __init__(self, card: Card, lm: NGram | None = None, options: BeamOptions = BeamOptions()):
-        self.options, self.lm = options, lm
+        self.card, self.options, self.lm = card, options, lm
         self.unknown: tuple[str, ...] = ()
+        self._tables = threading.local()  # rows are made while decoding, so each thread has its own
+        settings = {} if lm is None else lm.settings
+        self.weight = _setting(options.weight, settings, "weight", 0.5)
+        self.bonus = _setting(options.bonus, settings, "bonus", 0.0)
         if lm is not None:
             known = set(lm.charset.characters)
             self.unknown = tuple(c for c in card.charset if c not in known)
-            symbols = [0, *lm.symbols("".join(card.charset)).tolist(), END]  # the blank's column is never read
-            self.rows = Rows(lm, symbols)
+            if self.unknown:
+                logger.warning("the language model lacks %s: scored as unknown", " ".join(self.unknown))
 
-    def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer]) -> list[list[Hypothesis]]:
+    def __reduce__(self) -> tuple[type["BeamDecoder"], tuple[Card, NGram | None, BeamOptions]]:
+        return BeamDecoder, (self.card, self.lm, self.options)
+
+    @property
+    def rows(self) -> Rows:
+        """The language model's rows for the recogniser's labels and the end of a line, of this thread."""
+        if not hasattr(self._tables, "rows"):
+            assert self.lm is not None
+            symbols = [0, *self.lm.symbols("".join(self.card.charset)).tolist(), END]  # the blank's is never read
+            self._tables.rows = Rows(self.lm, symbols)
+        return self._tables.rows
+
+    def decode(
+        self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
+    ) -> list[list[Hypothesis]]:
         """The readings of each row, the best first; see `Decoder.decode`."""
         probability = _softmax(logits)
         searched = probability[:, :, BLANK] < self.options.blank
@@ -140,7 +163,7 @@ class BeamDecoder:
             scale[:lines] += np.log(largest[:, 0])
             for name, value in vars(some).items():
                 getattr(beams, name)[:lines] = value / largest if name in ("blank", "label") else value
-        found = self._finish(beams, tree, scale)
+        found = self._finish(beams, tree, scale, n_best)
         back = np.argsort(order)
         return [found[i] for i in back]
 
@@ -161,7 +184,7 @@ class BeamDecoder:
         return _Frames(count, place, place - before > 1, probability, best + 1, value)
 
     def _start(self, lines: int) -> _Beams:
-        shape = (lines, self.options.beam)
+        shape = (lines, self.options.width)
         beams = _Beams(
             blank=np.zeros(shape),
             label=np.zeros(shape),
@@ -174,7 +197,7 @@ class BeamDecoder:
         )
         beams.blank[:, 0] = 1.0
         # Places that hold no prefix yet must not look like the empty one.
-        beams.hash[:, :] = np.arange(self.options.beam, dtype=np.uint64)
+        beams.hash[:, :] = np.arange(self.options.width, dtype=np.uint64)
         return beams
 
     def _advance(self, beams: _Beams, search: _Frames, step: int, lines: int, tree: "_Tree") -> _Beams:
@@ -195,10 +218,10 @@ class BeamDecoder:
         size = chosen.shape[1]
         stay = np.log(np.maximum(stay_blank + stay_label, SMALLEST)) + beams.extra
         grow = np.log(np.maximum(grown, SMALLEST)) + extra
-        best = _largest(np.concatenate((stay, grow.reshape(lines, -1)), 1), self.options.beam)
-        extends = best >= self.options.beam
-        source = np.where(extends, (best - self.options.beam) // size, best)
-        at = np.where(extends, (best - self.options.beam) % size, 0)
+        best = _largest(np.concatenate((stay, grow.reshape(lines, -1)), 1), self.options.width)
+        extends = best >= self.options.width
+        source = np.where(extends, (best - self.options.width) // size, best)
+        at = np.where(extends, (best - self.options.width) % size, 0)
         new, prefix = chosen[row, at], beams.hash[row, source]
         return _Beams(
             blank=np.where(extends, 0.0, stay_blank[row, source]),
@@ -213,22 +236,24 @@ class BeamDecoder:
 
     def _score(self, beams: _Beams, chosen: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """What language model and bonus give to each growth, and the state behind it: (B, K, M) each."""
-        extra = beams.extra[:, :, None] + self.options.bonus
+        extra = beams.extra[:, :, None] + self.bonus
         if self.lm is None:
             shape = (*beams.extra.shape, chosen.shape[1])
             return np.broadcast_to(extra, shape), np.zeros(shape, np.int64)
-        row, label = self.rows.rows_of(beams.state)[:, :, None], self.rows.place[chosen][:, None, :]
-        return extra + self.options.weight * self.rows.log_probability[row, label], self.rows.next_state[row, label]
+        rows = self.rows
+        row, label = rows.rows_of(beams.state)[:, :, None], rows.place[chosen][:, None, :]
+        return extra + self.weight * rows.log_probability[row, label], rows.next_state[row, label]
 
-    def _finish(self, beams: _Beams, tree: "_Tree", scale: NDArray[np.float64]) -> list[list[Hypothesis]]:
+    def _finish(self, beams: _Beams, tree: "_Tree", scale: NDArray[np.float64], n_best: int) -> list[list[Hypothesis]]:
         total = beams.blank + beams.label
         score = np.log(np.maximum(total, SMALLEST)) + scale[:, None] + beams.extra
         if self.lm is not None:
-            row = self.rows.rows_of(beams.state)  # first, since it may make the table anew
-            score = score + self.options.weight * self.rows.log_probability[row, self.rows.place[-1]]
+            rows = self.rows
+            row = rows.rows_of(beams.state)  # before the table is read, which this may replace
+            score = score + self.weight * rows.log_probability[row, rows.place[-1]]
         found = []
         for line, order in enumerate(np.argsort(-score, 1, kind="stable")):
-            kept = [int(place) for place in order if total[line, place] > 0][: self.options.n_best]
+            kept = [int(place) for place in order if total[line, place] > 0][:n_best]
             texts = [(tree.labels(int(beams.node[line, place])), float(score[line, place])) for place in kept]
             found.append([Hypothesis(labels, s / len(labels) if labels else -np.inf) for labels, s in texts])
         return found
@@ -260,6 +285,11 @@ class _Tree:
             found.append(int(self.label[0][node]))
             node = int(self.before[0][node])
         return tuple(reversed(found))
+
+
+def _setting(given: float | None, settings: Mapping[str, str], name: str, otherwise: float) -> float:
+    """A number that is given, or tuned and kept in the language model, or the default."""
+    return given if given is not None else float(settings.get(name, otherwise))
 
 
 def _merge(

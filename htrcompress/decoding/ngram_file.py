@@ -66,6 +66,7 @@ def load_ngram(path: Path) -> NGram:
     settings = {key[len("setting.") :]: value for key, value in values.items() if key.startswith("setting.")}
     model = NGram(charset, order, begin, arrays, settings)
     _check(model, path)
+    _check_settings(settings, path)
     return model
 
 
@@ -89,3 +90,13 @@ def _check(model: NGram, path: Path) -> None:
     )
     if not fits:
         raise HtrError(f"the language model {path} is damaged: make the file again")
+
+
+def _check_settings(settings: dict[str, str], path: Path) -> None:
+    for name in ("weight", "bonus"):
+        try:
+            fits = np.isfinite(float(settings.get(name, "0")))
+        except ValueError:
+            fits = False
+        if not fits:
+            raise HtrError(f"the {name} in the language model {path} is not a finite number: tune it again")

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from htrcompress.decoding.base import DECODERS, Decoder, Hypothesis, make_decoder
+from htrcompress.decoding.base import Decoder, Hypothesis
+from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.registry import BEAM, GREEDY, DecoderOptions, check_decoder, make_decoder
 from htrcompress.errors import HtrError
 from htrcompress.image import pad
 from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, open_backend
@@ -31,8 +33,6 @@ from htrcompress.utils.machine import cores
 
 MAX_THREADS = 256
 MAX_BATCH = 65_536
-GREEDY = "greedy"
-"""The decoder that stands inside exported graphs."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Recognizer:
         elif output.logits is None:
             raise HtrError(f"{self.backend.name} was opened without logits, which {type(self.decoder).__name__} needs")
         else:
-            found = self.decoder.decode(output.logits, -(-widths // self.card.stride))
+            found = self.decoder.decode(output.logits, -(-widths // self.card.stride), n_best)
         if len(found) != len(widths) or not all(found):
             raise HtrError(f"{type(self.decoder).__name__} does not give a reading for each of {len(widths)} lines")
         return [self._reading(row[:n_best], hint) for row, hint in zip(found, hints, strict=True)]
@@ -180,7 +180,12 @@ class Recognizer:
 
 
 def load(
-    path: str | os.PathLike[str], threads: int | None = None, device: str | None = None, decoder: str = GREEDY
+    path: str | os.PathLike[str],
+    threads: int | None = None,
+    device: str | None = None,
+    decoder: str | None = None,
+    lm: str | os.PathLike[str] | None = None,
+    beam: BeamOptions = BeamOptions(),
 ) -> Recognizer:
     """Opens a model file for reading lines.
 
@@ -188,7 +193,10 @@ def load(
         path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU).
         threads: CPU threads; by default one for each core that the process may use.
         device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
-        decoder: one of `decoding.base.DECODERS`; all but `greedy` need the network's logits.
+        decoder: one of `decoding.registry.DECODERS`; by default `beam` with a language model, else `greedy`. All but
+            `greedy` need the network's logits.
+        lm: a character language model (`python -m htrcompress.lm`) for the beam search.
+        beam: how the beam search decodes.
 
     Raises:
         HtrError: the file is missing, damaged or of a kind that is not read, its runtime is not installed, the device
@@ -198,13 +206,14 @@ def load(
         _check_count("number of threads", threads, MAX_THREADS)
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
-    if decoder not in DECODERS:
-        raise HtrError(f"no decoder is called '{decoder}': choose {', '.join(DECODERS)}")
+    options = DecoderOptions(None if lm is None else Path(lm), beam)
+    decoder = decoder or (GREEDY if lm is None else BEAM)
+    check_decoder(decoder, options)
     try:
         backend = open_backend(Path(path), Open(threads, device, logits=decoder != GREEDY))
     except NoLogits as error:
         raise HtrError(f"the decoder '{decoder}' needs logits: {error}") from None
-    return Recognizer(backend, None if decoder == GREEDY else make_decoder(decoder, backend.card), threads)
+    return Recognizer(backend, None if decoder == GREEDY else make_decoder(decoder, backend.card, options), threads)
 
 
 def _check_count(what: str, value: object, most: int) -> None:

@@ -1,0 +1,56 @@
+"""The table of decoders, and how one is made for a model: `--decoder beam --lm letters.ngram`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from htrcompress.card import Card
+from htrcompress.decoding.base import Decoder, GreedyDecoder
+from htrcompress.decoding.beam import BeamDecoder, BeamOptions
+from htrcompress.decoding.ngram_file import load_ngram
+from htrcompress.errors import HtrError
+
+GREEDY, BEAM = "greedy", "beam"
+
+
+@dataclass(frozen=True)
+class DecoderOptions:
+    """What a decoder is made from, besides the model's card.
+
+    Attributes:
+        lm: a compiled language model (`python -m htrcompress.lm`), for decoders that use one.
+        beam: see `BeamOptions`.
+    """
+
+    lm: Path | None = None
+    beam: BeamOptions = BeamOptions()
+
+
+def _greedy(card: Card, options: DecoderOptions) -> Decoder:
+    return GreedyDecoder(card)
+
+
+def _beam(card: Card, options: DecoderOptions) -> Decoder:
+    return BeamDecoder(card, None if options.lm is None else load_ngram(options.lm), options.beam)
+
+
+DECODERS: dict[str, Callable[[Card, DecoderOptions], Decoder]] = {GREEDY: _greedy, BEAM: _beam}
+"""Name on the command line to what makes the decoder of a model."""
+
+
+def check_decoder(name: str, options: DecoderOptions = DecoderOptions()) -> None:
+    """Raises HtrError if there is no decoder of that name, or if it takes no language model and one is given."""
+    if name not in DECODERS:
+        raise HtrError(f"no decoder is called '{name}': choose {', '.join(DECODERS)}")
+    if name == GREEDY and options != DecoderOptions():
+        raise HtrError("--lm and --beam.* are for another decoder than greedy: choose --decoder beam")
+
+
+def make_decoder(name: str, card: Card, options: DecoderOptions = DecoderOptions()) -> Decoder:
+    """The decoder of that name for a model.
+
+    Raises:
+        HtrError: there is no such decoder, or its language model cannot be read.
+    """
+    check_decoder(name, options)
+    return DECODERS[name](card, options)
