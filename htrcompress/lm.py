@@ -46,6 +46,8 @@ class LmOptions:
     def __post_init__(self) -> None:
         from htrcompress.decoding.kneser_ney import LARGEST_ORDER
 
+        if not self.texts:
+            raise HtrError("name the texts to learn from: datasets, text files, or one .arpa or .ngram file")
         if not 1 <= self.order <= LARGEST_ORDER:
             raise HtrError(f"--order must be from 1 to {LARGEST_ORDER}, not {self.order}")
         if self.out is None:

@@ -54,8 +54,8 @@ def test_a_decoder_that_the_file_cannot_serve_is_named(tiny_onnx_without_logits:
 
 
 def test_an_unknown_decoder_is_named(tiny_model: Path) -> None:
-    with pytest.raises(HtrError, match="'beam'"):
-        htrcompress.load(tiny_model, decoder="beam")
+    with pytest.raises(HtrError, match="'guess'"):
+        htrcompress.load(tiny_model, decoder="guess")
 
 
 @pytest.fixture

@@ -1,0 +1,107 @@
+"""The command that makes language models, and reading with one through `load`."""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import htrcompress
+from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.ngram_file import load_ngram, save_ngram
+from htrcompress.errors import HtrError
+from htrcompress.lm import LmOptions, make_language_model
+
+Picture = Callable[..., NDArray[np.uint8]]
+TEXT = "the cat sat on the mat\nand the dog sat on the log\n" * 20
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    return tmp_path / "text.txt"
+
+
+def test_a_dataset_gives_texts_and_lines_to_tune_on(lines: str, tiny_model: Path, tmp_path: Path) -> None:
+    options = LmOptions([lines], order=3, out=tmp_path / "lines.ngram", arpa=True, tune=tiny_model)
+    result = make_language_model(options)
+    assert result.perplexity is not None and 1 < result.perplexity < 100
+    assert result.tuned is not None and result.tuned.lines == 6 and result.tuned.cer <= result.tuned.greedy + 0.05
+    assert float(load_ngram(result.path).settings["weight"]) == result.tuned.weight
+    again = make_language_model(LmOptions([str(tmp_path / "lines.arpa")], out=tmp_path / "again.ngram", data=lines))
+    assert again.perplexity == pytest.approx(result.perplexity, rel=1e-4)
+    tuned = make_language_model(LmOptions([str(result.path)], out=result.path, tune=tiny_model, data=lines))
+    assert tuned.tuned == result.tuned
+
+
+def test_a_model_reads_with_it(text: Path, tiny_model: Path, tiny_onnx: Path, picture: Picture) -> None:
+    out = text.with_name("text.ngram")
+    make_language_model(LmOptions([str(text)], order=4, out=out))
+    pictures = [picture(width) for width in (300, 61, 120, 200)]
+    found = [htrcompress.load(model, lm=out).read(pictures, n_best=3) for model in (tiny_model, tiny_onnx)]
+    assert [reading.text for reading in found[0]] == [reading.text for reading in found[1]]
+    assert any(reading.alternatives for reading in found[0])
+    greedy = [reading.text for reading in htrcompress.load(tiny_onnx).read(pictures)]
+    strong = htrcompress.load(tiny_onnx, lm=out, beam=BeamOptions(weight=3.0))
+    assert [reading.text for reading in strong.read(pictures)] != greedy  # noise, read as the language has it
+    for batch_size in (1, 3):
+        assert [r.text for r in strong.read(pictures, batch_size)] == [r.text for r in strong.read(pictures)]
+    copied = pickle.loads(pickle.dumps(strong))  # noqa: S301
+    assert [reading.text for reading in copied.read(pictures)] == [reading.text for reading in strong.read(pictures)]
+
+
+def test_a_tuned_weight_is_used_unless_another_is_given(text: Path, tiny_model: Path) -> None:
+    out = text.with_name("text.ngram")
+    make_language_model(LmOptions([str(text)], order=2, out=out))
+    save_ngram(out, replace(load_ngram(out), settings={"weight": "0.25", "bonus": "1.5"}))
+    assert (
+        htrcompress.load(tiny_model, lm=out).decoder.weight,
+        htrcompress.load(tiny_model, lm=out).decoder.bonus,
+    ) == (
+        0.25,
+        1.5,
+    )
+    assert htrcompress.load(tiny_model, lm=out, beam=BeamOptions(weight=2.0)).decoder.weight == 2.0
+    save_ngram(out, replace(load_ngram(out), settings={"weight": "nan"}))
+    with pytest.raises(HtrError, match=r"weight.*text\.ngram"):
+        htrcompress.load(tiny_model, lm=out)
+
+
+def test_a_language_model_is_for_the_beam_search(text: Path, tiny_model: Path) -> None:
+    with pytest.raises(HtrError, match="--lm"):
+        htrcompress.load(tiny_model, decoder="greedy", lm=text)
+    with pytest.raises(HtrError, match=r"text\.txt"):
+        htrcompress.load(tiny_model, lm=text)
+    with pytest.raises(HtrError, match=r"nowhere\.ngram"):
+        htrcompress.load(tiny_model, lm="nowhere.ngram")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"order": 0}, "--order"),
+        ({"order": 20}, "--order"),
+        ({"out": None}, "--out"),
+        ({"out": Path("x.bin")}, "--out"),
+        ({"texts": []}, "text"),
+        ({"texts": ["nowhere"]}, "nowhere"),
+        ({"texts": ["a.arpa", "b.txt"]}, "arpa"),
+        ({"tune": Path("model.onnx")}, "--data"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_one_sentence(text: Path, options: dict[str, object], named: str) -> None:
+    given = {"texts": [str(text)], "out": text.with_name("out.ngram")} | options
+    with pytest.raises(HtrError, match=named):
+        make_language_model(LmOptions(**given))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\xfa"])
+def test_texts_that_are_empty_or_not_utf_8_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "odd.txt").write_bytes(content)
+    with pytest.raises(HtrError):
+        make_language_model(LmOptions([str(tmp_path / "odd.txt")], out=tmp_path / "odd.ngram"))
+    assert not (tmp_path / "odd.ngram").exists()
