@@ -57,13 +57,8 @@ def test_a_tuned_weight_is_used_unless_another_is_given(text: Path, tiny_model: 
     out = text.with_name("text.ngram")
     make_language_model(LmOptions([str(text)], order=2, out=out))
     save_ngram(out, replace(load_ngram(out), settings={"weight": "0.25", "bonus": "1.5"}))
-    assert (
-        htrcompress.load(tiny_model, lm=out).decoder.weight,
-        htrcompress.load(tiny_model, lm=out).decoder.bonus,
-    ) == (
-        0.25,
-        1.5,
-    )
+    decoder = htrcompress.load(tiny_model, lm=out).decoder
+    assert (decoder.weight, decoder.bonus) == (0.25, 1.5)
     assert htrcompress.load(tiny_model, lm=out, beam=BeamOptions(weight=2.0)).decoder.weight == 2.0
     save_ngram(out, replace(load_ngram(out), settings={"weight": "nan"}))
     with pytest.raises(HtrError, match=r"weight.*text\.ngram"):
