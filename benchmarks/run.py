@@ -33,7 +33,7 @@ from htrcompress import runs
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.lines import Dataset
-from htrcompress.data.readers.open import SYNTHETIC, default_data, open_dataset, read_config
+from htrcompress.data.readers.open import SYNTHETIC, open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.metrics import Score
 from htrcompress.utils import machine
@@ -90,7 +90,7 @@ def benchmark(options: BenchmarkOptions) -> Benchmark:
             run = options.run or runs.newest()
             artefacts = find(run, options.threads, options.device)
             card = _card(artefacts[0])
-            dataset = open_dataset(options.data or _trained_on(card), read_config(card))
+            dataset = open_dataset(options.data or _trained_on(artefacts[0].file, card), read_config(card))
             out = out or (run if run.is_dir() else None)
         result = measure_all(artefacts, dataset, _splits(options.split, dataset), options)
     console.print(report.terminal(result), markup=False)
@@ -179,8 +179,8 @@ def _card(artefact: Artefact) -> Card:
     return artefact.recognizer.card
 
 
-def _trained_on(card: Card) -> str:
-    return default_data(card) if card.data else SYNTHETIC
+def _trained_on(file: Path, card: Card) -> str:
+    return runs.own_data(file, card) if card.data else SYNTHETIC
 
 
 def _splits(names: str | None, dataset: Dataset) -> list[Split]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from htrcompress.training.progress import TrainProgress
     from htrcompress.training.trainer import FitResult
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("htrcompress.distill")  # as a command, the module is called __main__
 TINY_TEACHER, TINY_STUDENT = "tiny-teacher", "tiny-student"
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from htrcompress.training.data import TrainingData
     from htrcompress.training.progress import TrainProgress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("htrcompress.prune")  # as a command, the module is called __main__
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from htrcompress.training.progress import TrainProgress
     from htrcompress.training.trainer import FitResult
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("htrcompress.train")  # as a command, the module is called __main__
 
 
 @dataclass(frozen=True)

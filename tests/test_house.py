@@ -74,5 +74,11 @@ def test_every_command_explains_itself_without_torch(
     assert "--json" in capsys.readouterr().out
 
 
+def test_a_command_names_its_logger() -> None:
+    """`python -m` calls the module __main__, and what it logs under that name is not printed."""
+    texts = {name_of(path): path.read_text(encoding="utf-8") for path in SOURCES}
+    assert [name for name, text in texts.items() if '"__main__"' in text and "getLogger(__name__)" in text] == []
+
+
 def test_the_package_itself_imports_no_torch(without_torch: None) -> None:
     assert importlib.import_module("htrcompress").load

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.splits import Split, test_splits
+from htrcompress import runs
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_model, save_model
 from htrcompress.runtime import Recognizer, load
@@ -61,7 +62,7 @@ def publish(options: PublishOptions) -> Published:
     if options.out.resolve() == options.model.resolve():
         raise HtrError(f"--out {options.out} is the trained file itself, which would lose its precision: name another")
     network, card = load_model(options.model)
-    dataset = open_dataset(options.data or default_data(card), read_config(card))
+    dataset = open_dataset(options.data or runs.own_data(options.model, card), read_config(card))
     names = options.splits.split(",") if options.splits else test_splits(dataset)
     licence = options.licence or card.licence or "Apache-2.0"
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:

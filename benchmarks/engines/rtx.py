@@ -30,10 +30,11 @@ from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
 from benchmarks.rows import Benchmark
 from benchmarks.run import BenchmarkOptions, measure_all
 from benchmarks.splits import Split
+from htrcompress import runs
 from htrcompress.card import Card
 from htrcompress.cli import console, run_command, to_json
 from htrcompress.data.lines import Dataset
-from htrcompress.data.readers.open import SYNTHETIC, default_data, open_dataset, read_config
+from htrcompress.data.readers.open import SYNTHETIC, open_dataset, read_config
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.commands import export, verify
 from htrcompress.export.options import ExportOptions, VerifyOptions
@@ -131,7 +132,7 @@ def _model(file: Path, data: str | None, lines: int, out: Path, plugin: Path | N
 
     name = file.stem
     run = out / name
-    opened = steps.run(f"open the lines of {name}", lambda: _lines(load_card(file), data))
+    opened = steps.run(f"open the lines of {name}", lambda: _lines(file, load_card(file), data))
     if opened is None:
         return ModelResult(name, "")
     card, source, dataset = opened
@@ -170,10 +171,10 @@ def _build(model: Path, card: Card, source: str, here: str, plugin: Path | None,
         )
 
 
-def _lines(card: Card, data: str | None) -> tuple[Card, str, Dataset]:
+def _lines(file: Path, card: Card, data: str | None) -> tuple[Card, str, Dataset]:
     """What a model reads, and how that is named after `--data`; the built-in lines where its own are not here."""
     try:
-        source = data or default_data(card)
+        source = data or runs.own_data(file, card)
     except HtrError:
         source = SYNTHETIC
     dataset = open_dataset(source, read_config(card))

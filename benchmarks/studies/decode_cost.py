@@ -18,7 +18,7 @@ from benchmarks.splits import Split
 from benchmarks.timing import Spread, require_positive
 from htrcompress import runs
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.image import pad
 from htrcompress.runtime.onnx_backend import DECODED
 from htrcompress.utils import machine
@@ -97,8 +97,9 @@ def measure_decode(options: DecodeOptions) -> DecodeResult:
     from htrcompress.runtime.onnx_session import open_session
 
     require_positive(batch=options.batch, threads=options.threads, lines=options.lines, rounds=options.rounds)
-    network, card = load_model(runs.model(options.model))
-    dataset = open_dataset(options.data or default_data(card), read_config(card))
+    file = runs.model(options.model)
+    network, card = load_model(file)
+    dataset = open_dataset(options.data or runs.own_data(file, card), read_config(card))
     chosen = Split(dataset, options.split)
     scaled = sorted((i for i in chosen.scaled(card) if i is not None), key=lambda image: image.shape[1])
     places = np.linspace(0, len(scaled) - 1, min(options.lines, len(scaled))).astype(int)

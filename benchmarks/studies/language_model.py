@@ -18,7 +18,7 @@ from benchmarks.results import command_line, save
 from htrcompress import metrics, runs
 from htrcompress.cli import run_command
 from htrcompress.data.loading import load_lines
-from htrcompress.data.readers.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.image import PAPER, pad
 from htrcompress.models.base import LineRecognizer
@@ -91,7 +91,7 @@ def measure_language(options: LanguageOptions) -> LanguageResult:
     file = runs.model(options.run)
     model, card = load_model(file)
     lesson = load_language_model_loss(file.with_suffix("") / FILE, card.characters(), options.llm)
-    dataset = open_dataset(options.data or default_data(card), read_config(card))
+    dataset = open_dataset(options.data or runs.own_data(file, card), read_config(card))
     found = [line for line in dataset.split(options.split) if line.text][: options.lines]
     texts = [line.text for line in found]
     if len(set(texts)) < 2:

@@ -14,10 +14,10 @@ from typing import Any
 
 from benchmarks.results import command_line, save
 from benchmarks.splits import Split, test_splits
-from htrcompress import metrics
+from htrcompress import metrics, runs
 from htrcompress.card import Card
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import default_data, open_dataset, read_config
+from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
 from htrcompress.runtime import load
@@ -91,7 +91,7 @@ def compare_seeds(options: SeedsOptions) -> SeedsResult:
     base, *others = arms
     _check_seeds(training)
     first = cards[base][0]
-    dataset = open_dataset(options.data or default_data(first), read_config(first))
+    dataset = open_dataset(options.data or runs.own_data(arms[base][0], first), read_config(first))
     splits = {}
     for split in (Split(dataset, name) for name in test_splits(dataset)):
         scores = {arm: [split.compare(split.read(load(file), BATCH)) for file in some] for arm, some in arms.items()}

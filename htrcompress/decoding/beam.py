@@ -129,6 +129,10 @@ class BeamDecoder:
         self.weight = _setting(options.weight, settings, "weight", 0.5)
         self.bonus = _setting(options.bonus, settings, "bonus", 0.0)
         if lm is not None:
+            if card.direction != "ltr":
+                raise HtrError(
+                    f"--lm: {card.name} reads from right to left, and language models are not used there yet"
+                )
             known = set(lm.charset.characters)
             self.unknown = tuple(c for c in card.charset if c not in known)
             if self.unknown:
