@@ -13,15 +13,18 @@ from PIL import Image
 
 from benchmarks.studies import finetuning
 from benchmarks.studies.decode_cost import DecodeOptions, measure_decode
+from benchmarks.studies.decoders import DecodersOptions, compare_decoders
 from benchmarks.studies.finetuning import FineTuningOptions, fine_tune
 from benchmarks.studies.seeds import SeedsOptions, compare_seeds
 from benchmarks.studies.training_speed import VARIANTS, SpeedOptions, measure_training
 from htrcompress.config import TrainConfig
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import EvaluateOptions, evaluate
+from htrcompress.lm import LmOptions, make_language_model
 from htrcompress.metrics import mean_difference, score
 from htrcompress.models.serialization import load_card, load_model, save_model
 from tools.publish import PublishOptions, publish
+from tools.tables import render
 
 Picture = Callable[..., NDArray[np.uint8]]
 ROOT = Path(__file__).parent.parent
@@ -82,6 +85,22 @@ def test_the_cost_of_the_decode(tiny_model: Path, data: Path, tmp_path: Path) ->
     assert json.loads((tmp_path / "decode.json").read_text())["lines"] == 7
     with pytest.raises(HtrError, match="--rounds is 0"):
         measure_decode(replace(options, rounds=0))
+
+
+def test_decoders_are_compared(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    make_language_model(LmOptions([str(data)], order=3, out=tmp_path / "lm.ngram"))
+    options = DecodersOptions(tiny_model, str(data), tmp_path / "lm.ngram", rounds=1, out=tmp_path / "decoders.json")
+    result = compare_decoders(options)
+    assert set(result.splits) == {"test", "test_more"} and set(result.speed) == {
+        "greedy",
+        "beam",
+        "beam, language model",
+    }
+    assert result.splits["test"]["decoders"]["greedy"]["difference"] == (0.0, 0.0, 0.0)
+    page = "\n".join(render(json.loads((tmp_path / "decoders.json").read_text())))
+    assert "| beam, language model |" in page and result.splits["test"]["hash"] in page
+    with pytest.raises(HtrError, match="--lm"):
+        DecodersOptions(tiny_model)
 
 
 def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path, tmp_path: Path) -> None:

@@ -95,6 +95,32 @@ def decode_cost(result: Result) -> list[str]:
     return _notes(what, how)[1:]
 
 
+def decoders(result: Result) -> list[str]:
+    """A row for each decoder: error rates of every split, and speed."""
+    splits = result["splits"]
+    headings = ["decoder"]
+    for name in splits:
+        headings += [f"CER % {name} (95 %)", "to greedy, points (95 %)", "WER %"]
+    rows = []
+    for decoder, speed in result["speed"].items():
+        row = [decoder]
+        for split in splits.values():
+            found = split["decoders"][decoder]
+            mean, low, high = (f"{100 * value:+.2f}" for value in found["difference"])
+            row += [with_interval(found["cer"], found["interval"]), f"{mean} ({low} to {high})"]
+            row.append(f"{100 * found['wer']:.2f}")
+        memory, files = (f"{speed[kind]['median']:.0f}" for kind in ("memory", "files"))
+        rows.append([*row, memory, files])
+    hashes = ", ".join(f"{name} {split['hash']} ({split['lines']} lines)" for name, split in splits.items())
+    settings = result["settings"]
+    how = (
+        f"`{result['command']}`, {result['machine']}, {settings['threads']} threads, batch {settings['batch']}, "
+        f"{settings['lines']} timed lines, {settings['rounds']} interleaved rounds; language model of "
+        f"{result['lm']['bytes'] / 2**20:.1f} MiB. Splits of {result['data']}: {hashes}."
+    )
+    return [*markdown([*headings, "lines/s", "from files"], rows, 1), *_notes(how)]
+
+
 def builds(result: Result) -> list[str]:
     """A row for each engine of a preset."""
     rows = []
@@ -193,6 +219,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "seeds": seeds,
     "finetuning": finetuning,
     "decode_cost": decode_cost,
+    "decoders": decoders,
     "training_speed": training_speed,
     "proofs": proofs,
     "builds": builds,
