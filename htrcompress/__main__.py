@@ -1,4 +1,4 @@
-"""`htrcompress COMMAND ...` and `python -m htrcompress COMMAND ...`: the list of the commands, and one way to them."""
+"""The table of commands, and `htrcompress COMMAND ...`, which runs one of them (also `python -m htrcompress`)."""
 
 import importlib
 import sys
@@ -18,7 +18,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "transcribe": Command("htrcompress.transcribe:transcribe", "images", "read images of lines", "page/*.png"),
-    "data": Command("htrcompress.data.__main__:look", "path", "look at a dataset", "letters/"),
+    "data": Command("htrcompress.data.__main__:look", "path", "show what a dataset holds", "letters/"),
     "train": Command(
         "htrcompress.train:train_command", None, "train a network", "--data letters/ --model teacher --out runs/mine"
     ),

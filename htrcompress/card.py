@@ -182,7 +182,7 @@ def _without_folder(path: str) -> str:
 
 
 def _first_unprintable(value: Any) -> str | None:
-    """The first text among the entries of a card, their names included, that `is_printable` denies."""
+    """The first text among the entries of a card, their names included, that is not printable (`is_printable`)."""
     if isinstance(value, str):
         return None if is_printable(value) else value[:50]
     if isinstance(value, dict):

@@ -10,32 +10,32 @@ from collections.abc import Callable, Iterator, Sequence
 
 
 class HtrError(Exception):
-    """A mistake or a mishap on the user's side, told in one sentence."""
+    """Something that the user can put right; the message is one sentence: what is wrong, where, and what to do."""
 
 
 class Unavailable(HtrError):
-    """What this machine lacks and another may have: an optional package, a device, a version of a runtime."""
+    """This machine lacks something that another may have: an optional package, a device, a version of a runtime."""
 
 
 class Refused(HtrError):
-    """A form of a model that would not read as the model does, and is not written; its other forms may be."""
+    """An exported file would not read like its model and is not written; the model's other files may be."""
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out; PyTorch's CPU allocator raises a plain RuntimeError."""
-    told = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in told)
+    phrases = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in phrases)
 
 
 @contextlib.contextmanager
-def enough_memory(told: Callable[[], str]) -> Iterator[None]:
-    """Where memory runs out inside, raises HtrError with what `told` says instead."""
+def enough_memory(message: Callable[[], str]) -> Iterator[None]:
+    """Turns a lack of memory inside the block into an HtrError with the text that `message` returns."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise HtrError(told()) from None
+        raise HtrError(message()) from None
 
 
 def missing_extra(module: str, extra: str) -> Unavailable:
@@ -44,6 +44,6 @@ def missing_extra(module: str, extra: str) -> Unavailable:
 
 
 def listed(items: Sequence[str], most: int = 10) -> str:
-    """The first few of many things that are wrong, and how many more there are, for an error's sentence."""
+    """The first `most` of some complaints and the number of the others, for use inside an error message."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return "; ".join(items[:most]) + more

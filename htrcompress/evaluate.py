@@ -1,7 +1,7 @@
 """Measures a model on a split: `python -m htrcompress.evaluate --model student.safetensors --data DIR`.
 
-An image that cannot be read, or is too wide for the model, counts as a line read as nothing: it is reported
-and stays in the error rates.
+An image that cannot be read, or is too wide for the model, is reported and counts as an empty reading, so it stays in
+the error rates.
 """
 
 import json
@@ -27,27 +27,27 @@ from htrcompress.utils.io import write_atomic
 SHOWN = 10
 """Confusions, unknown characters and failures that people are shown."""
 GROUPS = range(2, 31)
-"""Numbers of groups that are broken down; more would be a list of pages."""
+"""Numbers of groups for which error rates are shown by group; with more, the table would fill pages."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Options of `evaluate`."""
+    """Measures a model's error rates on one split of a dataset."""
 
     model: Path | None = None
     """A .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given."""
     data: str | None = None
     """A dataset's folder, or `synthetic`; what the model was trained on if not given."""
     split: str = "test"
-    """The split to read."""
+    """The split to measure on."""
     batch: int = 32
     """The most lines in one batch of the network; every thread has its own batch."""
     threads: int | None = None
     """CPU threads; one for each core that the process may use if not given."""
     device: Device | None = None
-    """Where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given."""
+    """Where to compute, with no fallback to another device; if not given, CUDA where it works, else the CPU."""
     decoder: str | None = None
-    """How text is read from what the network gives, greedy or beam; beam if --lm is given, else greedy."""
+    """How logits become text: greedy or beam; if not given, beam with --lm, else greedy."""
     lm: Path | None = None
     """A character language model for the beam search, from `python -m htrcompress.lm`."""
     beam: BeamOptions = BeamOptions()
@@ -81,7 +81,7 @@ class Evaluation:
         wer: word error rate.
         interval: 95 % bootstrap interval of `cer` over lines.
         wer_interval: the same of `wer`.
-        failed: lines that could not be read and count as read as nothing.
+        failed: lines that could not be read; each counts as an empty reading.
         unknown: characters of the references outside the charset, with their counts.
         confusions: the most frequent mistakes as (expected, read, count).
         groups: error rates by group, where the data has 2 to 30 of them.

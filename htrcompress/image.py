@@ -1,4 +1,4 @@
-"""The one way from a picture to pixels: grey, dark on light, scaled to the model's height.
+"""Reads image files as grey pixels and scales them to a model's height.
 
 Scaling is an area filter written in integers, so that another language can repeat it exactly: output pixel
 `i` of `n` covers the input interval [i·m/n, (i+1)·m/n), and its value is the exact mean over that area
@@ -39,7 +39,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to what undoes it."""
+"""EXIF orientation to the transposition that undoes it."""
 
 # Pillow lacks this one layout of a TIFF: 16 bits, big-endian, zero is white.
 TiffImagePlugin.OPEN_INFO.setdefault((TiffImagePlugin.MM, 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
@@ -165,7 +165,7 @@ def to_grey(
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What sets a picture upright that a phone was held sideways for."""
+    """The transposition that sets a picture upright, by its EXIF orientation; None if there is none to undo."""
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged EXIF data, which costs no picture

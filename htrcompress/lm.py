@@ -3,7 +3,7 @@
     python -m htrcompress.lm data/letters --out letters.ngram                      from a dataset's training texts
     python -m htrcompress.lm books/*.txt --order 7 --out books.ngram --arpa        from text files; ARPA as well
     python -m htrcompress.lm other.arpa --out other.ngram                          from another toolkit's model
-    python -m htrcompress.lm letters.ngram --tune student.onnx --data data/letters its weight, for one collection
+    python -m htrcompress.lm letters.ngram --out here.ngram --tune student.onnx --data data/letters    tuned once more
 
 The result is one file that `transcribe` and `evaluate` take with `--lm`; it holds the characters, where its text came
 from, and, once it was tuned, its weight against the recogniser and the bonus for each character.
@@ -29,19 +29,20 @@ class LmOptions:
     """Trains, converts or tunes a character language model."""
 
     texts: list[str]
-    """Datasets (their training texts), text files of one line a line, one .arpa file, or one .ngram file to tune."""
+    """Datasets (their training texts), text files with a line of writing in each row, one .arpa file, or one .ngram file
+    to tune."""
     order: int = 6
     """The longest n-gram, in characters."""
     out: Path | None = None
     """The file to write, which ends in .ngram."""
     arpa: bool = False
-    """Write the model as an ARPA file as well, beside the other."""
+    """Write the model as an ARPA file as well, beside the .ngram file."""
     tune: Path | None = None
     """A model file whose readings of --data decide the weight and the bonus."""
     data: str | None = None
     """The dataset that perplexity is measured and weights are tuned on; the first of the texts if not given."""
     split: str = "valid"
-    """The split of it."""
+    """The split of that dataset."""
 
     def __post_init__(self) -> None:
         from htrcompress.decoding.kneser_ney import LARGEST_ORDER
@@ -58,13 +59,13 @@ class LmOptions:
 
 @dataclass(frozen=True)
 class LmResult:
-    """What was made.
+    """The result of `make_language_model`.
 
     Attributes:
-        path: the file.
+        path: the file that was written.
         order, states, bytes: its size.
         characters: number of characters that it knows.
-        perplexity: a character on `data`, line ends included; None where there is no such data.
+        perplexity: for each character of `data`, line ends included; None without such data.
         tuned: what tuning found; None without --tune.
     """
 

@@ -1,4 +1,4 @@
-"""CER and WER as corpus sums, with a bootstrap over lines that gives them an interval.
+"""Character and word error rates of a corpus, with bootstrap intervals over lines.
 
 CER = sum of edit distances / sum of reference lengths, on NFC text with white space collapsed, cased.
 WER is the same over words split at white space.

@@ -1,6 +1,6 @@
 """Reads images of lines: `python -m htrcompress.transcribe IMAGES --model student.onnx`.
 
-Prints `path<TAB>text` for every image, some batches at a time, since lines of like width are read together. An image
+Prints `path<TAB>text` for every image, some batches at a time, since lines of similar width are read together. An image
 that cannot be read is reported on stderr, the others are still read, and the exit status is 2.
 """
 
@@ -20,7 +20,7 @@ from htrcompress.runtime import Device, Invert, Reading, load
 
 @dataclass(frozen=True)
 class TranscribeOptions:
-    """Options of `transcribe`."""
+    """Reads images of text lines and prints `path<TAB>text` for each."""
 
     images: list[Path]
     """Image files, or folders of them."""
@@ -31,15 +31,15 @@ class TranscribeOptions:
     threads: int | None = None
     """CPU threads; one for each core that the process may use if not given."""
     device: Device | None = None
-    """Where to compute, and nowhere else; a GPU through CUDA where that works, else the CPU, if not given."""
+    """Where to compute, with no fallback to another device; if not given, CUDA where it works, else the CPU."""
     decoder: str | None = None
-    """How text is read from what the network gives, greedy or beam; beam if --lm is given, else greedy."""
+    """How logits become text: greedy or beam; if not given, beam with --lm, else greedy."""
     lm: Path | None = None
     """A character language model for the beam search, from `python -m htrcompress.lm`."""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
     invert: Invert = "never"
-    """Light ink on dark paper: `auto` turns such pictures into their negatives, `always` turns every picture."""
+    """Light ink on dark paper: `auto` inverts such pictures, `always` inverts every picture."""
 
 
 @dataclass(frozen=True)

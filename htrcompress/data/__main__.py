@@ -1,4 +1,4 @@
-"""Looks at a dataset: `python -m htrcompress.data PATH`."""
+"""Shows what a dataset holds: `python -m htrcompress.data PATH`."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ class DataResult:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What to look at."""
+    """Shows what a dataset holds: lines, characters, what was left out or changed, and images that cannot be read."""
 
     path: str = SYNTHETIC
     """A dataset's folder, several with commas between, or `synthetic` for the built-in data."""

@@ -1,6 +1,6 @@
-"""What a dataset is here: lines of handwriting, each an image with its text, in named splits.
+"""`Line` and `Dataset`: lines of handwriting, each an image with its text, in named splits.
 
-A `Line` does not hold pixels, it knows how to get them, so a dataset of a million lines opens in seconds. Readers
+A `Line` does not hold pixels but knows how to get them, so a dataset of a million lines opens in seconds. Readers
 (`readers/tsv.py`, ...) make these; nothing downstream knows which reader did.
 """
 

@@ -1,1 +1,1 @@
-"""From frames of logits to labels: the NumPy reference, and greedy decoding in tensor operators."""
+"""From frames of logits to text: greedy decoding, beam search, and the character n-grams that guide it."""

@@ -28,7 +28,7 @@ class Hypothesis:
 
 
 class Decoder(Protocol):
-    """Reads frames of logits."""
+    """Turns frames of logits into readings."""
 
     def decode(
         self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
@@ -38,7 +38,7 @@ class Decoder(Protocol):
         Args:
             logits: (B, T, C), not normalised; class 0 is the blank.
             frames: (B,), valid frames of each row; what lies beyond them must not matter.
-            n_best: how many readings are wanted.
+            n_best: the largest number of readings for each row.
         """
 
 

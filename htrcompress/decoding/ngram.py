@@ -1,7 +1,7 @@
 """A character n-gram compiled to flat arrays: states, and arcs with a log-probability and the state behind them.
 
 A state is a history that the model knows. Its arcs hold only symbols that were seen after it; for all others a state
-falls back to a shorter history. `rows` resolves that for whole sets of states at once and keeps the result, so that a
+falls back to a shorter history. `Rows` resolves that for whole sets of states at once and keeps the result, so that a
 decoder reads `log_probability[row, label]` and `next_state[row, label]` as plain arrays.
 """
 
@@ -74,7 +74,7 @@ class NGram:
 
 
 class Rows:
-    """Resolved rows of an n-gram for a chosen set of symbols, made when a state is first looked up.
+    """Resolved rows of an n-gram for a chosen set of symbols; a row is computed when its state is first looked up.
 
     Args:
         model: the n-gram.
@@ -103,7 +103,7 @@ class Rows:
         return self.log_probability[rows][:, self.place], self.next_state[rows][:, self.place]
 
     def rows_of(self, states: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Places of some states in `log_probability` and `next_state`, whose columns `place` tells."""
+        """Rows of some states in `log_probability` and `next_state`; `place` maps the symbols to their columns."""
         rows = self.row[states]
         if (rows < 0).any():
             wanted = np.unique(states)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from htrcompress import metrics
 from htrcompress.card import Card
+from htrcompress.decoding import reference
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
 from htrcompress.decoding.ngram import NGram
 
@@ -38,7 +39,7 @@ class Tuned:
 def tune(
     card: Card, lm: NGram, logits: Sequence[NDArray[np.float32]], truth: Sequence[str], options: BeamOptions
 ) -> Tuned:
-    """The weight and bonus with the lowest character error rate, by turns along each axis of a coarse, then finer grid.
+    """The weight and bonus with the lowest character error rate, searched axis by axis on a coarse, then a finer grid.
 
     Args:
         card: of the recogniser.
@@ -70,7 +71,7 @@ def tune(
 
 
 def decode_all(decoder: BeamDecoder, logits: Sequence[NDArray[np.float32]]) -> list[tuple[int, ...]]:
-    """The best labels of every line, lines of like width together."""
+    """The best labels of every line; lines of similar width are decoded together."""
     found: list[tuple[int, ...]] = [()] * len(logits)
     order = sorted(range(len(logits)), key=lambda i: len(logits[i]))
     for start in range(0, len(order), LINES):
@@ -85,6 +86,5 @@ def decode_all(decoder: BeamDecoder, logits: Sequence[NDArray[np.float32]]) -> l
 
 
 def _greedy(logits: NDArray[np.float32]) -> list[int]:
-    best = logits.argmax(1)
-    before = np.concatenate(([-1], best[:-1]))
-    return [int(label) for label in best[(best != 0) & (best != before)]]
+    labels, lengths, _ = reference.greedy(logits[None], np.array([len(logits)]))
+    return list(labels[0, : lengths[0]].tolist())

@@ -1,4 +1,4 @@
-"""Named sizes. `student` is `teacher` with its channels times 0.62 and one attention head."""
+"""Named sizes of the networks. `student` is `teacher` with its channels times 0.62 and one attention head."""
 
 from htrcompress.models.gated import GatedConfig
 from htrcompress.models.hybrid import HybridConfig

@@ -1,4 +1,4 @@
-"""What runs a network: pixels and widths in, labels and logits out.
+"""`Backend`, the interface of what runs a network: pixels and widths in, labels and logits out.
 
 A back end is one file with one class that keeps this interface, and one row in `BACKENDS`, the table from a model
 file's suffix to what opens it. The recogniser, verification and the benchmarks all run models through it.

@@ -72,7 +72,7 @@ class Trainer:
         path: the `.safetensors` file to write.
         config: how to train.
         augmentation: how to vary the training lines; None leaves them as they are.
-        progress: hears of every step and validation.
+        progress: is called at every step and validation.
         memory_advice: options that reduce the memory of the auxiliary losses, to be named where memory runs out.
     """
 

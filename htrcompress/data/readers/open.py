@@ -1,4 +1,4 @@
-"""From what a user types after `--data` to a dataset: the format is found by looking."""
+"""From what a user types after `--data` to a dataset: the format is detected from what is in the folder."""
 
 import contextlib
 import unicodedata
