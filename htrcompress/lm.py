@@ -29,8 +29,8 @@ class LmOptions:
     """Trains, converts or tunes a character language model."""
 
     texts: list[str]
-    """Datasets (their training texts), text files with a line of writing in each row, one .arpa file, or one .ngram file
-    to tune."""
+    """Datasets (their training texts), text files with a line of writing in each row, one .arpa file, or one .ngram
+    file to tune."""
     order: int = 6
     """The longest n-gram, in characters."""
     out: Path | None = None

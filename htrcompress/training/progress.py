@@ -7,7 +7,7 @@ from htrcompress.training.logging import TrainState
 
 
 class TrainProgress:
-    """What a training calls at every step and validation; this one shows nothing. Subclasses override what they need."""
+    """Is called at every step and validation of a training and shows nothing; subclasses override what they need."""
 
     def started(self, name: str, steps: int, state: TrainState) -> None:
         """A training of so many steps in all begins or is resumed."""
