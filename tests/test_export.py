@@ -18,10 +18,10 @@ from htrcompress.export import onnx_export
 from htrcompress.export.activations import largest_activation
 from htrcompress.export.deployable import deployable, sample
 from htrcompress.export.graph import Graph, copy_of, make_graph, read_graph
-from htrcompress.export.int8 import optimized
 from htrcompress.export.onnx_export import export_onnx, make_onnx
 from htrcompress.export.options import Decode
 from htrcompress.export.precision import half_share, islands, require_half
+from htrcompress.export.quantization import optimized
 from htrcompress.models.gated import GatedRecognizer
 from htrcompress.models.hybrid import HybridConfig, HybridRecognizer
 from htrcompress.models.registry import architecture

@@ -18,9 +18,10 @@ from htrcompress.export.accuracy_guard import VERSIONS, Guard, logits, scores, v
 from htrcompress.export.commands import export, verify
 from htrcompress.export.graph import Graph, copy_of, make_graph
 from htrcompress.export.graph_passes import fuse_gelu, without_pooling
-from htrcompress.export.int8 import FILES, OPTIONS, Quantised, optimized, quantise
+from htrcompress.export.int8 import FILES, OPTIONS, Quantised, quantise
 from htrcompress.export.onnx_export import make_onnx
 from htrcompress.export.options import ExportOptions, VerifyOptions
+from htrcompress.export.quantization import optimized
 from htrcompress.image import pad
 from htrcompress.models.serialization import load_model
 from htrcompress.runtime import Backend, load, onnx_session

@@ -21,14 +21,12 @@ from htrcompress.charset import BLANK
 from htrcompress.decoding.base import Hypothesis
 from htrcompress.decoding.kneser_ney import END
 from htrcompress.decoding.ngram import NGram, Rows
+from htrcompress.decoding.prefixes import NO_NODE, Beams, Frames, PrefixTree, extended_hash, largest, merge
 from htrcompress.errors import HtrError
 
 logger = logging.getLogger(__name__)
-NONE = -1
 SMALLEST = 1e-300
 """Stands for a probability of zero where its logarithm is taken."""
-FACTOR = np.uint64(0x9E3779B97F4A7C15)
-"""Odd multiplier of the rolling hash that identifies a prefix."""
 
 
 @dataclass(frozen=True)
@@ -60,53 +58,6 @@ class BeamOptions:
             raise HtrError(f"--beam.blank must be above 0 and at most 1, not {self.blank}")
         if not 0 <= self.floor < 1:
             raise HtrError(f"--beam.floor must be from 0 to below 1, not {self.floor}")
-
-
-@dataclass
-class _Beams:
-    """The prefixes of some lines: (B, K) each.
-
-    Attributes:
-        blank, label: scaled probability of the alignments that end in a blank, and in the last label.
-        extra: what language model and bonus add to the logarithm.
-        hash, parent: identity of the prefix, and of the prefix without its last label.
-        last: last label; the blank for the empty prefix.
-        state: state of the language model.
-        node: place in the tree that texts are read from.
-    """
-
-    blank: NDArray[np.float64]
-    label: NDArray[np.float64]
-    extra: NDArray[np.float64]
-    hash: NDArray[np.uint64]
-    parent: NDArray[np.uint64]
-    last: NDArray[np.int64]
-    state: NDArray[np.int64]
-    node: NDArray[np.int64]
-
-    def first(self, lines: int) -> "_Beams":
-        """The first lines, as views."""
-        return _Beams(*(value[:lines] for value in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class _Frames:
-    """The frames of some lines that are searched: (B, S) and so on; the line with the most of them comes first.
-
-    Attributes:
-        count: frames of each line, (B,).
-        place: which frame of the logits it is.
-        closed: whether certain blanks stand before it.
-        probability: (B, T, C) of all frames.
-        chosen, value: the characters that may extend a prefix, best first, and their probability: (B, S, M).
-    """
-
-    count: NDArray[np.int64]
-    place: NDArray[np.int64]
-    closed: NDArray[np.bool_]
-    probability: NDArray[np.float32]
-    chosen: NDArray[np.int64]
-    value: NDArray[np.float64]
 
 
 class BeamDecoder:
@@ -159,7 +110,7 @@ class BeamDecoder:
         active = [np.flatnonzero(row[:count]) for row, count in zip(searched, frames, strict=True)]
         order = np.argsort([-len(places) for places in active], kind="stable")
         search = self._frames(probability[order], [active[i] for i in order])
-        beams, tree, scale = self._start(len(order)), _Tree(), np.zeros(len(order))
+        beams, tree, scale = self._start(len(order)), PrefixTree(), np.zeros(len(order))
         for step in range(search.place.shape[1]):
             lines = int((search.count > step).sum())
             some = self._advance(beams.first(lines), search, step, lines, tree)
@@ -171,7 +122,7 @@ class BeamDecoder:
         back = np.argsort(order)
         return [found[i] for i in back]
 
-    def _frames(self, probability: NDArray[np.float32], active: list[NDArray[np.int64]]) -> _Frames:
+    def _frames(self, probability: NDArray[np.float32], active: list[NDArray[np.int64]]) -> Frames:
         """What the search looks at, gathered for all lines at once."""
         count = np.array([len(places) for places in active])
         place = np.zeros((len(active), int(count.max(initial=0))), np.int64)
@@ -185,11 +136,11 @@ class BeamDecoder:
         best = np.take_along_axis(some, np.argsort(-np.take_along_axis(seen, some, 2), 2, kind="stable"), 2)
         value = np.take_along_axis(seen, best, 2).astype(np.float64)
         value[:, :, 1:][value[:, :, 1:] < self.options.floor] = 0.0
-        return _Frames(count, place, place - before > 1, probability, best + 1, value)
+        return Frames(count, place, place - before > 1, probability, best + 1, value)
 
-    def _start(self, lines: int) -> _Beams:
+    def _start(self, lines: int) -> Beams:
         shape = (lines, self.options.width)
-        beams = _Beams(
+        beams = Beams(
             blank=np.zeros(shape),
             label=np.zeros(shape),
             extra=np.zeros(shape),
@@ -197,14 +148,14 @@ class BeamDecoder:
             parent=np.zeros(shape, np.uint64),
             last=np.full(shape, BLANK),
             state=np.full(shape, self.lm.begin if self.lm else 0),
-            node=np.full(shape, NONE),
+            node=np.full(shape, NO_NODE),
         )
         beams.blank[:, 0] = 1.0
         # Places that hold no prefix yet must not look like the empty one.
         beams.hash[:, :] = np.arange(self.options.width, dtype=np.uint64)
         return beams
 
-    def _advance(self, beams: _Beams, search: _Frames, step: int, lines: int, tree: "_Tree") -> _Beams:
+    def _advance(self, beams: Beams, search: Frames, step: int, lines: int, tree: PrefixTree) -> Beams:
         """One frame of the first lines: their prefixes after it."""
         row = np.arange(lines)[:, None]
         closed = search.closed[:lines, step, None]
@@ -217,28 +168,28 @@ class BeamDecoder:
         chosen, value = search.chosen[:lines, step], search.value[:lines, step]
         same = beams.last[:, :, None] == chosen[:, None, :]
         grown = np.where(same, blank[:, :, None], total[:, :, None]) * value[:, None, :]
-        _merge(beams, blank, total, own, chosen, grown, stay_label)
+        merge(beams, blank, total, own, chosen, grown, stay_label)
         extra, following = self._score(beams, chosen)
         size = chosen.shape[1]
         stay = np.log(np.maximum(stay_blank + stay_label, SMALLEST)) + beams.extra
         grow = np.log(np.maximum(grown, SMALLEST)) + extra
-        best = _largest(np.concatenate((stay, grow.reshape(lines, -1)), 1), self.options.width)
+        best = largest(np.concatenate((stay, grow.reshape(lines, -1)), 1), self.options.width)
         extends = best >= self.options.width
         source = np.where(extends, (best - self.options.width) // size, best)
         at = np.where(extends, (best - self.options.width) % size, 0)
         new, prefix = chosen[row, at], beams.hash[row, source]
-        return _Beams(
+        return Beams(
             blank=np.where(extends, 0.0, stay_blank[row, source]),
             label=np.where(extends, grown[row, source, at], stay_label[row, source]),
             extra=np.where(extends, extra[row, source, at], beams.extra[row, source]),
-            hash=np.where(extends, _extend(prefix, new), prefix),
+            hash=np.where(extends, extended_hash(prefix, new), prefix),
             parent=np.where(extends, prefix, beams.parent[row, source]),
             last=np.where(extends, new, beams.last[row, source]),
             state=np.where(extends, following[row, source, at], beams.state[row, source]),
             node=tree.grow(beams.node[row, source], new, extends),
         )
 
-    def _score(self, beams: _Beams, chosen: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _score(self, beams: Beams, chosen: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """What language model and bonus give to each growth, and the state behind it: (B, K, M) each."""
         extra = beams.extra[:, :, None] + self.bonus
         if self.lm is None:
@@ -248,7 +199,9 @@ class BeamDecoder:
         row, label = rows.rows_of(beams.state)[:, :, None], rows.place[chosen][:, None, :]
         return extra + self.weight * rows.log_probability[row, label], rows.next_state[row, label]
 
-    def _finish(self, beams: _Beams, tree: "_Tree", scale: NDArray[np.float64], n_best: int) -> list[list[Hypothesis]]:
+    def _finish(
+        self, beams: Beams, tree: PrefixTree, scale: NDArray[np.float64], n_best: int
+    ) -> list[list[Hypothesis]]:
         total = beams.blank + beams.label
         score = np.log(np.maximum(total, SMALLEST)) + scale[:, None] + beams.extra
         if self.lm is not None:
@@ -263,63 +216,9 @@ class BeamDecoder:
         return found
 
 
-class _Tree:
-    """All prefixes that were ever in a beam, as nodes that know the node before them and their label."""
-
-    def __init__(self) -> None:
-        self.before: list[NDArray[np.int64]] = []
-        self.label: list[NDArray[np.int64]] = []
-        self.count = 0
-
-    def grow(self, node: NDArray[np.int64], label: NDArray[np.int64], extends: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Nodes of the prefixes after a frame: new ones where a label came on."""
-        after, new = node.copy(), int(extends.sum())
-        self.before.append(node[extends])
-        self.label.append(label[extends])
-        after[extends] = np.arange(self.count, self.count + new)
-        self.count += new
-        return after
-
-    def labels(self, node: int) -> tuple[int, ...]:
-        """The labels of a prefix."""
-        if len(self.before) > 1:
-            self.before, self.label = [np.concatenate(self.before)], [np.concatenate(self.label)]
-        found = []
-        while node != NONE:
-            found.append(int(self.label[0][node]))
-            node = int(self.before[0][node])
-        return tuple(reversed(found))
-
-
 def _setting(given: float | None, settings: Mapping[str, str], name: str, otherwise: float) -> float:
     """A number that is given, or tuned and kept in the language model, or the default."""
     return given if given is not None else float(settings.get(name, otherwise))
-
-
-def _merge(
-    beams: _Beams, blank: NDArray, total: NDArray, own: NDArray, chosen: NDArray, grown: NDArray, stay_label: NDArray
-) -> None:
-    """Where a prefix and the same without its last label are both kept, the longer takes that growth, in place."""
-    pairs = (beams.parent[:, :, None] == beams.hash[:, None, :]) & (beams.last != BLANK)[:, :, None]
-    line, longer, shorter = np.nonzero(pairs)
-    if not len(line):
-        return
-    again = beams.last[line, longer] == beams.last[line, shorter]
-    reach = np.where(again, blank[line, shorter], total[line, shorter]) * own[line, longer]
-    stay_label[line, longer] += reach
-    hit, place = np.nonzero(chosen[line] == beams.last[line, longer][:, None])
-    grown[line[hit], shorter[hit], place] = 0.0
-
-
-def _largest(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Places of the largest scores of each row, best first; of equal ones the first."""
-    some = np.sort(np.argpartition(-scores, count - 1, 1)[:, :count], 1)
-    return np.take_along_axis(some, np.argsort(-np.take_along_axis(scores, some, 1), 1, kind="stable"), 1)
-
-
-def _extend(prefix: NDArray[np.uint64], label: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """The hash of a prefix with one more label."""
-    return (prefix + label.astype(np.uint64) + np.uint64(1)) * FACTOR + (prefix >> np.uint64(29))
 
 
 def _softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -16,26 +16,25 @@ On processors without VNNI, ONNX Runtime's kernels for U8S8 may saturate: `htrco
 do.
 """
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from htrcompress.data.prepare import EncodedLines
-from htrcompress.errors import HtrError, Refused, missing_extra
-from htrcompress.export.accuracy_guard import Guard, Vouched, batches, logits
+from htrcompress.errors import Refused
+from htrcompress.export.accuracy_guard import Guard, Vouched, logits
 from htrcompress.export.graph import Graph, make_graph
 from htrcompress.export.graph_passes import fuse_gelu, without_pooling
 from htrcompress.export.precision import integer_share
+from htrcompress.export.quantization import CalibrationLines, gates, optimized, quantization, quiet, weighted_layers
 from htrcompress.runtime.backend import Backend, Open, open_backend
-from htrcompress.runtime.onnx_session import open_session
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import NodeProto
 
 logger = logging.getLogger(__name__)
 
@@ -123,9 +122,9 @@ class _Quantiser:
             module = node.name.rpartition("/")[0].removeprefix("network.")
             return not any(module == layer or module.startswith(f"{layer}.") for layer in float_layers)
 
-        self.layers = _layers(self.proto, quantisable)
+        self.layers = weighted_layers(self.proto, quantisable)
         if runtime == "cpu":
-            self.layers |= _gates(self.proto, quantisable)
+            self.layers |= gates(self.proto, quantisable)
 
     def candidates(self) -> Iterator[tuple[_Candidate, Backend]]:
         """Graphs with ever more layers in FP32, while enough of the convolutions stay in INT8."""
@@ -140,7 +139,9 @@ class _Quantiser:
     def _mixtures(self) -> Iterator[tuple[str, ...]]:
         """Layers to leave in FP32: none, then ever more of those that disturb the logits most."""
         yield ()
-        logger.info("%s: measuring how much each of %d layers disturbs", FILES[self.runtime], len(self.layers))
+        logger.info(
+            "%s: measuring how much each of %d layers disturbs the logits", FILES[self.runtime], len(self.layers)
+        )
         probe = self.calibration.subset(range(min(PROBE, len(self.calibration.texts))))
         expected = logits(self._open(self.source), probe)
         disturbance = {}
@@ -171,11 +172,11 @@ class _Quantiser:
             "DedicatedQDQPair": True,  # else the residual stream beside a quantised layer would be rounded too
         }
         out = self.scratch / "made.onnx"
-        with _quiet():
+        with quiet():
             q.quantize_static(
                 self.scratch / "source.onnx",
                 out,
-                _Reader(self.calibration),
+                CalibrationLines(self.calibration),
                 quant_format=q.QuantFormat.QDQ,
                 activation_type=q.QuantType.QInt8 if symmetric else q.QuantType.QUInt8,
                 weight_type=q.QuantType.QInt8,
@@ -186,80 +187,3 @@ class _Quantiser:
                 calibration_cache_path=self.scratch / "calibration.json",
             )
         return make_graph(FILES[runtime], onnx.load(out), self.source.card)
-
-
-def _layers(graph: "ModelProto", quantisable: Callable[["NodeProto"], bool]) -> dict[str, list[str]]:
-    """Convolutions and products with weights: the name of a layer to its one node."""
-    weights = {weight.name for weight in graph.graph.initializer}
-    return {
-        node.name: [node.name]
-        for node in graph.graph.node
-        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights and quantisable(node)
-    }
-
-
-def _gates(graph: "ModelProto", quantisable: Callable[["NodeProto"], bool]) -> dict[str, list[str]]:
-    """Products of a convolution and the sigmoid of one: the product's name to its two nodes."""
-    convolved = {node.output[0] for node in graph.graph.node if node.op_type == "Conv"}
-    opened = {
-        node.output[0]: node.name
-        for node in graph.graph.node
-        if node.op_type == "Sigmoid" and node.input[0] in convolved
-    }
-    return {
-        node.name: [opened[gate], node.name]
-        for node in graph.graph.node
-        if node.op_type == "Mul" and quantisable(node)
-        for value, gate in (node.input, reversed(node.input))
-        if value in convolved and gate in opened
-    }
-
-
-class _Reader:
-    """Training lines in the form that ONNX Runtime's calibration takes."""
-
-    def __init__(self, examples: EncodedLines):
-        self.batches = batches(examples)
-
-    def get_next(self) -> dict[str, Any] | None:
-        """The next batch; None after the last."""
-        batch = next(self.batches, None)
-        return None if batch is None else {"pixels": batch[1], "widths": batch[2]}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the advice, repeated at every call, to simplify the graph first."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers  # its calls of logging.info() add one, which would print all that we log again
-
-
-def optimized(data: bytes, name: str, scratch: Path) -> "ModelProto":
-    """The graph of a file's content as ONNX Runtime runs it on this machine's CPU."""
-    import onnx
-
-    path = scratch / "optimized.onnx"
-    open_session(data, name, "cpu", optimized=path)
-    return onnx.load(path)
-
-
-def quantization() -> Any:
-    """ONNX Runtime's quantisation tools.
-
-    Raises:
-        HtrError: it is not installed, or too old.
-    """
-    try:
-        import onnxruntime
-        from onnxruntime import quantization as tools
-    except ImportError as error:
-        raise missing_extra(error.name or "onnxruntime", "cpu") from None
-    if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) < (1, 31):
-        raise HtrError(f"INT8 needs onnxruntime 1.31 or later, and this is {onnxruntime.__version__}: upgrade it")
-    return tools

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from htrcompress.card import Card
 from htrcompress.export.accuracy_guard import Guard
-from htrcompress.export.int8 import FILES, OPTIONS, Quantised, Runtime, quantise, quantization
+from htrcompress.export.int8 import FILES, OPTIONS, Quantised, Runtime, quantise
 from htrcompress.export.lines import ProofLines
 from htrcompress.export.options import MIN_GUARD_LINES, ExportOptions
+from htrcompress.export.quantization import quantization
 from htrcompress.export.results import ExportedFile
 from htrcompress.export.targets.base import Job
 from htrcompress.runtime.backend import open_backend
