@@ -47,8 +47,9 @@ def test_a_model_reads_with_it(text: Path, tiny_model: Path, tiny_onnx: Path, pi
     greedy = [reading.text for reading in htrcompress.load(tiny_onnx).read(pictures)]
     strong = htrcompress.load(tiny_onnx, lm=out, beam=BeamOptions(weight=3.0))
     assert [reading.text for reading in strong.read(pictures)] != greedy  # noise, read as the language has it
-    for batch_size in (1, 3):
-        assert [r.text for r in strong.read(pictures, batch_size)] == [r.text for r in strong.read(pictures)]
+    many = [picture(20 + 7 * number, seed=number) for number in range(90)]  # more than the decoder gets at once
+    assert strong.read(many, 3) == strong.read(many)
+    assert [strong.read([one])[0].text for one in many] == [reading.text for reading in strong.read(many)]
     copied = pickle.loads(pickle.dumps(strong))  # noqa: S301
     assert [reading.text for reading in copied.read(pictures)] == [reading.text for reading in strong.read(pictures)]
 

@@ -5,7 +5,7 @@ file's suffix to what opens it. The recogniser, verification and the benchmarks 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +44,31 @@ class Output:
     lengths: NDArray[np.int32]
     scores: NDArray[np.float32]
     logits: NDArray[np.float32] | None = None
+
+
+def joined(outputs: Sequence[Output]) -> Output:
+    """The outputs of several batches as those of one; shorter rows are filled with -1, and logits with zeros."""
+    if len(outputs) == 1:
+        return outputs[0]
+    labels, lengths, scores = ([getattr(o, name) for o in outputs] for name in ("labels", "lengths", "scores"))
+    logits = [output.logits for output in outputs if output.logits is not None]
+    return Output(
+        _stacked(labels, -1),
+        np.concatenate(lengths),
+        np.concatenate(scores),
+        _stacked(logits, 0) if len(logits) == len(outputs) else None,
+    )
+
+
+def _stacked(arrays: Sequence[NDArray], fill: int) -> NDArray:
+    """Arrays (B, T, ...) one after the other, filled to the largest T."""
+    steps = max(array.shape[1] for array in arrays)
+    filled = np.full((sum(map(len, arrays)), steps, *arrays[0].shape[2:]), fill, arrays[0].dtype)
+    row = 0
+    for array in arrays:
+        filled[row : row + len(array), : array.shape[1]] = array
+        row += len(array)
+    return filled
 
 
 class Backend(Protocol):

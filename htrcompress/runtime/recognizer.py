@@ -26,13 +26,15 @@ from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.registry import BEAM, GREEDY, DecoderOptions, check_decoder, make_decoder
 from htrcompress.errors import HtrError
 from htrcompress.image import pad
-from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, open_backend
+from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, joined, open_backend
 from htrcompress.runtime.pictures import Invert, Picture, Pixels, PreparedLine, prepare
 from htrcompress.runtime.schedule import Schedule
 from htrcompress.utils.machine import cores
 
 MAX_THREADS = 256
 MAX_BATCH = 65_536
+DECODED_TOGETHER = 64
+"""Lines that a decoder gets at once: a beam search over arrays takes hardly longer for them than for a few."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ class Recognizer:
             batch_size,
             prepare=partial(prepare, height=self.card.height, max_width=self._max_width, invert=invert),
             read=partial(self._read_lines, n_best=n_best),
+            together=1 if self.decoder is None else DECODED_TOGETHER,
         )
         yield from schedule.results(images)
 
@@ -152,8 +155,16 @@ class Recognizer:
         self.close()
 
     def _read_lines(self, backend: Backend, lines: Sequence[PreparedLine], n_best: int) -> list[Reading]:
-        pixels, widths = pad([line.pixels for line in lines])
-        return self._interpret(backend.run(pixels, widths), widths, n_best, [line.hint for line in lines])
+        pixels = [line.pixels for line in lines]
+        output, widths = self._run(backend, pixels)
+        return self._interpret(output, widths, n_best, [line.hint for line in lines])
+
+    def _run(self, backend: Backend, lines: Sequence[Pixels]) -> tuple[Output, NDArray[np.int32]]:
+        """The network's output for lines of like width, in batches of the size that the back end is fast with."""
+        size = int(min(len(lines), backend.max_batch))
+        batches = [pad(lines[start : start + size]) for start in range(0, len(lines), size)]
+        outputs = [backend.run(*batch) for batch in batches]
+        return joined(outputs), np.concatenate([widths for _, widths in batches])
 
     def _interpret(self, output: Output, widths: NDArray[np.int32], n_best: int, hints: Sequence[str]) -> list[Reading]:
         if self.decoder is None:

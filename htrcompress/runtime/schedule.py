@@ -36,16 +36,17 @@ class Plan:
     streams: bool
 
 
-def plan(lines: int, batch_size: int, backend: Backend) -> Plan:
-    """Cuts `lines` lines into batches of at most `batch_size`.
+def plan(lines: int, batch_size: int, backend: Backend, together: int = 1) -> Plan:
+    """Cuts `lines` lines into batches of at most `batch_size`, or of `together`, which a decoder wants to see at once.
 
     Threads that wait for no other read more lines in a second, so every stream has a batch of its own. Where there are
     lines for less than half of the streams, all threads compute the same batch.
     """
     streams = backend.num_streams
     if streams == 1 or 2 * lines <= streams:
-        return Plan(int(min(batch_size, backend.max_batch)), False)
-    return Plan(int(min(batch_size, backend.stream().max_batch, math.ceil(lines / streams))), True)
+        return Plan(int(max(together, min(batch_size, backend.max_batch))), False)
+    size = max(together, min(batch_size, backend.stream().max_batch))
+    return Plan(int(min(size, math.ceil(lines / streams))), True)
 
 
 def window_size(batch_size: int, backend: Backend) -> int:
@@ -77,6 +78,7 @@ class Schedule(Generic[R]):
         batch_size: the most lines in a batch.
         prepare: makes a line out of a picture and its number, or an error.
         read: reads a batch of lines on a back end.
+        together: lines that a decoder reads fastest together; batches are then at least so large.
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class Schedule(Generic[R]):
         batch_size: int,
         prepare: Callable[[Picture, int], PreparedLine | HtrError],
         read: Callable[[Backend, Sequence[PreparedLine]], list[R]],
+        together: int = 1,
     ):
         self.backend, self.threads, self.batch_size = backend, max(threads, backend.num_streams), batch_size
-        self.prepare, self.read = prepare, read
+        self.prepare, self.read, self.together = prepare, read, together
         # windows that are prepared while another is read; none where PyTorch reads with all threads of the CPU
         self.ahead = 0 if backend.device == "cpu" and backend.num_streams == 1 else 1
 
@@ -128,7 +131,7 @@ class Schedule(Generic[R]):
                 lines[place] = line
         # the widest first, so that what is computed last is short and no thread waits long for it
         order = sorted(lines, key=lambda place: lines[place].pixels.shape[1], reverse=True)
-        cut = plan(len(order), self.batch_size, self.backend)
+        cut = plan(len(order), self.batch_size, self.backend, self.together)
         backend = self.backend.stream() if cut.streams else self.backend
         submit = pool.submit if cut.streams else _run_now
         batches = []
