@@ -82,7 +82,7 @@ def benchmark(options: BenchmarkOptions) -> Benchmark:
     out = options.out
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         if options.presets:
-            dataset = open_dataset(options.data or SYNTHETIC)
+            dataset = open_dataset(SYNTHETIC if options.data is None else options.data)
             with console.status(f"exporting {options.presets}"):
                 make_presets([name.strip() for name in options.presets.split(",")], dataset, Path(scratch))
             artefacts = find(Path(scratch), options.threads, options.device)
@@ -90,7 +90,8 @@ def benchmark(options: BenchmarkOptions) -> Benchmark:
             run = options.run or runs.newest()
             artefacts = find(run, options.threads, options.device)
             card = _card(artefacts[0])
-            dataset = open_dataset(options.data or _trained_on(artefacts[0].file, card), read_config(card))
+            source = _trained_on(artefacts[0].file, card) if options.data is None else options.data
+            dataset = open_dataset(source, read_config(card))
             out = out or (run if run.is_dir() else None)
         result = measure_all(artefacts, dataset, _splits(options.split, dataset), options)
     console.print(report.terminal(result), markup=False)

@@ -74,7 +74,9 @@ class DistillOptions:
     @property
     def student(self) -> str:
         """The preset of the student."""
-        return self.model or ("student" if self.teacher else TINY_STUDENT)
+        if self.model is not None:
+            return self.model
+        return TINY_STUDENT if self.teacher is None else "student"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     """
     file, split = runs.model(options.model), options.split
     recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
-    dataset = open_dataset(options.data or runs.own_data(file, recognizer.card), read_config(recognizer.card))
+    source = runs.own_data(file, recognizer.card) if options.data is None else options.data
+    dataset = open_dataset(source, read_config(recognizer.card))
     lines = dataset.split(split)
     results = list(recognizer.read_each([line.image for line in lines], options.batch))
     failures = [(line, r) for line, r in zip(lines, results, strict=True) if isinstance(r, HtrError)]

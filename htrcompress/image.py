@@ -9,7 +9,7 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,11 +157,24 @@ def to_grey(
     if picture.width * picture.height > max_pixels:
         raise HtrError(f"{name} has {picture.width}x{picture.height} pixels; the limit is {max_pixels}: scale it down")
     try:
+        _say_depth_of_planes(picture)
         picture.load()  # a TIFF is turned by this, and then has no orientation any more
         grey, turn = _grey(picture), _turn(picture)
         return np.array(Image.fromarray(grey).transpose(turn)) if turn is not None else grey
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise HtrError(f"cannot read the image {name}: {error}") from None
+
+
+def _say_depth_of_planes(image: Image.Image) -> None:
+    """Tells Pillow that the planes of a TIFF have 16 bits, if they have; it takes uncompressed ones to have eight."""
+    tags: Any = getattr(image, "tag_v2", {})
+    tiles: list[Any] = getattr(image, "tile", [])
+    planes = tags.get(ExifTags.Base.PlanarConfiguration) == 2 and tiles and tiles[0][0] == "raw"
+    if planes and image.mode[0] not in "IF" and set(tags.get(ExifTags.Base.BitsPerSample, ())) == {16}:
+        order = ";16L" if tags.prefix == b"II" else ";16B"
+        for place, (codec, box, offset, (mode, *rest)) in enumerate(tiles):
+            fields = codec, box, offset, (mode + order, *rest)
+            tiles[place] = tuple.__new__(type(tiles[place]), fields)  # a named tuple, in older versions a plain one
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

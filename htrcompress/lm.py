@@ -157,8 +157,10 @@ def _held_out(options: LmOptions) -> "list[Line] | None":
     """The lines that perplexity and weights are measured on; None where there are none."""
     from htrcompress.data.readers.open import open_dataset
 
-    source = options.data or next((text for text in options.texts if not Path(text).is_file()), None)
-    return open_dataset(source).split(options.split) if source else None
+    source = options.data
+    if source is None:
+        source = next((text for text in options.texts if not Path(text).is_file()), None)
+    return None if source is None else open_dataset(source).split(options.split)
 
 
 def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]") -> "Tuned":

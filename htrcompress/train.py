@@ -167,7 +167,7 @@ def _untrained(options: TrainOptions) -> _Start:
     from htrcompress import models
     from htrcompress.training.data import open_training_data
 
-    name = options.model or "teacher"
+    name = "teacher" if options.model is None else options.model
     data = open_training_data(options.data, models.preset(name).height, options.train, options.read)
     return _Start(name, name, models.create(name, data.charset.classes), data, {})
 

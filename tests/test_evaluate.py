@@ -175,6 +175,13 @@ def test_the_data_of_the_card_is_the_default(
     assert default_data(replace(load_card(tiny_model), data={"name": "synthetic"})) == "synthetic"
 
 
+def test_an_empty_name_is_not_one_that_is_missing(tiny_onnx: Path) -> None:
+    with pytest.raises(HtrError, match="--data"):
+        run(EvaluateOptions(model=tiny_onnx, data=""))
+    with pytest.raises(HtrError, match="decoder"):
+        run(EvaluateOptions(model=tiny_onnx, decoder=""))
+
+
 def test_a_split_that_is_not_there_is_named(data: Path, tiny_onnx: Path) -> None:
     with pytest.raises(HtrError, match=r"no lines in split 'valid'; it has: test \(12\)"):
         evaluate(tiny_onnx, str(data), split="valid")

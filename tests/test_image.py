@@ -276,19 +276,29 @@ def test_damaged_exif_data_costs_no_picture(tmp_path: Path) -> None:
     assert np.abs(image.load_grey(tmp_path / "a.jpg").astype(int) - LINE).mean() < 2
 
 
-def tiff(values: NDArray, order: str, photometric: int) -> bytes:
-    """An uncompressed TIFF of one strip; `order` is II or MM."""
-    mark, bits = ("<", 8 * values.itemsize) if order == "II" else (">", 8 * values.itemsize)
-    data = values.astype(values.dtype.newbyteorder(mark)).tobytes()
-    height, width = values.shape
-    entries = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8)]
-    entries += [(277, 3, 1), (278, 4, height), (279, 4, len(data))]
-    directory = struct.pack(f"{mark}H", len(entries))
-    for tag, kind, value in entries:
-        directory += struct.pack(f"{mark}HHI", tag, kind, 1) + struct.pack(
-            f"{mark}I" if kind == 4 else f"{mark}Hxx", value
-        )
-    return order.encode() + struct.pack(f"{mark}HI", 42, 8 + len(data)) + data + directory + bytes(4)
+def tiff(planes: list[NDArray], order: str, photometric: int) -> bytes:
+    """An uncompressed TIFF, one strip a plane; `order` is II or MM."""
+    mark, count = "<" if order == "II" else ">", len(planes)
+    strips = [plane.astype(plane.dtype.newbyteorder(mark)).tobytes() for plane in planes]
+    (height, width), size = planes[0].shape, len(strips[0])
+    end = 8 + count * size
+    entries = [(256, "I", [width]), (257, "I", [height]), (258, "H", [8 * planes[0].itemsize] * count)]
+    entries += [(259, "H", [1]), (262, "H", [photometric]), (273, "I", [8 + n * size for n in range(count)])]
+    entries += [
+        (277, "H", [count]),
+        (278, "I", [height]),
+        (279, "I", [size] * count),
+        (284, "H", [2 if count > 1 else 1]),
+    ]
+    directory, beyond = struct.pack(f"{mark}H", len(entries)), b""
+    for tag, kind, values in entries:
+        value = struct.pack(f"{mark}{len(values)}{kind}", *values)
+        if len(value) > 4:
+            place = end + 2 + 12 * len(entries) + 4 + len(beyond)
+            beyond += value
+            value = struct.pack(f"{mark}I", place)
+        directory += struct.pack(f"{mark}HHI", tag, 4 if kind == "I" else 3, len(values)) + value.ljust(4, b"\0")
+    return order.encode() + struct.pack(f"{mark}HI", 42, end) + b"".join(strips) + directory + bytes(4) + beyond
 
 
 @pytest.mark.parametrize("order", ["II", "MM"])
@@ -297,7 +307,15 @@ def tiff(values: NDArray, order: str, photometric: int) -> bytes:
 def test_tiffs_are_dark_on_light_whichever_end_is_white(tmp_path: Path, order: str, depth: type, white: str) -> None:
     values = LINE.astype(depth) * (257 if depth is np.uint16 else 1)
     stored = np.iinfo(depth).max - values if white == "zero" else values
-    (tmp_path / "a.tif").write_bytes(tiff(stored, order, photometric=int(white == "largest")))
+    (tmp_path / "a.tif").write_bytes(tiff([stored], order, photometric=int(white == "largest")))
+    np.testing.assert_array_equal(image.load_grey(tmp_path / "a.tif"), LINE)
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_tiffs_that_store_colour_after_colour(tmp_path: Path, order: str, depth: type) -> None:
+    values = LINE.astype(depth) * (257 if depth is np.uint16 else 1)
+    (tmp_path / "a.tif").write_bytes(tiff([values] * 3, order, photometric=2))
     np.testing.assert_array_equal(image.load_grey(tmp_path / "a.tif"), LINE)
 
 

@@ -39,7 +39,8 @@ class ProofLines:
         Raises:
             HtrError: it is not here.
         """
-        source, read = self.source or self._own_data(card), read_config(card)
+        source = self._own_data(card) if self.source is None else self.source
+        read = read_config(card)
         key = f"{source} {read}"
         if key not in self._opened:
             self._opened[key] = open_dataset(source, read)

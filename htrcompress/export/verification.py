@@ -51,7 +51,9 @@ def verify_folders(options: VerifyOptions, own_data: Callable[[Path, Card], str]
     dataset = None
     for place, artefact in folders.items():
         card = load_card(artefact)
-        dataset = dataset or open_dataset(options.data or own_data(artefact, card), read_config(card))
+        if dataset is None:
+            source = own_data(artefact, card) if options.data is None else options.data
+            dataset = open_dataset(source, read_config(card))
         chosen = dataset.split(options.split)
         if options.lines:
             count = min(options.lines, len(chosen))

@@ -218,7 +218,8 @@ def load(
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
     options = DecoderOptions(None if lm is None else Path(lm), beam)
-    decoder = decoder or (GREEDY if lm is None else BEAM)
+    if decoder is None:
+        decoder = GREEDY if lm is None else BEAM
     check_decoder(decoder, options)
     try:
         backend = open_backend(Path(path), Open(threads, device, logits=decoder != GREEDY))
