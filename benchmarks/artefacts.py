@@ -15,6 +15,7 @@ from htrcompress.card import Card
 from htrcompress.data.lines import Dataset
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.runtime import Recognizer, load
+from htrcompress.runtime.backend import exported_files
 from htrcompress.runtime.engine_file import read_document
 from htrcompress.runtime.onnx_backend import precision_of
 
@@ -76,7 +77,7 @@ def find(run: Path, threads: int, device: str = "cpu") -> list[Artefact]:
         recognizer = load(file, threads, "cpu" if device in ("cpu", "openvino") else "cuda")
         found.append(Artefact(role, PYTORCH, file, "FP32", recognizer))
         folder = file.parent / "export" / role
-        for exported in sorted((*folder.glob("*.onnx"), *folder.glob("*.engine")), key=_order):
+        for exported in sorted(exported_files(folder) if folder.is_dir() else (), key=_order):
             elsewhere = {".trt", ".plugin"} if exported.suffix == ".onnx" else set()
             if {".none", *elsewhere} & set(exported.suffixes):
                 continue  # without labels, or made for TensorRT
@@ -95,7 +96,7 @@ def _order(path: Path) -> tuple[bool, int, str]:
 
 def _exported(role: str, file: Path, card: Card, threads: int, device: str) -> Artefact:
     precision = precision_of(file)
-    if file.suffix == ".onnx":
+    if file.suffix != ".engine":
         recognizer = load(file, threads, device)
         _same_model(file, recognizer.card, card)
         return Artefact(role, recognizer.backend.name, file, precision, recognizer)

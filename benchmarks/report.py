@@ -122,7 +122,7 @@ def _notes(result: Benchmark) -> list[str]:
     for split in result.splits:
         failed = max((row.splits[split].failed for row in result.rows if row.splits), default=0)
         if failed:
-            notes.append(f"{failed} lines of {split} cannot be read and count as read as nothing")
+            notes.append(f"{failed} lines of {split} cannot be read and count as empty readings")
     notes.append(
         "lines/s (median over interleaved rounds) and latency: from grey pixels in memory at their own size to text, "
         "scaling and decoder included; from files: the same lines as image files, whose decoding takes one thread "

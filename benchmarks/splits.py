@@ -28,7 +28,7 @@ class SplitScore:
     Attributes:
         cer, cer_interval: character error rate.
         wer, wer_interval: word error rate.
-        failed: lines whose image cannot be read or is too wide; they count as read as nothing.
+        failed: lines whose image cannot be read or is too wide; they count as empty readings.
         differs: lines that the same model reads differently in PyTorch.
     """
 

@@ -112,7 +112,7 @@ class Evaluation:
             table.add_row(Text(group.group or "(none)"), str(group.lines), *rates)
         notes = [f"split hash {self.hash}"]
         if self.failed:
-            notes.append(f"{self.failed} lines could not be read and count as read as nothing")
+            notes.append(f"{self.failed} lines could not be read and count as empty readings")
         if self.unknown:
             unknown = " ".join(f"{character!r} ({count})" for character, count in list(self.unknown.items())[:SHOWN])
             notes.append(f"outside the charset: {unknown}")

@@ -25,8 +25,9 @@ from htrcompress.export.commands import verify as verify_command
 from htrcompress.export.options import ExportOptions, VerifyOptions
 from htrcompress.export.results import Verification
 from htrcompress.models.serialization import load_card
-from htrcompress.runtime.backend import Open, open_backend, precision_of
+from htrcompress.runtime.backend import BACKENDS, Open, open_backend, precision_of
 from htrcompress.runtime.engine_file import read_document
+from htrcompress.runtime.onnx_backend import OnnxRuntimeBackend
 
 ROOT = Path(__file__).parent.parent
 Picture = Callable[..., NDArray[np.uint8]]
@@ -169,6 +170,15 @@ def test_an_export_of_another_model_is_refused(run: Path, tiny_model: Path, tmp_
     with pytest.raises(HtrError, match="--model"):
         verify(run, model=tiny_model)
     assert load_card(tiny_model).name == "tiny"
+
+
+def test_a_file_of_a_new_back_end_is_verified_too(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, ".other", OnnxRuntimeBackend)
+    shutil.copytree(run, tmp_path / "run")
+    folder = tmp_path / "run/export/student"
+    shutil.copy(folder / "model.onnx", folder / "model.other")
+    result = verify(tmp_path / "run", lines=3)
+    assert "model.other" in [check.form for check in result.checks] and result.exit_code == 0
 
 
 def test_graphs_without_our_decode_are_verified_as_far_as_they_run(run: Path, tmp_path: Path) -> None:

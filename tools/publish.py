@@ -86,7 +86,7 @@ def publish(options: PublishOptions) -> Published:
 
 
 def _measure(recognizer: Recognizer, split: Split) -> dict[str, Any]:
-    """CER, WER and interval of a split; a line that cannot be read counts as read as nothing."""
+    """CER, WER and interval of a split; a line that cannot be read counts as an empty reading."""
     score = split.compare(split.read(recognizer, BATCH))
     low, high = score.interval()
     row = {"cer": score.cer, "wer": score.wer, "interval": [low, high]}

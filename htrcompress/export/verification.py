@@ -22,7 +22,7 @@ from htrcompress.export.options import VerifyOptions
 from htrcompress.export.package import check_package
 from htrcompress.export.results import Check, Verification
 from htrcompress.models.serialization import load_card
-from htrcompress.runtime.backend import Open, open_backend
+from htrcompress.runtime.backend import Open, exported_files, open_backend
 from htrcompress.runtime.engine_file import read_document, read_plan
 from htrcompress.runtime.tensorrt_backend import TensorRtBackend
 from htrcompress.utils.io import write_atomic
@@ -88,7 +88,8 @@ def _check_folder(place: Path, artefact: Path, lines: LineSet, options: VerifyOp
     """Every file in a folder against PyTorch, PyTorch itself first."""
     torch = open_backend(artefact, REFERENCE)
     check_package(place, torch.card)
-    exported = sorted(place.glob("*.onnx"), key=lambda path: (len(path.name), path.name))
+    files = sorted(exported_files(place), key=lambda path: (len(path.name), path.name))
+    exported = [path for path in files if path.suffix != ".engine"]
     reference = Reader(torch.name, torch, lines)
     for reader in _readers(reference, artefact, place, exported, options):
         logger.info("%s: reading %d lines with %s", place.name, len(lines.lines), reader.name)
@@ -97,7 +98,7 @@ def _check_folder(place: Path, artefact: Path, lines: LineSet, options: VerifyOp
     for path in exported:
         if PLUGIN in path.name:
             yield Check(place.name, path.name, note="its plugin runs in TensorRT alone, not executed")
-    for path in sorted(place.glob("*.engine")):
+    for path in sorted(path for path in files if path.suffix == ".engine"):
         logger.info("%s: %s", place.name, path.name)
         yield _check_engine(place, path, reference, options.max_cer_rise)
 

@@ -123,12 +123,19 @@ class Open:
     logits: bool = False
 
 
+TRAINED = ".safetensors"
+"""Suffix of a trained model; files of every other suffix in `BACKENDS` are exported from one."""
 BACKENDS: dict[str, str | Callable[[Path, Open], Backend]] = {
     ".onnx": "htrcompress.runtime.onnx_backend:OnnxRuntimeBackend",
     ".engine": "htrcompress.runtime.tensorrt_backend:TensorRtBackend",
     ".safetensors": "htrcompress.runtime.torch_backend:TorchBackend",
 }
 """Suffix of a model file to the back end that runs it: a class, or `module:class` where importing it is expensive."""
+
+
+def exported_files(folder: Path) -> list[Path]:
+    """The files of a folder that a back end runs, trained models apart, in no order."""
+    return [path for path in folder.iterdir() if path.suffix in BACKENDS and path.suffix != TRAINED]
 
 
 def open_backend(path: Path, options: Open = Open()) -> Backend:

@@ -1,4 +1,4 @@
-"""From what a user types after `--data` to a dataset: the format is detected from what is in the folder."""
+"""`open_dataset` opens what a user gives to `--data`; the format is detected from what is in the folder."""
 
 import contextlib
 import unicodedata
@@ -35,7 +35,7 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
         return together[0]
     names = [dataset.name for dataset in together]
     if len(set(names)) < len(names):
-        raise HtrError(f"--data {source}: two of the datasets are called the same: rename a folder")
+        raise HtrError(f"--data {source}: two of the datasets have the same name: rename a folder")
     splits: dict[str, list[Line]] = {}
     dropped: Counter[str] = Counter()
     changed: Counter[str] = Counter()
@@ -126,7 +126,7 @@ def _visible(line: Line, read: ReadConfig, changed: Counter[str]) -> str:
 
 
 def read_config(card: Card) -> ReadConfig:
-    """How the texts of a model's training data were read, so that its test data is read alike."""
+    """How the texts of a model's training data were read, so that its test data is read in the same way."""
     saved = card.data.get("read")
     try:
         if not isinstance(saved, dict):
