@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 CODE = """if True:
-    import os, signal, sys
+    import os, pickle, signal, sys
     import numpy as np, htrcompress
     model, ending = sys.argv[1:]
     lines = [np.random.default_rng(i).integers(0, 256, (32, 200), dtype=np.uint8) for i in range(20)]
@@ -17,6 +17,10 @@ CODE = """if True:
     child = os.fork()
     if child == 0:
         signal.alarm(60)
+        if ending == "opened again":
+            recognizer = htrcompress.load(model, threads=2, device="cpu")
+        if ending == "copied":
+            recognizer = pickle.loads(pickle.dumps(recognizer))
         if ending != "unused":
             assert [reading.text for reading in recognizer.read(lines)] == expected
         if ending == "deleted":
@@ -31,7 +35,10 @@ CODE = """if True:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize(
     ("model", "ending"),
-    [("tiny_onnx", "unused"), ("tiny_onnx", "kept"), ("tiny_onnx", "deleted"), ("tiny_model", "kept")],
+    [
+        *(("tiny_onnx", ending) for ending in ("unused", "kept", "deleted", "opened again")),
+        *(("tiny_model", ending) for ending in ("kept", "opened again", "copied")),
+    ],
 )
 def test_a_forked_child_reads_and_ends(request: pytest.FixtureRequest, model: str, ending: str) -> None:
     path: Path = request.getfixturevalue(model)

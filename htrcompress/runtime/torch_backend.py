@@ -18,6 +18,7 @@ except ImportError as error:
 from htrcompress.decoding.greedy import greedy
 from htrcompress.models.base import fuse
 from htrcompress.models.serialization import load_model
+from htrcompress.models.threads import set_threads
 from htrcompress.runtime.backend import LINES_PER_THREAD, UNLIMITED, Open, Output
 from htrcompress.runtime.forking import ProcessGuard
 from htrcompress.utils.machine import cores
@@ -60,7 +61,7 @@ class TorchBackend:
             )
         if self.device == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # FP32 is FP32; this too is one setting for the whole process
-        torch.set_num_threads(threads or min(torch.get_num_threads(), cores()))
+        set_threads(threads or min(torch.get_num_threads(), cores()))
         self.max_batch = LINES_PER_THREAD * torch.get_num_threads() if self.device == "cpu" else UNLIMITED
         self._opened_as, self._logits, self._guard = (path.absolute(), options), options.logits, ProcessGuard()
         model, self.card = load_model(path)
@@ -87,9 +88,10 @@ class TorchBackend:
         return type(self), self._opened_as
 
     def _after_fork(self) -> None:
-        """One thread in a process that inherited the model: OpenMP would wait for threads that do not exist there."""
+        """Refuses a GPU's model, and says that a process that inherited the model has one thread (`models.threads`)."""
         path, _ = self._opened_as
         if self.device != "cpu":
             raise HtrError(f"{path} was opened on {self.device} before a fork: load it in the new process")
-        torch.set_num_threads(1)
-        logger.warning("%s was opened before a fork and is run by one thread here: load it in the new process", path)
+        logger.warning(
+            "%s was opened before a fork and is run by one thread here: start processes with `spawn` for more", path
+        )
