@@ -148,6 +148,7 @@ def test_a_recurrent_teacher_and_a_language_model_teach_a_student(
     assert not (tmp_path / "run/control/connector.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_lose_what_one_does(lines: str, llama: Path, tmp_path: Path) -> None:
     """Both draw the lines that the language model reads as one would; of a step's one line, the second has none."""
     config = replace(SHORT, steps=10, batch=4, valid_every=10, lines=5)

@@ -19,6 +19,8 @@ TITLES = {
     "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "
     "`student-s`; `pruned` does half the teacher's work)",
     "copiste_fr": "Real handwriting: copiste_fr, `student-s` trained alone",
+    "decoders": "Beam search and a language model: hooker_en, `hooker_en-student` in INT8",
+    "decoders_fr": "Beam search and a language model: copiste_fr, FP32",
     "proofs": "Every exported form beside the model in PyTorch (`export.verify`)",
     "distillation": "Distilled against trained alone: hooker_en",
     "distillation_fr": "Distilled against trained alone: copiste_fr",
