@@ -41,6 +41,8 @@ class DistillOptions:
     """A model file or the run folder that holds it; if not given, a tiny one is trained first."""
     model: str | None = None
     """The student's size; student where a teacher is given, else tiny-student."""
+    init: Path | None = None
+    """A model file or run folder whose weights the student and the control start from, in the place of --model."""
     control: bool = True
     """Train the control as well, on the labelled lines alone."""
     unlabelled: Path | None = None
@@ -68,12 +70,16 @@ class DistillOptions:
     def __post_init__(self) -> None:
         if self.unlabelled and not self.distill.weight:
             raise HtrError("--unlabelled lines teach nothing with --distill.weight 0: leave one of the two out")
+        if self.init and self.model:
+            raise HtrError("give --model or --init, not both: a trained model has its size")
+        if self.init and not self.teacher:
+            raise HtrError("--init starts the student of a trained teacher: give --teacher as well")
         if not self.resume:  # the options that are missing here are those of the run
             check_llm(self.llm, self.lm, self.aux)
 
     @property
-    def student(self) -> str:
-        """The preset of the student."""
+    def preset(self) -> str:
+        """The student's size, where it does not start from a model of `init`."""
         if self.model is not None:
             return self.model
         return TINY_STUDENT if self.teacher is None else "student"
@@ -116,12 +122,15 @@ def distill(
     run, options = runs.start("distill", options, given)
     kept = run / "teacher.safetensors"  # a resumed run has its own copy
     source = (kept if kept.is_file() else runs.model(options.teacher, "teacher")) if options.teacher else None
-    session = _open(run, options, source, progress)
+    init = runs.init_file(run, options.init)
+    session = _open(run, options, source, init, progress)
     fits: dict[str, FitResult] = {}
     if source is None:
         fits["teacher"] = session.train_teacher()
     elif source != kept and not machine.rank():  # only now is everything known to be usable
         write_atomic(kept, source.read_bytes())
+        if init:
+            runs.keep_init(run, init)
     fits["student"] = session.train_student(source or kept)
     if options.control:
         fits["control"] = session.train_control(fits["student"].steps)
@@ -129,7 +138,9 @@ def distill(
     return DistillResult(run, rows)
 
 
-def _open(run: Path, options: DistillOptions, teacher: Path | None, progress: "TrainProgress | None") -> "_Session":
+def _open(
+    run: Path, options: DistillOptions, teacher: Path | None, init: Path | None, progress: "TrainProgress | None"
+) -> "_Session":
     """Opens all that the trainings of a run share.
 
     Raises:
@@ -141,12 +152,13 @@ def _open(run: Path, options: DistillOptions, teacher: Path | None, progress: "T
     from htrcompress.training.data import open_images, open_training_data
     from htrcompress.training.objective import open_language_model
 
-    height = models.preset(options.student).height
+    student = load_card(init) if init else None
+    height = student.height if student else models.preset(options.preset).height
     card = load_card(teacher) if teacher else None
     if card and (card.height, card.stride) != (height, models.STRIDE):
         raise HtrError(
             f"the teacher {teacher} reads lines of height {card.height} with stride {card.stride}, the student of "
-            f"height {height} with stride {models.STRIDE}: choose another --model"
+            f"height {height} with stride {models.STRIDE}: choose another --model or --init"
         )
 
     def choose(found: "Charset") -> "Charset":
@@ -156,7 +168,7 @@ def _open(run: Path, options: DistillOptions, teacher: Path | None, progress: "T
     logger.info("%s", data.summary())
     images = open_images(options.unlabelled, height) if options.unlabelled else None
     language_model = open_language_model(options.llm, options.lm, options.train.precision, data.train.texts)
-    return _Session(run, options, data, images, language_model, progress)
+    return _Session(run, options, init, data, images, language_model, progress)
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,7 @@ class _Session:
     Attributes:
         run: the run folder.
         options: of the run.
+        init: the model that the student and the control start from; a preset with random weights if None.
         data: training and validation lines.
         images: lines without labels, for the student alone.
         language_model: helps the student alone.
@@ -174,6 +187,7 @@ class _Session:
 
     run: Path
     options: DistillOptions
+    init: Path | None
     data: "TrainingData"
     images: "EncodedLines | None"
     language_model: Any
@@ -181,7 +195,7 @@ class _Session:
 
     def train_teacher(self) -> "FitResult":
         """Trains a tiny teacher, for runs without `--teacher`."""
-        return self._fit("teacher", TINY_TEACHER, self.options.train.for_preset(TINY_TEACHER))
+        return self._fit("teacher", TINY_TEACHER, self.options.train)
 
     def train_student(self, teacher: Path) -> "FitResult":
         """Trains the student with the help of a teacher and, if there is one, of the language model."""
@@ -198,14 +212,23 @@ class _Session:
         if self.images and self.options.unlabelled:
             folder = self.options.unlabelled.resolve().name
             entries["unlabelled"] = {"name": folder, "lines": len(self.images.texts)}
-        student = self.options.student
-        return self._fit("student", student, self.options.train.for_preset(student), network, entries)
+        return self._fit("student", self.options.preset, self.options.train, network, entries)
 
     def train_control(self, steps: int) -> "FitResult":
         """Trains the student alone, for as many steps as with the teacher."""
-        student = self.options.student
-        config = replace(self.options.train.for_preset(student), epochs=None, steps=steps)
-        return self._fit("control", student, config)
+        return self._fit("control", self.options.preset, replace(self.options.train, epochs=None, steps=steps))
+
+    def _network(self, role: str, preset: str) -> "tuple[LineRecognizer, dict[str, Any]]":
+        """A network before training, and what its card says about where it comes from."""
+        from htrcompress import models
+        from htrcompress.models.charset_transfer import set_charset
+        from htrcompress.models.serialization import load_model
+
+        if self.init is None or role == "teacher":
+            return models.create(preset, self.data.charset.classes), {"preset": preset}
+        network, card = load_model(self.init)
+        set_charset(network, card.characters(), self.data.charset, trainable=True)
+        return network, {"init": {"name": card.name, "data": card.data.get("name"), "training": card.training}}
 
     def _fit(
         self,
@@ -215,11 +238,11 @@ class _Session:
         teacher: "LineRecognizer | None" = None,
         entries: dict[str, Any] = {},  # noqa: B006  (is not changed)
     ) -> "FitResult":
-        """Trains one network from random weights; with a teacher, with all that helps the student."""
+        """Trains one network; with a teacher, with all that helps the student."""
         import torch
 
-        from htrcompress import models
         from htrcompress.compression.distillation import DistillationLoss
+        from htrcompress.models import preset_of
         from htrcompress.training.objective import (
             LANGUAGE_MODEL_MEMORY,
             build_objective,
@@ -231,13 +254,14 @@ class _Session:
 
         options, data = self.options, self.data
         torch.manual_seed(config.seed)
-        network = models.create(preset, data.charset.classes)
+        network, origin = self._network(role, preset)
+        config = config.for_preset(preset_of(network))
         logger.info("%s", parameter_summary(role, network))
         language_model, images = (self.language_model, self.images) if teacher else (None, None)
         language = language_model_loss(network, data.charset, options.aux, language_model, options.lm)
         divergence = DistillationLoss(teacher, network, options.distill) if teacher else None
         helped = card_entries(options.aux, options.llm, options.lm) if teacher else card_entries(options.aux)
-        card = data.card(role, network, {"preset": preset, "seed": config.seed, **entries, **helped})
+        card = data.card(role, network, {**origin, "seed": config.seed, **entries, **helped})
         fit = Trainer(
             build_objective(network, data.charset, options.aux, distill=divergence, language=language),
             card,

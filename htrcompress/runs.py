@@ -221,3 +221,24 @@ def _data_of_run(file: Path) -> str | None:
             saved = yaml.safe_load((folder / OPTIONS).read_text(encoding="utf-8"))
             return saved.get("data") if isinstance(saved, dict) else None
     return None
+
+
+def init_file(run: Path, given: Path | None) -> Path | None:
+    """The model file that a run's training starts from; a resumed run has its own copy.
+
+    Args:
+        run: the run folder.
+        given: the model file or run folder that the user names with `--init`, if any.
+
+    Raises:
+        HtrError: there is no such model.
+    """
+    kept = next((run / "init").glob("*.safetensors"), None)
+    return kept or (model(given) if given else None)
+
+
+def keep_init(run: Path, source: Path) -> None:
+    """Copies the model that a run starts from, so that the run can be resumed where that model is gone."""
+    target = run / "init" / source.name
+    if source != target:
+        write_atomic(target, source.read_bytes())

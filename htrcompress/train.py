@@ -16,7 +16,6 @@ from htrcompress.config import AugmentConfig, AuxConfig, CharsetPolicy, LlmConfi
 from htrcompress.data.readers import ReadConfig
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
-from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
     from htrcompress.models import LineRecognizer
@@ -122,7 +121,7 @@ def train(
     from htrcompress.training.trainer import Trainer
 
     torch.manual_seed(options.train.seed)
-    source = _init_file(run, options)
+    source = runs.init_file(run, options.init)
     start = _trained(source, options) if source else _untrained(options)
     network, data = start.network, start.data
     logger.info("%s", data.summary())
@@ -142,24 +141,11 @@ def train(
         LANGUAGE_MODEL_MEMORY if language else (),
     )
     if source and not machine.rank():  # only now is everything known to be usable
-        _keep(source, run)
+        runs.keep_init(run, source)
     fit = trainer.fit()
     if language:
         logger.info("%s", language.costs())
     return TrainResult(run, fit)
-
-
-def _init_file(run: Path, options: TrainOptions) -> Path | None:
-    """The model file to start from; a resumed run has its own copy."""
-    kept = next((run / "init").glob("*.safetensors"), None)
-    return kept or (runs.model(options.init) if options.init else None)
-
-
-def _keep(source: Path, run: Path) -> None:
-    """Copies the model that a run starts from, so that the run can be resumed where that model is gone."""
-    target = run / "init" / source.name
-    if source != target:
-        write_atomic(target, source.read_bytes())
 
 
 def _untrained(options: TrainOptions) -> _Start:

@@ -118,3 +118,16 @@ def test_a_start_with_wrong_data_is_not_in_the_way_of_the_next(whole: Path, line
             distill=DistillConfig(frames="all"),
         )
     )
+
+
+def test_student_and_control_start_from_a_trained_model(whole: Path, lines: str, tmp_path: Path) -> None:
+    short = replace(SHORT, steps=1, lr=1e-9)  # so the weights stay those of the start
+    result = distill(DistillOptions(data=lines, teacher=whole, init=whole, out=tmp_path / "run", train=short))
+    start = load_file(whole / "tiny-student.safetensors")
+    for role in ("student", "control"):
+        trained = load_file(result.run / f"{role}.safetensors")
+        assert all(torch.allclose(trained[name], start[name], atol=1e-4) for name in start if "running" not in name)
+        assert load_card(result.run / f"{role}.safetensors").training["init"]["name"] == "tiny-student"
+    for odd, named in (({"model": "student"}, "--model"), ({"teacher": None}, "--teacher")):
+        with pytest.raises(HtrError, match=f"--init.*{named}|{named}.*--init"):
+            DistillOptions(**{"data": lines, "teacher": whole, "init": whole, **odd})
