@@ -20,6 +20,7 @@ from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.runtime import Device, Reading, load
 from htrcompress.utils.io import write_atomic
@@ -48,8 +49,8 @@ class EvaluateOptions:
     """Where to compute, with no fallback to another device; if not given, CUDA where it works, else the CPU."""
     decoder: str | None = None
     """How logits become text: greedy or beam; if not given, beam with --lm, else greedy."""
-    lm: Path | None = None
-    """A character language model for the beam search, from `python -m htrcompress.lm`."""
+    lm: LanguageOptions = LanguageOptions()
+    """what the beam search knows about the language"""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
     out: Path | None = None

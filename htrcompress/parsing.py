@@ -1,12 +1,14 @@
 """From an options dataclass to a parser, and from words or a YAML file to options; jsonargparse does the work.
 
-What jsonargparse does not do: options with dashes, a positional option, switches such as `--no-control`, one sentence
-for a mistake, the refusal of empty values, and names that YAML would read as something else, such as `#1871`.
+What jsonargparse does not do: options with dashes, a positional option, switches such as `--no-control`, `--lm FILE`
+for `--lm.file FILE`, one sentence for a mistake, the refusal of empty values, and names that YAML would read as
+something else, such as `#1871`.
 """
 
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from types import NoneType
@@ -28,7 +30,7 @@ def parse(
     parser = _parser(kind, positional, program)
     words = list(argv)
     end = words.index("--") if "--" in words else len(words)
-    words[:end] = map(_with_underscores, words[:end])
+    words[:end] = (_of_file(_with_underscores(word), _file_groups(kind)) for word in words[:end])
     try:
         values = _checked(kind, parser, lambda: parser.parse_args(words), positional)
         given = frozenset(parser.parse_args(words, defaults=False).keys())
@@ -53,6 +55,18 @@ def _with_underscores(word: str) -> str:
     name, equals, value = word[2:].partition("=")
     no = "no-" if name.startswith("no-") else ""
     return f"--{no}{name.removeprefix('no-').replace('-', '_')}{equals}{value}"
+
+
+def _file_groups(kind: type[Any]) -> frozenset[str]:
+    """Groups of options that a file alone can stand for: those with an option `file`."""
+    groups = {name: hint for name, hint in get_type_hints(kind).items() if dataclasses.is_dataclass(hint)}
+    return frozenset(name for name, hint in groups.items() if "file" in signature(hint).parameters)  # type: ignore[arg-type]
+
+
+def _of_file(word: str, groups: frozenset[str]) -> str:
+    """`--lm=letters.ngram` as `--lm.file=letters.ngram`."""
+    name, equals, value = word.partition("=")
+    return f"{name}.file{equals}{value}" if name.startswith("--") and name[2:] in groups else word
 
 
 def options_from(kind: type[T], saved: Any) -> T:
@@ -101,7 +115,8 @@ def _parser(kind: type[Any], positional: str | None, program: str | None) -> "Ar
     from jsonargparse.typing import register_type
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    set_loader("htrcompress", _load, (yaml.YAMLError,))
+    files = _file_groups(kind)
+    set_loader("htrcompress", partial(_load, files=files), (yaml.YAMLError,))
     register_type(Path, str, _path)
     hints, parameters = get_type_hints(kind), signature(kind).parameters
     help_of = {p.arg_name: p.description or "" for p in parse_from_object(kind).params}
@@ -121,6 +136,9 @@ def _parser(kind: type[Any], positional: str | None, program: str | None) -> "Ar
     for name in switches:
         off_on = ActionYesNo(no_prefix="no-")
         parser.add_argument(f"--{name}", action=off_on, default=parameters[name].default, help=help_of[name])
+    for action in parser._actions:
+        if action.dest in files:
+            action.metavar, action.help = "FILE", f"The same as --{action.dest}.file"
     if positional:
         many = get_origin(hints[positional]) in (list, tuple)
         item = next((kind for kind in get_args(hints[positional]) if kind is not NoneType), hints[positional])
@@ -128,13 +146,15 @@ def _parser(kind: type[Any], positional: str | None, program: str | None) -> "Ar
     return parser
 
 
-def _load(text: str) -> Any:
+def _load(text: str, files: frozenset[str]) -> Any:
     """A word of the command line or a `--config` file as YAML; `#name` and `&name` are names, not YAML's syntax."""
     from jsonargparse import get_loader
 
     if any("\ud800" <= character <= "\udfff" for character in text):
         return text  # a file name that is not UTF-8, which YAML cannot be
     value = get_loader("yaml")(text)
+    if isinstance(value, dict):  # a file of options
+        value = {k: {"file": v} if k in files and isinstance(v, str) else v for k, v in value.items()}
     return text if value is None and text.strip() not in ("null", "~") else value
 
 

@@ -13,6 +13,7 @@ from htrcompress import runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.folders import images_in
 from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
 from htrcompress.runtime import Device, Invert, Reading, load
@@ -34,8 +35,8 @@ class TranscribeOptions:
     """Where to compute, with no fallback to another device; if not given, CUDA where it works, else the CPU."""
     decoder: str | None = None
     """How logits become text: greedy or beam; if not given, beam with --lm, else greedy."""
-    lm: Path | None = None
-    """A character language model for the beam search, from `python -m htrcompress.lm`."""
+    lm: LanguageOptions = LanguageOptions()
+    """what the beam search knows about the language"""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
     invert: Invert = "never"

@@ -12,10 +12,15 @@ from htrcompress.charset import Charset
 from htrcompress.decoding.base import GreedyDecoder
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
 from htrcompress.decoding.kneser_ney import END
+from htrcompress.decoding.language import Language, LanguageOptions, Scorer
 from htrcompress.decoding.ngram import NGram, Rows
 from htrcompress.errors import HtrError
 
-EXACT = BeamOptions(width=400, candidates=100, blank=1.0, floor=0.0, weight=0.7, bonus=0.3)
+EXACT = BeamOptions(width=400, candidates=100, blank=1.0, floor=0.0)
+
+
+def _speaks(lm: NGram, weight: float = 0.5, bonus: float = 0.0) -> Language:
+    return Language((Scorer(lm, weight),), bonus)
 
 
 def _card(charset: Charset) -> Card:
@@ -53,7 +58,7 @@ def test_it_finds_what_an_exhaustive_search_finds(seed: int, with_lm: bool) -> N
     if with_lm:
         scores = {labels: s + 0.7 * _language(lm, labels) for labels, s in scores.items()}
     scores = {labels: s + 0.3 * len(labels) for labels, s in scores.items()}
-    decoder = BeamDecoder(_card(charset), lm if with_lm else None, EXACT)
+    decoder = BeamDecoder(_card(charset), _speaks(lm, 0.7, 0.3) if with_lm else Language(bonus=0.3), EXACT)
     [[found]] = decoder.decode(logits[None].astype(np.float32), np.array([len(frames)]))
     assert found.labels == max(scores, key=scores.__getitem__)
     if found.labels:
@@ -70,7 +75,7 @@ def _peaky(lines: int, frames: int, classes: int, seed: int) -> NDArray[np.float
 @pytest.mark.parametrize("with_lm", [False, True])
 def test_a_line_reads_the_same_alone_and_beside_others(with_lm: bool) -> None:
     _, lm = _model(_texts(50), 4)
-    decoder = BeamDecoder(_card(lm.charset), lm if with_lm else None, BeamOptions())
+    decoder = BeamDecoder(_card(lm.charset), _speaks(lm) if with_lm else Language())
     logits, frames = _peaky(9, 70, lm.charset.classes, 1), np.array([70, 3, 40, 1, 55, 70, 22, 8, 64])
     together = decoder.decode(logits, frames, 4)
     logits[np.arange(70)[None] >= frames[:, None]] = 1e4  # what lies beyond a line's frames must not matter
@@ -83,14 +88,14 @@ def test_a_beam_of_one_without_a_language_model_is_close_to_greedy() -> None:
     charset = Charset(tuple("abcdefgh"))
     logits, frames = 3 * _peaky(20, 60, charset.classes, 3), np.full(20, 60)
     greedy = GreedyDecoder(_card(charset)).decode(logits, frames)
-    narrow = BeamDecoder(_card(charset), None, BeamOptions(width=1)).decode(logits, frames)
+    narrow = BeamDecoder(_card(charset), options=BeamOptions(width=1)).decode(logits, frames)
     same = sum(a[0].labels == b[0].labels for a, b in zip(greedy, narrow, strict=True))
     assert same >= 18
 
 
 def test_characters_that_the_language_model_lacks_are_scored_as_unknown() -> None:
     _, lm = _model(["ab", "ba"], 2)
-    decoder = BeamDecoder(_card(Charset(tuple("abxy"))), lm)
+    decoder = BeamDecoder(_card(Charset(tuple("abxy"))), _speaks(lm))
     assert decoder.unknown == ("x", "y")
     logits = np.full((1, 1, 5), -9.0, np.float32)
     logits[0, 0, 3] = 9
@@ -103,7 +108,13 @@ def test_no_frame_gives_the_empty_reading() -> None:
     assert empty.labels == () and empty.score == -np.inf
 
 
-@pytest.mark.parametrize("odd", [{"width": 0}, {"candidates": 0}, {"weight": float("nan")}, {"blank": 0.0}])
+@pytest.mark.parametrize("odd", [{"width": 0}, {"candidates": 0}, {"blank": 0.0}])
 def test_options_that_make_no_sense_are_refused(odd: dict[str, float]) -> None:
     with pytest.raises(HtrError, match=next(iter(odd))):
         BeamOptions(**odd)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("odd", [{"weight": float("nan")}, {"bonus": float("inf")}, {"weight": 0.5}])
+def test_a_language_that_makes_no_sense_is_refused(odd: dict[str, float]) -> None:
+    with pytest.raises(HtrError, match=rf"--lm\.{next(iter(odd))}"):
+        LanguageOptions(**odd)  # type: ignore[arg-type]

@@ -28,6 +28,14 @@ class Group:
 
 
 @dataclass(frozen=True)
+class OfFile:
+    file: Path | None = None
+    """A file that stands for the group."""
+    weight: float = 1.0
+    """Its weight."""
+
+
+@dataclass(frozen=True)
 class Options:
     """Does something.
 
@@ -50,6 +58,8 @@ class Options:
     """how to train"""
     augment: Group | None = Group()
     """how to augment"""
+    lm: OfFile = OfFile()
+    """what is known"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,19 @@ def test_a_file_gives_options_and_flags_override_it(capsys: pytest.CaptureFixtur
     _, result, _ = call(capsys, "--config", str(tmp_path / "a.yaml"), "--train.rate", "0.25")
     assert result["options"]["data"] == "a # b" and result["options"]["train"]["steps"] == 3
     assert result["options"]["train"]["rate"] == 0.25 and "train.steps" in result["given"]
+
+
+@pytest.mark.parametrize("typed", [["--lm", "a.ngram"], ["--lm=a.ngram"], ["--lm.file", "a.ngram"], ["--config"]])
+def test_a_group_may_be_given_by_its_file_alone(
+    typed: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "some.yaml").write_text("lm: a.ngram\n")
+    typed = [*typed, str(tmp_path / "some.yaml")] if typed == ["--config"] else typed
+    _, result, _ = call(capsys, *typed, "--lm.weight", "0.8")
+    assert result["options"]["lm"] == {"file": "a.ngram", "weight": 0.8}
+    with pytest.raises(SystemExit):
+        run_command(command, argv=["--help"])
+    assert "--lm FILE" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["#1871", "&mine", "*mine", "a #b", "!x", "007", "[x]", "a: b", "%", "@", "- x"])

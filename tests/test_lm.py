@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import htrcompress
-from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.decoding.ngram_file import load_ngram, save_ngram
 from htrcompress.errors import HtrError
 from htrcompress.lm import LmOptions, make_language_model
@@ -45,7 +45,7 @@ def test_a_model_reads_with_it(text: Path, tiny_model: Path, tiny_onnx: Path, pi
     assert [reading.text for reading in found[0]] == [reading.text for reading in found[1]]
     assert any(reading.alternatives for reading in found[0])
     greedy = [reading.text for reading in htrcompress.load(tiny_onnx).read(pictures)]
-    strong = htrcompress.load(tiny_onnx, lm=out, beam=BeamOptions(weight=3.0))
+    strong = htrcompress.load(tiny_onnx, lm=LanguageOptions(out, weight=3.0))
     assert [reading.text for reading in strong.read(pictures)] != greedy  # noise, read as the language has it
     many = [picture(20 + 7 * number, seed=number) for number in range(90)]  # more than the decoder gets at once
     assert strong.read(many, 3) == strong.read(many)
@@ -58,9 +58,10 @@ def test_a_tuned_weight_is_used_unless_another_is_given(text: Path, tiny_model: 
     out = text.with_name("text.ngram")
     make_language_model(LmOptions([str(text)], order=2, out=out))
     save_ngram(out, replace(load_ngram(out), settings={"weight": "0.25", "bonus": "1.5"}))
-    decoder = htrcompress.load(tiny_model, lm=out).decoder
-    assert (decoder.weight, decoder.bonus) == (0.25, 1.5)
-    assert htrcompress.load(tiny_model, lm=out, beam=BeamOptions(weight=2.0)).decoder.weight == 2.0
+    language = htrcompress.load(tiny_model, lm=out).decoder.language
+    assert (language.scorers[0].weight, language.bonus) == (0.25, 1.5)
+    language = htrcompress.load(tiny_model, lm=LanguageOptions(out, weight=2.0)).decoder.language
+    assert (language.scorers[0].weight, language.bonus) == (2.0, 1.5)
     save_ngram(out, replace(load_ngram(out), settings={"weight": "nan"}))
     with pytest.raises(HtrError, match=r"weight.*text\.ngram"):
         htrcompress.load(tiny_model, lm=out)

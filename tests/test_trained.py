@@ -18,6 +18,7 @@ from benchmarks.studies.finetuning import FineTuningOptions, fine_tune
 from benchmarks.studies.seeds import SeedsOptions, compare_seeds
 from benchmarks.studies.training_speed import VARIANTS, SpeedOptions, measure_training
 from htrcompress.config import TrainConfig
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import EvaluateOptions, evaluate
 from htrcompress.lm import LmOptions, make_language_model
@@ -89,7 +90,9 @@ def test_the_cost_of_the_decode(tiny_model: Path, data: Path, tmp_path: Path) ->
 
 def test_decoders_are_compared(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     make_language_model(LmOptions([str(data)], order=3, out=tmp_path / "lm.ngram"))
-    options = DecodersOptions(tiny_model, str(data), tmp_path / "lm.ngram", rounds=1, out=tmp_path / "decoders.json")
+    options = DecodersOptions(
+        tiny_model, str(data), rounds=1, out=tmp_path / "decoders.json", lm=LanguageOptions(tmp_path / "lm.ngram")
+    )
     result = compare_decoders(options)
     assert set(result.splits) == {"test", "test_more"} and set(result.speed) == {
         "greedy",

@@ -17,6 +17,7 @@ from htrcompress import metrics, runs
 from htrcompress.cli import run_command
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.runtime import Recognizer, load
 from htrcompress.utils import machine
@@ -30,8 +31,6 @@ class DecodersOptions:
     """A model file, or a run folder; the student of the newest run if not given."""
     data: str | None = None
     """A dataset's folder; what the model was trained on if not given."""
-    lm: Path | None = None
-    """The language model, from `python -m htrcompress.lm`."""
     batch: int = 32
     """Lines in a batch."""
     threads: int = 2
@@ -42,12 +41,14 @@ class DecodersOptions:
     """Timed rounds."""
     out: Path | None = None
     """A JSON file for the result."""
+    lm: LanguageOptions = LanguageOptions()
+    """what the beam search knows about the language"""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
 
     def __post_init__(self) -> None:
         require_positive(batch=self.batch, threads=self.threads, lines=self.lines, rounds=self.rounds)
-        if self.lm is None:
+        if self.lm.file is None:
             raise HtrError("name a language model with --lm")
 
 
@@ -97,7 +98,7 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
     Raises:
         HtrError: the model, the language model or the data cannot be used.
     """
-    assert options.lm is not None
+    assert options.lm.file is not None
     file = runs.model(options.model)
     recognizers: dict[str, Recognizer] = {
         "greedy": load(file, options.threads, "cpu"),
@@ -124,7 +125,7 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
     result = DecodersResult(
         command_line("benchmarks/studies/decoders.py"),
         file.name,
-        {"name": options.lm.name, "bytes": options.lm.stat().st_size},
+        {"name": options.lm.file.name, "bytes": options.lm.file.stat().st_size},
         dataset.name,
         rates,
         speed,

@@ -1,7 +1,7 @@
 """CTC prefix beam search with a character language model (Graves & Jaitly 2014; Hannun et al. 2014), over many lines.
 
 Each prefix has the probability of all its alignments that end in a blank, and of all that end in its last character.
-A prefix is scored as log P(prefix) + weight * log P_LM(prefix) + bonus * characters. All lines of a call advance
+What the language says about a prefix (`language.py`) is added to its logarithm. All lines of a call advance
 together, one of their own frames at a time, as NumPy arrays (line, beam, candidate): every line is computed by the same
 operations in the same order whatever stands beside it, so the text does not depend on the batch. Probabilities are
 scaled by the best prefix of the line after every frame, so that none is lost. Frames that are all but certainly blank,
@@ -10,7 +10,6 @@ which are most, are not searched: they only close the character before them.
 
 import logging
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from htrcompress.card import Card
 from htrcompress.charset import BLANK
 from htrcompress.decoding.base import Hypothesis
 from htrcompress.decoding.kneser_ney import END
+from htrcompress.decoding.language import Language
 from htrcompress.decoding.ngram import NGram, Rows
 from htrcompress.decoding.prefixes import NO_NODE, Beams, Frames, PrefixTree, extended_hash, largest, merge
 from htrcompress.errors import HtrError
@@ -37,10 +37,6 @@ class BeamOptions:
     """Prefixes that are kept for each line."""
     candidates: int = 8
     """Characters that may extend a prefix in a frame: the most probable ones."""
-    weight: float | None = None
-    """Weight of the language model's log-probability; what it was tuned to, or 0.5, if not given."""
-    bonus: float | None = None
-    """Added for every character, since language models prefer short texts; as tuned, or 0, if not given."""
     blank: float = 0.999
     """Frames whose blank is at least so probable are not searched; 1 searches all."""
     floor: float = 1e-4
@@ -50,10 +46,6 @@ class BeamOptions:
         for name in ("width", "candidates"):
             if not 1 <= getattr(self, name) <= 1024:
                 raise HtrError(f"--beam.{name} must be from 1 to 1,024, not {getattr(self, name)}")
-        for name in ("weight", "bonus"):
-            value = getattr(self, name)
-            if value is not None and not np.isfinite(value):
-                raise HtrError(f"--beam.{name} must be a finite number, not {value}")
         if not 0 < self.blank <= 1:
             raise HtrError(f"--beam.blank must be above 0 and at most 1, not {self.blank}")
         if not 0 <= self.floor < 1:
@@ -65,41 +57,39 @@ class BeamDecoder:
 
     Args:
         card: the recogniser's card.
-        lm: a character language model; None searches without one.
+        language: what is known about the language; nothing, by default.
         options: see `BeamOptions`.
 
     Attributes:
-        unknown: characters of the recogniser that the language model lacks and scores as unknown.
+        unknown: characters of the recogniser that a scorer lacks and scores as unknown.
     """
 
-    def __init__(self, card: Card, lm: NGram | None = None, options: BeamOptions = BeamOptions()):
-        self.card, self.options, self.lm = card, options, lm
+    def __init__(self, card: Card, language: Language = Language(), options: BeamOptions = BeamOptions()):
+        self.card, self.options, self.language = card, options, language
         self.unknown: tuple[str, ...] = ()
         self._tables = threading.local()  # rows are made while decoding, so each thread has its own
-        settings = {} if lm is None else lm.settings
-        self.weight = _setting(options.weight, settings, "weight", 0.5)
-        self.bonus = _setting(options.bonus, settings, "bonus", 0.0)
-        if lm is not None:
+        if language.scorers:
             if card.direction != "ltr":
                 raise HtrError(
                     f"--lm: {card.name} reads from right to left, and language models are not used there yet"
                 )
-            known = set(lm.charset.characters)
+            known = set.intersection(*(set(scorer.automaton.charset.characters) for scorer in language.scorers))
             self.unknown = tuple(c for c in card.charset if c not in known)
             if self.unknown:
                 logger.warning("the language model lacks %s: scored as unknown", " ".join(self.unknown))
 
-    def __reduce__(self) -> tuple[type["BeamDecoder"], tuple[Card, NGram | None, BeamOptions]]:
-        return BeamDecoder, (self.card, self.lm, self.options)
+    def __reduce__(self) -> tuple[type["BeamDecoder"], tuple[Card, Language, BeamOptions]]:
+        return BeamDecoder, (self.card, self.language, self.options)
 
     @property
-    def rows(self) -> Rows:
-        """The language model's rows for the recogniser's labels and the end of a line, of this thread."""
+    def rows(self) -> list[Rows]:
+        """Each scorer's rows for the recogniser's labels and the end of a line, of this thread."""
         if not hasattr(self._tables, "rows"):
-            assert self.lm is not None
-            symbols = [0, *self.lm.symbols("".join(self.card.charset)).tolist(), END]  # the blank's is never read
-            self._tables.rows = Rows(self.lm, symbols)
+            self._tables.rows = [self._rows_of(scorer.automaton) for scorer in self.language.scorers]
         return self._tables.rows
+
+    def _rows_of(self, automaton: NGram) -> Rows:
+        return Rows(automaton, [0, *automaton.symbols("".join(self.card.charset)).tolist(), END])  # 0 is the blank's
 
     def decode(
         self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
@@ -139,7 +129,7 @@ class BeamDecoder:
         return Frames(count, place, place - before > 1, probability, best + 1, value)
 
     def _start(self, lines: int) -> Beams:
-        shape = (lines, self.options.width)
+        shape, scorers = (lines, self.options.width), len(self.language.scorers)
         beams = Beams(
             blank=np.zeros(shape),
             label=np.zeros(shape),
@@ -147,7 +137,7 @@ class BeamDecoder:
             hash=np.zeros(shape, np.uint64),
             parent=np.zeros(shape, np.uint64),
             last=np.full(shape, BLANK),
-            state=np.full(shape, self.lm.begin if self.lm else 0),
+            state=np.broadcast_to([s.automaton.begin for s in self.language.scorers], (*shape, scorers)).astype(int),
             node=np.full(shape, NO_NODE),
         )
         beams.blank[:, 0] = 1.0
@@ -185,40 +175,35 @@ class BeamDecoder:
             hash=np.where(extends, extended_hash(prefix, new), prefix),
             parent=np.where(extends, prefix, beams.parent[row, source]),
             last=np.where(extends, new, beams.last[row, source]),
-            state=np.where(extends, following[row, source, at], beams.state[row, source]),
+            state=np.where(extends[:, :, None], following[row, source, at], beams.state[row, source]),
             node=tree.grow(beams.node[row, source], new, extends),
         )
 
     def _score(self, beams: Beams, chosen: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """What language model and bonus give to each growth, and the state behind it: (B, K, M) each."""
-        extra = beams.extra[:, :, None] + self.bonus
-        if self.lm is None:
-            shape = (*beams.extra.shape, chosen.shape[1])
-            return np.broadcast_to(extra, shape), np.zeros(shape, np.int64)
-        rows = self.rows
-        row, label = rows.rows_of(beams.state)[:, :, None], rows.place[chosen][:, None, :]
-        return extra + self.weight * rows.log_probability[row, label], rows.next_state[row, label]
+        """What the language gives to each growth, (B, K, M), and the states behind it, (B, K, M, scorers)."""
+        shape = (*beams.extra.shape, chosen.shape[1])
+        extra = np.broadcast_to(beams.extra[:, :, None] + self.language.bonus, shape)
+        following = np.zeros((*shape, len(self.rows)), np.int64)
+        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows, strict=True)):
+            row, label = rows.rows_of(beams.state[:, :, place])[:, :, None], rows.place[chosen][:, None, :]
+            extra = extra + scorer.weight * rows.log_probability[row, label]
+            following[:, :, :, place] = rows.next_state[row, label]
+        return extra, following
 
     def _finish(
         self, beams: Beams, tree: PrefixTree, scale: NDArray[np.float64], n_best: int
     ) -> list[list[Hypothesis]]:
         total = beams.blank + beams.label
         score = np.log(np.maximum(total, SMALLEST)) + scale[:, None] + beams.extra
-        if self.lm is not None:
-            rows = self.rows
-            row = rows.rows_of(beams.state)  # before the table is read, which this may replace
-            score = score + self.weight * rows.log_probability[row, rows.place[-1]]
+        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows, strict=True)):
+            row = rows.rows_of(beams.state[:, :, place])  # before the table is read, which this may replace
+            score = score + scorer.weight * rows.log_probability[row, rows.place[-1]]
         found = []
         for line, order in enumerate(np.argsort(-score, 1, kind="stable")):
             kept = [int(place) for place in order if total[line, place] > 0][:n_best]
             texts = [(tree.labels(int(beams.node[line, place])), float(score[line, place])) for place in kept]
             found.append([Hypothesis(labels, s / len(labels) if labels else -np.inf) for labels, s in texts])
         return found
-
-
-def _setting(given: float | None, settings: Mapping[str, str], name: str, otherwise: float) -> float:
-    """A number that is given, or tuned and kept in the language model, or the default."""
-    return given if given is not None else float(settings.get(name, otherwise))
 
 
 def _softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:

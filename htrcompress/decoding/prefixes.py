@@ -15,14 +15,14 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass
 class Beams:
-    """The prefixes of some lines: (B, K) each.
+    """The prefixes of some lines: (B, K) each, but for the states.
 
     Attributes:
         blank, label: scaled probability of the alignments that end in a blank, and in the last label.
-        extra: what language model and bonus add to the logarithm.
+        extra: what the language adds to the logarithm.
         hash, parent: identity of the prefix, and of the prefix without its last label.
         last: last label; the blank for the empty prefix.
-        state: state of the language model.
+        state: state of each scorer, (B, K, scorers).
         node: place in the tree that texts are read from.
     """
 

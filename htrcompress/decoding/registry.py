@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from htrcompress.card import Card
 from htrcompress.decoding.base import Decoder, GreedyDecoder
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
-from htrcompress.decoding.ngram_file import load_ngram
+from htrcompress.decoding.language import LanguageOptions, open_language
 from htrcompress.errors import HtrError
 
 GREEDY, BEAM = "greedy", "beam"
@@ -18,11 +17,11 @@ class DecoderOptions:
     """What a decoder is made from, besides the model's card.
 
     Attributes:
-        lm: a compiled language model (`python -m htrcompress.lm`), for decoders that use one.
+        lm: what is known about the language, for decoders that use it.
         beam: see `BeamOptions`.
     """
 
-    lm: Path | None = None
+    lm: LanguageOptions = LanguageOptions()
     beam: BeamOptions = BeamOptions()
 
 
@@ -31,7 +30,7 @@ def _greedy(card: Card, options: DecoderOptions) -> Decoder:
 
 
 def _beam(card: Card, options: DecoderOptions) -> Decoder:
-    return BeamDecoder(card, None if options.lm is None else load_ngram(options.lm), options.beam)
+    return BeamDecoder(card, open_language(options.lm), options.beam)
 
 
 DECODERS: dict[str, Callable[[Card, DecoderOptions], Decoder]] = {GREEDY: _greedy, BEAM: _beam}
@@ -39,11 +38,11 @@ DECODERS: dict[str, Callable[[Card, DecoderOptions], Decoder]] = {GREEDY: _greed
 
 
 def check_decoder(name: str, options: DecoderOptions = DecoderOptions()) -> None:
-    """Raises HtrError if there is no decoder of that name, or if it takes no language model and one is given."""
+    """Raises HtrError if there is no decoder of that name, or if it takes no options and some are given."""
     if name not in DECODERS:
         raise HtrError(f"no decoder is called '{name}': choose {', '.join(DECODERS)}")
     if name == GREEDY and options != DecoderOptions():
-        raise HtrError("--lm and --beam.* are for another decoder than greedy: choose --decoder beam")
+        raise HtrError("--lm, --lm.* and --beam.* are for another decoder than greedy: choose --decoder beam")
 
 
 def make_decoder(name: str, card: Card, options: DecoderOptions = DecoderOptions()) -> Decoder:

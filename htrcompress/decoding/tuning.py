@@ -1,7 +1,7 @@
 """Chooses a language model's weight and bonus on validation lines, whose logits are computed once and decoded often."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from htrcompress import metrics
 from htrcompress.card import Card
 from htrcompress.decoding import reference
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
+from htrcompress.decoding.language import Language, Scorer
 from htrcompress.decoding.ngram import NGram
 
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
@@ -23,7 +24,7 @@ class Tuned:
     """What tuning found; rates are fractions.
 
     Attributes:
-        weight, bonus: see `BeamOptions`.
+        weight, bonus: see `LanguageOptions`.
         cer: character error rate with them.
         greedy: that of greedy decoding.
         lines: how many lines decided.
@@ -46,12 +47,12 @@ def tune(
         lm: the language model.
         logits: FP32 (T, C) of each line, its own frames alone.
         truth: the transcriptions.
-        options: of the search, but for these two.
+        options: of the search.
     """
     charset = card.characters()
 
     def read(weight: float, bonus: float) -> float:
-        decoder = BeamDecoder(card, lm, replace(options, weight=weight, bonus=bonus))
+        decoder = BeamDecoder(card, Language((Scorer(lm, weight),), bonus), options)
         return metrics.cer(truth, [charset.decode(labels) for labels in decode_all(decoder, logits)])
 
     greedy = [charset.decode(_greedy(row)) for row in logits]

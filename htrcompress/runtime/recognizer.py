@@ -23,6 +23,7 @@ from PIL import Image
 
 from htrcompress.decoding.base import Decoder, Hypothesis
 from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.decoding.registry import BEAM, GREEDY, DecoderOptions, check_decoder, make_decoder
 from htrcompress.errors import HtrError
 from htrcompress.image import pad
@@ -195,7 +196,7 @@ def load(
     threads: int | None = None,
     device: str | None = None,
     decoder: str | None = None,
-    lm: str | os.PathLike[str] | None = None,
+    lm: LanguageOptions | str | os.PathLike[str] | None = None,
     beam: BeamOptions = BeamOptions(),
 ) -> Recognizer:
     """Opens a model file for reading lines.
@@ -204,9 +205,10 @@ def load(
         path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU).
         threads: CPU threads; by default one for each core that the process may use.
         device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
-        decoder: one of `decoding.registry.DECODERS`; by default `beam` with a language model, else `greedy`. All but
+        decoder: one of `decoding.registry.DECODERS`; by default `beam` with something in `lm`, else `greedy`. All but
             `greedy` need the network's logits.
-        lm: a character language model (`python -m htrcompress.lm`) for the beam search.
+        lm: a character language model (`python -m htrcompress.lm`) for the beam search, or `LanguageOptions` with its
+            weight as well.
         beam: how the beam search decodes.
 
     Raises:
@@ -217,9 +219,11 @@ def load(
         _check_count("number of threads", threads, MAX_THREADS)
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
-    options = DecoderOptions(None if lm is None else Path(lm), beam)
+    if not isinstance(lm, LanguageOptions):
+        lm = LanguageOptions(None if lm is None else Path(lm))
+    options = DecoderOptions(lm, beam)
     if decoder is None:
-        decoder = GREEDY if lm is None else BEAM
+        decoder = GREEDY if lm == LanguageOptions() else BEAM
     check_decoder(decoder, options)
     try:
         backend = open_backend(Path(path), Open(threads, device, logits=decoder != GREEDY))
