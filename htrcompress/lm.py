@@ -9,6 +9,7 @@ The result is one file that `transcribe` and `evaluate` take with `--lm`; it hol
 from, and, once it was tuned, its weight against the recogniser and the bonus for each character.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +30,8 @@ class LmOptions:
     """Trains, converts or tunes a character language model."""
 
     texts: list[str]
-    """Datasets (their training texts), text files with a line of writing in each row, one .arpa file, or one .ngram
-    file to tune."""
+    """Datasets (their training texts), text files with a line of writing in each row or with a word, a tab and how
+    often it occurs, one .arpa file, or one .ngram file to tune."""
     order: int = 6
     """The longest n-gram, in characters."""
     out: Path | None = None
@@ -39,6 +40,8 @@ class LmOptions:
     """Write the model as an ARPA file as well, beside the .ngram file."""
     tune: Path | None = None
     """A model file whose readings of --data decide the weight and the bonus."""
+    words: Path | None = None
+    """A list of words whose bonus is tuned with them; see `--lm.words` of `transcribe`."""
     data: str | None = None
     """The dataset that perplexity is measured and weights are tuned on; the first of the texts if not given."""
     split: str = "valid"
@@ -55,6 +58,8 @@ class LmOptions:
             raise HtrError("name the file to write with --out, such as --out letters.ngram")
         if self.out.suffix != ".ngram":
             raise HtrError(f"--out {self.out} must end in .ngram")
+        if self.words is not None and self.tune is None:
+            raise HtrError("--words is for tuning its bonus: name a model with --tune")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,10 @@ class LmResult:
             text += f"\nperplexity {self.perplexity:.2f} a character"
         if self.tuned is not None:
             before, after = (100 * value for value in (self.tuned.greedy, self.tuned.cer))
-            text += f"\nweight {self.tuned.weight:g}, bonus {self.tuned.bonus:g} on {self.tuned.lines} lines: "
+            text += f"\nweight {self.tuned.weight:g}, bonus {self.tuned.bonus:g}"
+            if self.tuned.words_bonus is not None:
+                text += f", for listed words {self.tuned.words_bonus:g}"
+            text += f" on {self.tuned.lines} lines: "
             text += f"CER {before:.2f} % greedy, {after:.2f} % with it"
         return text
 
@@ -105,8 +113,10 @@ def make_language_model(options: LmOptions) -> LmResult:
     if options.tune is not None:
         if held_out is None:
             raise HtrError("--tune needs lines to read: name a dataset with --data")
-        tuned = _tuned(options.tune, model, held_out)
-        model = replace(model, settings={**model.settings, "weight": f"{tuned.weight:g}", "bonus": f"{tuned.bonus:g}"})
+        tuned = _tuned(options.tune, model, held_out, options.words)
+        found = {"weight": tuned.weight, "bonus": tuned.bonus, "words_bonus": tuned.words_bonus}
+        kept = {name: f"{value:g}" for name, value in found.items() if value is not None}
+        model = replace(model, settings={**model.settings, **kept})
     save_ngram(options.out, model)
     if options.arpa:
         if orders is None:
@@ -143,13 +153,17 @@ def _model(options: LmOptions) -> "tuple[NGram, list[Order] | None]":
 
 
 def _lines(source: str) -> list[str]:
-    """The clean lines of a text file, or the training texts of a dataset."""
+    """The clean lines of a text file, text after a list of words with frequencies, or a dataset's training texts."""
     from htrcompress.charset import clean_text
-    from htrcompress.data.readers.base import read_utf8
     from htrcompress.data.readers.open import open_dataset
+    from htrcompress.decoding.words import lines_of, read_words
+    from htrcompress.utils.io import read_utf8
 
     if Path(source).is_file():
-        return [text for line in read_utf8(Path(source)).split("\n") if (text := clean_text(line))]
+        rows = read_utf8(Path(source)).split("\n")
+        if re.fullmatch(r"[^\t]+\t\d+\s*", rows[0]):
+            return lines_of(read_words(Path(source)))
+        return [text for line in rows if (text := clean_text(line))]
     return [line.text for line in open_dataset(source).split("train")]
 
 
@@ -163,12 +177,13 @@ def _held_out(options: LmOptions) -> "list[Line] | None":
     return None if source is None else open_dataset(source).split(options.split)
 
 
-def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]") -> "Tuned":
-    """Weight and bonus for one recogniser on some lines."""
+def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]", words: Path | None) -> "Tuned":
+    """Weight and bonuses for one recogniser on some lines."""
     import numpy as np
 
     from htrcompress.decoding.beam import BeamOptions
     from htrcompress.decoding.tuning import tune
+    from htrcompress.decoding.words import compile_words, read_words
     from htrcompress.image import pad, resize_to_height
     from htrcompress.runtime.backend import Open, open_backend
 
@@ -184,7 +199,8 @@ def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]") -> "Tuned":
         assert output.logits is not None
         for i, row in zip(some, output.logits, strict=True):
             logits[i] = row[: -(-images[i].shape[1] // card.stride)]
-    return tune(card, lm, logits, [line.text for line in lines], BeamOptions())
+    listed = None if words is None else compile_words(read_words(words), card.characters())
+    return tune(card, lm, logits, [line.text for line in lines], BeamOptions(), listed)
 
 
 if __name__ == "__main__":

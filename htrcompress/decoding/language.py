@@ -12,12 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
+from htrcompress.charset import Charset
 from htrcompress.decoding.ngram import NGram
 from htrcompress.decoding.ngram_file import load_ngram
+from htrcompress.decoding.words import compile_words, read_words
 from htrcompress.errors import HtrError
 
 DEFAULT_WEIGHT = 0.5
 """Weight of a language model that was not tuned."""
+DEFAULT_WORDS_BONUS = 0.5
+"""Bonus for each character of a listed word that was not tuned."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,21 @@ class LanguageOptions:
     """Weight of the language model's log-probability; what it was tuned to, or 0.5, if not given."""
     bonus: float | None = None
     """Added for every character, since language models prefer short texts; as tuned, or 0, if not given."""
+    words: Path | None = None
+    """A list of likely words, such as the names of an archive: a text file with one in each row, and after a tab, if
+    some shall count more, a number that multiplies the bonus."""
+    words_bonus: float | None = None
+    """Added for every character of a listed word; as tuned, or 0.5, if not given."""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "bonus"):
+        for name in ("weight", "bonus", "words_bonus"):
             value = getattr(self, name)
             if value is not None and not np.isfinite(value):
                 raise HtrError(f"--lm.{name} must be a finite number, not {value}")
         if self.file is None and self.weight is not None:
             raise HtrError("--lm.weight does nothing without a language model: name one with --lm")
+        if self.words is None and self.words_bonus is not None:
+            raise HtrError("--lm.words_bonus does nothing without a list of words: name one with --lm.words")
 
 
 @dataclass(frozen=True)
@@ -61,17 +72,21 @@ class Language:
     bonus: float = 0.0
 
 
-def open_language(options: LanguageOptions) -> Language:
-    """Opens the files that the options name.
+def open_language(options: LanguageOptions, charset: Charset) -> Language:
+    """Opens the files that the options name, for a recogniser of these characters.
 
     Raises:
-        HtrError: a file is missing or of another kind.
+        HtrError: a file is missing or of another kind, or holds no word of these characters.
     """
     model = None if options.file is None else load_ngram(options.file)
     settings: Mapping[str, str] = {} if model is None else model.settings
-    weight = _setting(options.weight, settings, "weight", DEFAULT_WEIGHT)
-    scorers = () if model is None else (Scorer(model, weight),)
-    return Language(scorers, _setting(options.bonus, settings, "bonus", 0.0))
+    scorers = []
+    if model is not None:
+        scorers.append(Scorer(model, _setting(options.weight, settings, "weight", DEFAULT_WEIGHT)))
+    if options.words is not None:
+        bonus = _setting(options.words_bonus, settings, "words_bonus", DEFAULT_WORDS_BONUS)
+        scorers.append(Scorer(compile_words(read_words(options.words), charset), bonus))
+    return Language(tuple(scorers), _setting(options.bonus, settings, "bonus", 0.0))
 
 
 def _setting(given: float | None, settings: Mapping[str, str], name: str, otherwise: float) -> float:

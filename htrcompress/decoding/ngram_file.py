@@ -93,9 +93,9 @@ def _check(model: NGram, path: Path) -> None:
 
 
 def _check_settings(settings: dict[str, str], path: Path) -> None:
-    for name in ("weight", "bonus"):
+    for name in ("weight", "bonus", "words_bonus"):
         try:
-            fits = np.isfinite(float(settings.get(name, "0")))
+            fits = bool(np.isfinite(float(settings.get(name, "0"))))
         except ValueError:
             fits = False
         if not fits:

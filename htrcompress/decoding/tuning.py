@@ -1,4 +1,4 @@
-"""Chooses a language model's weight and bonus on validation lines, whose logits are computed once and decoded often."""
+"""Chooses the weight of a language model and the bonuses on lines whose logits are computed once and decoded often."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from htrcompress.decoding.ngram import NGram
 
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
 BONUSES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+WORDS_BONUSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 LINES = 64
 """Lines that are decoded together."""
 
@@ -24,7 +25,7 @@ class Tuned:
     """What tuning found; rates are fractions.
 
     Attributes:
-        weight, bonus: see `LanguageOptions`.
+        weight, bonus, words_bonus: see `LanguageOptions`; the last is None where there is no list of words.
         cer: character error rate with them.
         greedy: that of greedy decoding.
         lines: how many lines decided.
@@ -35,12 +36,18 @@ class Tuned:
     cer: float
     greedy: float
     lines: int
+    words_bonus: float | None = None
 
 
 def tune(
-    card: Card, lm: NGram, logits: Sequence[NDArray[np.float32]], truth: Sequence[str], options: BeamOptions
+    card: Card,
+    lm: NGram,
+    logits: Sequence[NDArray[np.float32]],
+    truth: Sequence[str],
+    options: BeamOptions,
+    words: NGram | None = None,
 ) -> Tuned:
-    """The weight and bonus with the lowest character error rate, searched axis by axis on a coarse, then a finer grid.
+    """The numbers with the lowest character error rate, searched one after the other on a coarse, then a finer grid.
 
     Args:
         card: of the recogniser.
@@ -48,27 +55,32 @@ def tune(
         logits: FP32 (T, C) of each line, its own frames alone.
         truth: the transcriptions.
         options: of the search.
+        words: a compiled list of words (`words.compile_words`) that is used beside it.
     """
     charset = card.characters()
 
-    def read(weight: float, bonus: float) -> float:
-        decoder = BeamDecoder(card, Language((Scorer(lm, weight),), bonus), options)
+    def read(weight: float, bonus: float, words_bonus: float) -> float:
+        scorers = (Scorer(lm, weight), *((Scorer(words, words_bonus),) if words and words_bonus else ()))
+        decoder = BeamDecoder(card, Language(scorers, bonus), options)
         return metrics.cer(truth, [charset.decode(labels) for labels in decode_all(decoder, logits)])
 
     greedy = [charset.decode(_greedy(row)) for row in logits]
-    seen: dict[tuple[float, float], float] = {}
+    seen: dict[tuple[float, float, float], float] = {}
 
-    def best(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-        for pair in pairs:
-            if pair not in seen:
-                seen[pair] = read(*pair)
-        return min(seen, key=lambda pair: (seen[pair], pair))
+    def best(points: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+        for point in points:
+            if point not in seen:
+                seen[point] = read(*point)
+        return min(seen, key=lambda point: (seen[point], point))
 
-    weight, bonus = best([(weight, 0.5) for weight in WEIGHTS])
-    weight, bonus = best([(weight, bonus) for bonus in BONUSES])
-    weight, bonus = best([(round(weight + step, 2), bonus) for step in (-0.2, -0.1, 0.1, 0.2)])
-    weight, bonus = best([(weight, round(bonus + step, 2)) for step in (-0.25, 0.25)])
-    return Tuned(weight, bonus, seen[weight, bonus], metrics.cer(truth, greedy), len(truth))
+    w, b, x = best([(weight, 0.5, 0.0) for weight in WEIGHTS])
+    w, b, x = best([(w, bonus, 0.0) for bonus in BONUSES])
+    if words is not None:
+        w, b, x = best([(w, b, bonus) for bonus in WORDS_BONUSES])
+    w, b, x = best([(round(w + step, 2), b, x) for step in (-0.2, -0.1, 0.1, 0.2)])
+    w, b, x = best([(w, round(b + step, 2), x) for step in (-0.25, 0.25)])
+    cer, greedy_cer = seen[w, b, x], metrics.cer(truth, greedy)
+    return Tuned(w, b, cer, greedy_cer, len(truth), None if words is None else x)
 
 
 def decode_all(decoder: BeamDecoder, logits: Sequence[NDArray[np.float32]]) -> list[tuple[int, ...]]:

@@ -1,10 +1,24 @@
-"""Writing files so that a failure never costs the last good one: beside, fsync, rename."""
+"""Reading text, and writing files so that a failure never costs the last good one: beside, fsync, rename."""
 
 import contextlib
 import os
 from pathlib import Path
 
 from htrcompress.errors import HtrError
+
+
+def read_utf8(path: Path) -> str:
+    """A text file's content, without a byte-order mark.
+
+    Raises:
+        HtrError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HtrError(f"{path} is not UTF-8 text (byte {error.start}): convert it") from None
+    except OSError as error:
+        raise HtrError(f"cannot read {path}: {error.strerror}") from None
 
 
 def write_atomic(path: Path, data: bytes) -> None:

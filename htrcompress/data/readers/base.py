@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from htrcompress.data.lines import Dataset
-from htrcompress.errors import HtrError
+from htrcompress.utils.io import read_utf8 as read_utf8  # for the readers
 
 
 class Reader(Protocol):
@@ -40,17 +40,3 @@ class Reader(Protocol):
         Raises:
             HtrError: something in the folder is not as the format has it; the sentence names the file and line.
         """
-
-
-def read_utf8(path: Path) -> str:
-    """A text file's content, without a byte-order mark.
-
-    Raises:
-        HtrError: it cannot be read or is not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HtrError(f"{path} is not UTF-8 text (byte {error.start}): convert it") from None
-    except OSError as error:
-        raise HtrError(f"cannot read {path}: {error.strerror}") from None
