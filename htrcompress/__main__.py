@@ -18,6 +18,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "transcribe": Command("htrcompress.transcribe:transcribe", "images", "read images of lines", "page/*.png"),
+    "models": Command("htrcompress.catalogue.__main__:models", "source", "list the models that have a name", ""),
     "data": Command("htrcompress.data.__main__:look", "path", "show what a dataset holds", "letters/"),
     "train": Command(
         "htrcompress.train:train_command", None, "train a network", "--data letters/ --model teacher --out runs/mine"
@@ -64,7 +65,7 @@ def usage() -> str:
     """The commands with a line and an example each."""
     lines = []
     for name, command in COMMANDS.items():
-        lines += [f"  {name:<12}{command.summary}", f"  {'':<12}    htrcompress {name} {command.example}"]
+        lines += [f"  {name:<12}{command.summary}", f"  {'':<12}    htrcompress {name} {command.example}".rstrip()]
     table = "\n".join(lines)
     return (
         f"usage: htrcompress COMMAND [OPTION ...]\n\n{table}\n\n`htrcompress COMMAND --help` lists a command's options."

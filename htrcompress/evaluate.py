@@ -35,8 +35,9 @@ GROUPS = range(2, 31)
 class EvaluateOptions:
     """Measures a model's error rates on one split of a dataset."""
 
-    model: Path | None = None
-    """A .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given."""
+    model: str | Path | None = None
+    """A model's name (see `htrcompress models`), a .safetensors, .onnx or .engine file, or a run folder; the student of
+    the newest run if not given."""
     data: str | None = None
     """A dataset's folder, or `synthetic`; what the model was trained on if not given."""
     split: str = "test"
@@ -129,7 +130,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     Raises:
         HtrError: the model or the data cannot be used, or no line at all could be read.
     """
-    file, split = runs.model(options.model), options.split
+    file, split = runs.reader(options.model or runs.newest()), options.split
     recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
     source = runs.own_data(file, recognizer.card) if options.data is None else options.data
     dataset = open_dataset(source, read_config(recognizer.card))

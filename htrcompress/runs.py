@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 import yaml
 
 from htrcompress.card import Card
+from htrcompress.catalogue import DEFAULT
+from htrcompress.catalogue.find import locate
 from htrcompress.data.readers.open import default_data
 from htrcompress.errors import HtrError
 from htrcompress.parsing import options_from
@@ -160,12 +162,17 @@ def newest() -> Path:
     Raises:
         HtrError: there is no finished run here.
     """
-    found = [path for path in ROOT.glob("*/*.safetensors") if not path.name.startswith(".")]
+    found = _trained()
     if not found:
         raise HtrError(
             f"no run with a model in {ROOT.resolve()}: train one with `python -m htrcompress.distill`, or name a file"
         )
     return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def _trained() -> list[Path]:
+    """The model files of all runs here."""
+    return [path for path in ROOT.glob("*/*.safetensors") if not path.name.startswith(".")]
 
 
 def models(path: Path) -> dict[str, Path]:
@@ -196,6 +203,21 @@ def model(path: Path | None, role: str = "student") -> Path:
     if len(found) == 1:
         return next(iter(found.values()))
     raise HtrError(f"{path} holds {', '.join(found)} and no {role}: name the file")
+
+
+def reader(model_or_name: str | Path | None) -> Path:
+    """The file to read with: what the user names, else the student of the newest run, else the model that ships.
+
+    Args:
+        model_or_name: a model file, a run folder, or what `catalogue.find` takes.
+
+    Raises:
+        HtrError: there is no such model.
+    """
+    if model_or_name is None:
+        return model(None) if _trained() else locate(DEFAULT)
+    path = Path(model_or_name)
+    return model(path) if path.is_dir() else locate(model_or_name)
 
 
 # ---- finding the data of a model

@@ -1,4 +1,4 @@
-"""Reads images of lines: `python -m htrcompress.transcribe IMAGES --model student.onnx`.
+"""Reads images of lines: `python -m htrcompress.transcribe IMAGES`.
 
 Prints `path<TAB>text` for every image, some batches at a time, since lines of similar width are read together. An image
 that cannot be read is reported on stderr, the others are still read, and the exit status is 2.
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htrcompress import runs
+from htrcompress.catalogue import DEFAULT
+from htrcompress.catalogue.index import PACKAGED
 from htrcompress.cli import console, run_command
 from htrcompress.data.folders import images_in
 from htrcompress.decoding.beam import BeamOptions
@@ -25,8 +27,9 @@ class TranscribeOptions:
 
     images: list[Path]
     """Image files, or folders of them."""
-    model: Path | None = None
-    """A .safetensors, .onnx or .engine file, or a run folder; the student of the newest run if not given."""
+    model: str | Path | None = None
+    """A model's name (see `htrcompress models`), a .onnx, .safetensors or .engine file, or a run folder; if not given,
+    the student of the newest run in ./runs, or the model that ships where there is no run."""
     batch: int = 32
     """The most lines in one batch of the network; every thread has its own batch."""
     threads: int | None = None
@@ -87,7 +90,10 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
         HtrError: a folder has no images, or the model cannot be used.
     """
     paths = expand(options.images)
-    file = runs.model(options.model)
+    file = runs.reader(options.model)
+    if options.model is None:
+        name = DEFAULT if file.parent == PACKAGED else file
+        print(f"reading with {name}: --model names another, `htrcompress models` lists them", file=sys.stderr)
     recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
     transcripts = []
     for path, reading in zip(paths, recognizer.read_each(paths, options.batch, options.invert), strict=True):

@@ -16,6 +16,8 @@ from PIL import Image
 
 import htrcompress
 from htrcompress import HtrError
+from htrcompress.catalogue import DEFAULT
+from htrcompress.catalogue.find import locate
 from htrcompress.cli import run_command
 from htrcompress.transcribe import TranscribeOptions, expand, transcribe
 
@@ -133,12 +135,14 @@ def test_what_systems_leave_in_a_folder_is_not_read(images: Path) -> None:
     assert [path.name for path in expand([images])] == ["a.JPG", "b.png", "c.tif"]
 
 
-def test_without_a_model_the_newest_run_is_taken(
-    images: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_model_the_newest_run_is_taken_or_the_model_that_ships(
+    images: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(images.parent)
-    with pytest.raises(HtrError, match="no run with a model"):
-        transcribe(TranscribeOptions([images]))
+    assert transcribe(TranscribeOptions([images])).model == locate(DEFAULT)
+    assert DEFAULT in capsys.readouterr().err
+    assert transcribe(TranscribeOptions([images], DEFAULT)).model == locate(DEFAULT)
+    assert not capsys.readouterr().err
     for name in ("student", "teacher"):
         target = images.parent / "runs" / "1-distill" / f"{name}.safetensors"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ def publish(options: PublishOptions) -> Published:
         if rounded.stat().st_size > LARGEST:
             raise HtrError(f"{options.model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
         recognizer = load(rounded)
-        scores = {name: _measure(recognizer, Split(dataset, name)) for name in names}
+        scores = {name: measure(recognizer, Split(dataset, name)) for name in names}
     trained = card.data.get("splits", {}).get("train", {}).get("hash")
     same = "train" in dataset.splits and dataset.identity("train") == trained
     named = card.data.get("name") or dataset.name  # no folder of this machine
@@ -85,7 +85,7 @@ def publish(options: PublishOptions) -> Published:
     return Published(options.out, options.out.stat().st_size, scores)
 
 
-def _measure(recognizer: Recognizer, split: Split) -> dict[str, Any]:
+def measure(recognizer: Recognizer, split: Split) -> dict[str, Any]:
     """CER, WER and interval of a split; a line that cannot be read counts as an empty reading."""
     score = split.compare(split.read(recognizer, BATCH))
     low, high = score.interval()

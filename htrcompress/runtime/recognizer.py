@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from htrcompress.catalogue.find import locate
 from htrcompress.decoding.base import Decoder, Hypothesis
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
@@ -202,7 +203,8 @@ def load(
     """Opens a model file for reading lines.
 
     Args:
-        path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU).
+        path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU); or
+            the name of a model (`htrcompress models`), as `catalogue.find` takes it.
         threads: CPU threads; by default one for each core that the process may use.
         device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
         decoder: one of `decoding.registry.DECODERS`; by default `beam` with something in `lm`, else `greedy`. All but
@@ -226,7 +228,7 @@ def load(
         decoder = GREEDY if lm == LanguageOptions() else BEAM
     check_decoder(decoder, options)
     try:
-        backend = open_backend(Path(path), Open(threads, device, logits=decoder != GREEDY))
+        backend = open_backend(locate(path), Open(threads, device, logits=decoder != GREEDY))
     except NoLogits as error:
         raise HtrError(f"the decoder '{decoder}' needs logits: {error}") from None
     return Recognizer(backend, None if decoder == GREEDY else make_decoder(decoder, backend.card, options), threads)

@@ -1,0 +1,79 @@
+"""Lists the models that can be read with by name: `htrcompress models`, or `htrcompress models hf://owner/repository`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from htrcompress.catalogue import DEFAULT
+from htrcompress.catalogue.find import read_source
+from htrcompress.catalogue.index import PACKAGED, Entry
+from htrcompress.cli import run_command
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a catalogue.
+
+    Attributes:
+        default: the one that reads where none is named; None if it is in another catalogue.
+        models: see `Entry`, by name.
+    """
+
+    default: str | None
+    models: list[Entry]
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.table import Column, Table
+        from rich.text import Text
+
+        whole = [Column(heading, no_wrap=True) for heading in ("measured on", "CER % (95 %)")]
+        table = Table("model", "reads", "languages", "KiB", "lines/s", *whole)
+        notes = []
+        for entry in self.models:
+            name = f"{entry.name} (default)" if entry.name == self.default else entry.name
+            speed = f"{entry.speed['lines_per_second']:.0f}" if entry.speed else ""
+            cells = [name, entry.reads, ", ".join(entry.languages), f"{entry.bytes / 1024:.0f}", speed]
+            for split, rate in _rates(entry) or [("", "")]:
+                table.add_row(*map(Text, (*cells, split, rate)))
+                cells = [""] * len(cells)
+            table.add_section()
+            millions = f"{entry.parameters / 1e6:.2f} M parameters"
+            notes.append(f"{entry.name}: {millions}; {entry.licence}" + _measured(entry))
+        return Group(table, *map(Text, notes))
+
+
+def _rates(entry: Entry) -> list[tuple[str, str]]:
+    """Each split that a model was measured on, and its error rate there."""
+    found = []
+    for split, row in entry.metrics.items():
+        low, high = row["interval"]
+        rate = f"{100 * row['cer']:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+        found.append((split, rate))
+    return found
+
+
+def _measured(entry: Entry) -> str:
+    return f"; lines/s: {entry.speed['measured']}" if entry.speed else ""
+
+
+@dataclass(frozen=True)
+class ModelsOptions:
+    """Lists the models that can be read with by name, with what they read, their error rates, sizes and licences."""
+
+    source: str | None = None
+    """A folder, an https address or a Hub repository (hf://owner/repository) with an index of models; those inside the
+    package if not given."""
+
+
+def models(options: ModelsOptions) -> Models:
+    """Lists the models of a catalogue.
+
+    Raises:
+        HtrError: the source has no index, or cannot be fetched.
+    """
+    entries = read_source(options.source or str(PACKAGED))
+    return Models(None if options.source else DEFAULT, [entry for _, entry in sorted(entries.items())])
+
+
+if __name__ == "__main__":
+    run_command(models, positional="source")

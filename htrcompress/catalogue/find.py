@@ -1,0 +1,145 @@
+"""From what the user types for a model to its file.
+
+    copiste_fr                          a model inside the package
+    FOLDER/NAME                         one of a folder that has an index, `models.json`
+    https://host/folder/NAME            the same at a web address
+    hf://owner/repository[@revision]/NAME    the same in a repository of the Hugging Face Hub
+    https://host/model.onnx             a single file, on the Hub too; no index is needed
+
+`#sha256=...` behind any of them names exactly those bytes. An address without one is pinned when it is first fetched
+(`download.py`); what is in the cache is read without the network.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from htrcompress.catalogue.download import MOST_INDEX_BYTES, cached, checked, fetch, keep, pinned, sha256_of
+from htrcompress.catalogue.index import INDEX, PACKAGED, SUFFIXES, Entry, chosen, read_folder, read_index
+from htrcompress.errors import HtrError
+
+HUB = "https://huggingface.co"
+REMOTE = ("https://", "http://", "hf://")
+"""How addresses begin; those with http are refused."""
+_HUB_NAME = re.compile(r"hf://([\w.-]+)/([\w.-]+?)(?:@([\w.-]+))?(?:/(.*))?")
+_CHECKSUM = re.compile(r"#sha256=([0-9a-fA-F]{64})")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the user typed, taken apart.
+
+    Attributes:
+        address: all but the checksum.
+        folder: the address or path of the catalogue that the model is in; None for the package's own.
+        name: the model's name there, or its file's.
+        sha256: the checksum that was given, if any.
+    """
+
+    address: str
+    folder: str | None
+    name: str
+    sha256: str | None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the model is fetched."""
+        return self.folder is not None and self.folder.startswith(REMOTE)
+
+
+def parse(text: str) -> Reference:
+    """Takes apart what names a model.
+
+    Raises:
+        HtrError: the checksum is none, or the address names no model.
+    """
+    address, mark, rest = text.partition("#")
+    found = _CHECKSUM.fullmatch(mark + rest)
+    if mark and not found:
+        raise HtrError(f"{text}: a checksum is written #sha256= and 64 hexadecimal digits")
+    folder, slash, name = address.rpartition("/")
+    if not name or (address.startswith(REMOTE) and folder.count("/") < (3 if address.startswith("hf:") else 2)):
+        raise HtrError(f"{address} names no model: write its name, or its file's, behind the address and a slash")
+    return Reference(address, folder if slash else None, name, found[1].lower() if found else None)
+
+
+def find(text: str) -> Path:
+    """The file of the model that the user names; fetches it where it is named by an address and not in the cache.
+
+    Raises:
+        HtrError: there is no such model, a checksum is wrong, or it cannot be fetched.
+    """
+    reference = parse(text)
+    if reference.is_remote:
+        return _remote(reference)
+    folder = PACKAGED if reference.folder is None else Path(reference.folder or "/")
+    if reference.folder is not None and not (folder / INDEX).is_file():
+        raise HtrError(f"no model at {reference.address}, and {folder} has no index of models ({INDEX})")
+    entry = chosen(read_folder(folder), reference.name, "here" if reference.folder is None else f"in {folder}")
+    return checked(folder / entry.file, _agreed(reference, entry))
+
+
+def _remote(reference: Reference) -> Path:
+    wanted = reference.sha256 or pinned(reference.address)
+    if wanted and (path := cached(wanted)):
+        return path
+    folder, file = folder_url(str(reference.folder)), reference.name
+    if not file.endswith(SUFFIXES):
+        entry = chosen(read_source(str(reference.folder)), file, f"at {reference.folder}")
+        wanted, file = _agreed(reference, entry, wanted), entry.file
+    data = fetch(f"{folder}/{file}")
+    if wanted and sha256_of(data) != wanted:
+        raise HtrError(
+            f"{reference.address} is not the file that it was: its SHA-256 is {sha256_of(data)}, not {wanted}; nothing "
+            f"was kept"
+        )
+    return keep(data, file, reference.address)
+
+
+def _agreed(reference: Reference, entry: Entry, wanted: str | None = None) -> str:
+    """The checksum that index, user and pin agree on."""
+    wanted = wanted or reference.sha256
+    if wanted not in (None, entry.sha256):
+        raise HtrError(f"{reference.address} has the SHA-256 {entry.sha256} in its index, not {wanted}")
+    return entry.sha256
+
+
+def read_source(source: str) -> dict[str, Entry]:
+    """The entries of a catalogue in a folder, at an https address or in a Hub repository.
+
+    Raises:
+        HtrError: it has no index, or cannot be fetched.
+    """
+    if not source.startswith(REMOTE):
+        return read_folder(Path(source))
+    address = f"{folder_url(source)}/{INDEX}"
+    return read_index(fetch(address, MOST_INDEX_BYTES), address)
+
+
+def folder_url(source: str) -> str:
+    """The https address of a catalogue's folder.
+
+    Raises:
+        HtrError: it names no Hub repository as it should.
+    """
+    if not source.startswith("hf://"):
+        return source.rstrip("/")
+    found = _HUB_NAME.fullmatch(source.rstrip("/"))
+    if not found:
+        raise HtrError(f"{source} names no Hub repository: write hf://owner/repository, or with @revision behind it")
+    owner, repository, revision, inner = found.groups()
+    return "/".join([HUB, owner, repository, "resolve", revision or "main", *([inner] if inner else [])])
+
+
+def locate(model: str | os.PathLike[str]) -> Path:
+    """A model's file: the path itself where something is there or it ends like a file, else what the name stands for.
+
+    Raises:
+        HtrError: see `find`.
+    """
+    text = os.fspath(model)
+    path = Path(text)
+    if not text.startswith(REMOTE) and (os.path.exists(text) or path.suffix[1:].isalpha()):
+        return path
+    return find(text)

@@ -1,0 +1,229 @@
+"""Models by name: the index, the one in the package, those at addresses, checksums, the cache, the command."""
+
+import hashlib
+import io
+import json
+import shutil
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+import htrcompress
+from htrcompress import HtrError
+from htrcompress.catalogue import DEFAULT, download
+from htrcompress.catalogue.__main__ import ModelsOptions, models
+from htrcompress.catalogue.find import find, folder_url, locate, parse
+from htrcompress.catalogue.index import INDEX, PACKAGED, Entry, index_bytes, read_folder, read_index
+from htrcompress.cli import console, run_command
+
+HOST = "https://models.test/letters"
+
+
+def entry(model: Path, **changes: object) -> Entry:
+    content = model.read_bytes()
+    known = {"reads": "noise", "languages": ("en",), "licence": "CC0-1.0", "parameters": 5}
+    metrics = {"noise/test": {"cer": 0.5, "interval": [0.4, 0.6], "lines": 4, "hash": "0"}}
+    values = {"name": "tiny", "file": "tiny.onnx", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    return Entry(**{**known, **values, "metrics": metrics, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_onnx: Path) -> Path:
+    """A catalogue with one model, `tiny`."""
+    place = tmp_path / "letters"
+    place.mkdir()
+    shutil.copy(tiny_onnx, place / "tiny.onnx")
+    (place / INDEX).write_bytes(index_bytes({"tiny": entry(tiny_onnx)}))
+    return place
+
+
+class Server:
+    """What stands at addresses, in the place of the network; counts what is fetched."""
+
+    def __init__(self, pages: dict[str, bytes]):
+        self.pages, self.fetched = pages, list[str]()
+
+    def open(self, url: str, timeout: float) -> io.BytesIO:
+        self.fetched.append(url)
+        if url not in self.pages:
+            raise HTTPError(url, 404, "Not Found", None, None)  # type: ignore[arg-type]
+        return io.BytesIO(self.pages[url])
+
+
+@pytest.fixture
+def server(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The catalogue at an address, and an empty cache."""
+    found = Server({f"{HOST}/{path.name}": path.read_bytes() for path in folder.iterdir()})
+    monkeypatch.setattr(download, "_opener", lambda: found)
+    monkeypatch.setenv("HTRCOMPRESS_CACHE", str(tmp_path / "cache"))
+    return found
+
+
+def test_the_package_has_its_default_model() -> None:
+    entries = read_folder(PACKAGED)
+    assert DEFAULT in entries
+    assert sum(e.bytes for e in entries.values()) <= 3 << 20
+    for name, found in entries.items():
+        assert locate(name) == PACKAGED / found.file
+        assert (PACKAGED / found.file).stat().st_size == found.bytes
+        assert found.licence and found.languages and found.metrics
+    assert sorted(path.name for path in PACKAGED.iterdir()) == sorted([INDEX, *(e.file for e in entries.values())])
+
+
+def test_a_name_is_read_with(picture: Callable) -> None:
+    with htrcompress.load(DEFAULT, threads=1) as recognizer:
+        assert recognizer.backend.arithmetic == "INT8"
+        assert recognizer.card.licence == read_folder(PACKAGED)[DEFAULT].licence
+        recognizer.read([picture(200, 64)])
+
+
+@pytest.mark.parametrize("near", [DEFAULT[:-1], DEFAULT.upper().lower() + "x"])
+def test_the_nearest_names_are_offered(near: str) -> None:
+    with pytest.raises(HtrError, match=DEFAULT):
+        htrcompress.load(near)
+
+
+def test_a_path_is_a_path(tmp_path: Path, tiny_onnx: Path) -> None:
+    assert locate(tiny_onnx) == tiny_onnx
+    assert locate(str(tmp_path / "missing.onnx")) == tmp_path / "missing.onnx"
+    (tmp_path / DEFAULT).mkdir()
+    assert locate(tmp_path / DEFAULT) == tmp_path / DEFAULT
+
+
+def test_a_folder_is_a_catalogue(folder: Path) -> None:
+    assert locate(f"{folder}/tiny") == folder / "tiny.onnx"
+    with pytest.raises(HtrError, match="tiny"):
+        locate(f"{folder}/tinny")
+    with pytest.raises(HtrError, match="no model at"):
+        locate(f"{folder.parent}/tiny")
+
+
+def test_a_changed_file_is_refused(folder: Path) -> None:
+    with open(folder / "tiny.onnx", "ab") as file:
+        file.write(b"!")
+    with pytest.raises(HtrError, match=r"tiny\.onnx"):
+        locate(f"{folder}/tiny")
+
+
+def test_an_address_is_fetched_once(server: Server, folder: Path) -> None:
+    first = find(f"{HOST}/tiny")
+    assert first.read_bytes() == (folder / "tiny.onnx").read_bytes()
+    assert server.fetched == [f"{HOST}/{INDEX}", f"{HOST}/tiny.onnx"]
+    server.pages.clear()
+    assert find(f"{HOST}/tiny") == first
+    assert htrcompress.load(f"{HOST}/tiny", threads=1).card.name == "tiny"
+    assert len(server.fetched) == 2
+
+
+def test_a_single_file_is_pinned(server: Server) -> None:
+    address = f"{HOST}/tiny.onnx"
+    path = find(address)
+    assert server.fetched == [address]
+    path.unlink()
+    server.pages[address] += b"!"
+    with pytest.raises(HtrError, match=address):
+        find(address)
+    assert not path.exists()
+
+
+def test_a_given_checksum_decides(server: Server, folder: Path) -> None:
+    good = hashlib.sha256((folder / "tiny.onnx").read_bytes()).hexdigest()
+    for name in ("tiny", "tiny.onnx"):
+        with pytest.raises(HtrError, match="0" * 64):
+            find(f"{HOST}/{name}#sha256={'0' * 64}")
+        assert find(f"{HOST}/{name}#sha256={good.upper()}").is_file()
+    with pytest.raises(HtrError, match="0" * 64):
+        find(f"{folder}/tiny#sha256={'0' * 64}")
+    with pytest.raises(HtrError, match="64 hexadecimal"):
+        find(f"{HOST}/tiny#sha256=12")
+
+
+def test_a_damaged_cache_is_told(server: Server) -> None:
+    path = find(f"{HOST}/tiny")
+    path.write_bytes(b"broken")
+    with pytest.raises(HtrError, match="cache"):
+        find(f"{HOST}/tiny")
+
+
+def test_a_hub_repository_is_an_address(server: Server) -> None:
+    place = "https://huggingface.co/who/letters/resolve"
+    assert folder_url("hf://who/letters") == f"{place}/main"
+    assert folder_url("hf://who/letters@v1/inner") == f"{place}/v1/inner"
+    server.pages |= {url.replace(HOST, f"{place}/v1"): page for url, page in server.pages.items()}
+    assert find("hf://who/letters@v1/tiny").name == "tiny.onnx"
+    for wrong in ("hf://who/x", "hf://who", f"{HOST}/", "https://host"):
+        with pytest.raises(HtrError, match="names no"):
+            parse(wrong)
+
+
+@pytest.mark.parametrize("address", ["http://models.test/letters/tiny.onnx", "http://models.test/letters/tiny"])
+def test_only_https_is_fetched(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTRCOMPRESS_CACHE", str(tmp_path))
+    with pytest.raises(HtrError, match="https"):
+        find(address)
+
+
+def test_a_redirection_leads_to_https_alone() -> None:
+    handlers = {type(handler).__name__ for handler in download._opener().handlers}
+    assert "HTTPSHandler" in handlers
+    assert not {"HTTPHandler", "FileHandler", "FTPHandler", "DataHandler"} & handlers
+    with pytest.raises(urllib.request.URLError):  # what a redirection would open
+        download._opener().open("file:///etc/hostname", timeout=1)
+
+
+def test_what_is_too_large_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(download.fetch, "__defaults__", (100,))
+    with pytest.raises(HtrError, match="larger than"):
+        find(f"{HOST}/tiny.onnx")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_not_there_is_told(server: Server) -> None:
+    for missing in (f"{HOST}/none.onnx", f"{HOST}x/tiny"):
+        with pytest.raises(HtrError, match="404"):
+            find(missing)
+    with pytest.raises(HtrError, match="did you mean tiny"):
+        find(f"{HOST}/tinny")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"file": "../tiny.onnx"},
+        {"file": "tiny.pt"},
+        {"file": "/etc/tiny.onnx"},
+        {"sha256": "12"},
+        {"name": "a/b"},
+        {"reads": "a\x1b[2Jb"},
+        {"bytes": "12"},
+        {"metrics": {"noise/test": {"cer": 0.5}}},
+        {"speed": {"lines_per_second": "fast", "measured": ""}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_damaged_index_is_refused(changes: dict[str, object], tiny_onnx: Path) -> None:
+    with pytest.raises(HtrError, match="the-index"):
+        read_index(index_bytes({"tiny": entry(tiny_onnx, **changes)}), "the-index")
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"htrcompress": 2, "models": []}', b'{"htrcompress": 1}', b"[" * 9999])
+def test_what_is_no_index_is_refused(data: bytes) -> None:
+    with pytest.raises(HtrError, match="the-index"):
+        read_index(data, "the-index")
+
+
+def test_the_command_lists_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert models(ModelsOptions()).default == DEFAULT
+    assert [found.name for found in models(ModelsOptions(str(folder))).models] == ["tiny"]
+    with pytest.raises(SystemExit) as ended:
+        run_command(models, "source", ["--json"])
+    console.stderr = False
+    assert ended.value.code == 0
+    assert DEFAULT in [found["name"] for found in json.loads(capsys.readouterr().out)["models"]]
+    with pytest.raises(SystemExit):
+        run_command(models, "source", [])
+    printed = capsys.readouterr().out
+    assert "(default)" in printed and read_folder(PACKAGED)[DEFAULT].licence[:40] in printed
