@@ -60,10 +60,15 @@ class Charset:
         """Number of model outputs: the characters and the blank."""
         return len(self.characters) + 1
 
+    @property
+    def reorders(self) -> bool:
+        """Whether a text may stand in another order on the page than it is read in."""
+        return self._reorders  # type: ignore[attr-defined]
+
     def on_page(self, text: str) -> str:
         """A text as it stands on the page, from left to right, in NFC."""
         text = unicodedata.normalize("NFC", text)
-        return visual_order(text, self.direction) if self._reorders else text  # type: ignore[attr-defined]
+        return visual_order(text, self.direction) if self.reorders else text
 
     def encode(self, text: str) -> list[int]:
         """Labels of a text as it stands on the page; characters outside the charset are left out (see `unknown`)."""
@@ -84,10 +89,10 @@ class Charset:
         if any(label > len(self.characters) for label in labels):
             raise HtrError(f"label {max(labels)} is outside a charset of {len(self.characters)} characters")
         text = "".join(self.characters[label - 1] for label in labels if label > 0)
-        return logical_order(text, self.direction) if self._reorders else text  # type: ignore[attr-defined]
+        return logical_order(text, self.direction) if self.reorders else text
 
     def changed_order(self, texts: Iterable[str]) -> int:
         """How many texts of mixed direction do not come back as they were from the order of the page."""
-        if not self._reorders:  # type: ignore[attr-defined]
+        if not self.reorders:
             return 0
         return sum(logical_order(self.on_page(text), self.direction) != text for text in texts)

@@ -7,6 +7,7 @@ the error rates.
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,7 +172,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     )
 
 
-def _groups(lines: list[Line], score: metrics.Score) -> list[GroupScore]:
+def _groups(lines: Sequence[Line], score: metrics.Score) -> list[GroupScore]:
     names = sorted({line.group for line in lines})
     if len(names) not in GROUPS:
         return []
@@ -189,7 +190,7 @@ def _in_run(file: Path) -> bool:
     return runs.ROOT.resolve() in file.resolve().parents
 
 
-def _write_lines(out: Path, lines: list[Line], results: list[Reading | HtrError], score: metrics.Score) -> None:
+def _write_lines(out: Path, lines: Sequence[Line], results: list[Reading | HtrError], score: metrics.Score) -> None:
     rows = []
     for line, result, edits in zip(lines, results, score.edits.tolist(), strict=True):
         row = {"id": line.id, "text": line.text, "reading": "", "score": None, "edits": edits}

@@ -281,10 +281,13 @@ def resize_to_height(
         raise HtrError(f"{name} has no pixels: its size is {w}x{h}")
     width = max(1, (2 * w * height + h) // (2 * h))
     if width > max_width:
-        raise HtrError(
-            f"{name} is {width} pixels wide at height {height}; the model reads up to {max_width}: split the line"
-        )
+        raise HtrError(f"{name} is {overlong(width, height, max_width)}")
     return scale(pixels, height, width)
+
+
+def overlong(width: int, height: int, max_width: int) -> str:
+    """What is wrong with a line that is wider than the model reads."""
+    return f"{width} pixels wide at height {height}; the model reads up to {max_width}: split the line"
 
 
 def pad(lines: Sequence[NDArray[np.uint8]], step: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

@@ -167,7 +167,7 @@ def _lines(source: str) -> list[str]:
     return [line.text for line in open_dataset(source).split("train")]
 
 
-def _held_out(options: LmOptions) -> "list[Line] | None":
+def _held_out(options: LmOptions) -> "Sequence[Line] | None":
     """The lines that perplexity and weights are measured on; None where there are none."""
     from htrcompress.data.readers.open import open_dataset
 

@@ -1,6 +1,7 @@
 """Shows what a dataset holds: `python -m htrcompress.data PATH`."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +107,7 @@ def look(options: DataOptions) -> DataResult:
     charset = {character for line in train or () for character in line.text}
     known = Charset.of(line.text for line in train) if charset and train else None
 
-    def count(name: str, lines: list[Line]) -> dict[str, Any]:
+    def count(name: str, lines: Sequence[Line]) -> dict[str, Any]:
         unknown = Counter(c for line in lines for c in line.text if train and c not in charset)
         return {
             "lines": len(lines),
@@ -136,7 +137,7 @@ def look(options: DataOptions) -> DataResult:
     )
 
 
-def _unreadable(lines: list[Line]) -> list[str]:
+def _unreadable(lines: Sequence[Line]) -> list[str]:
     """Why images cannot be read, one sentence for each image, however many lines show it."""
     from concurrent.futures import ThreadPoolExecutor
 

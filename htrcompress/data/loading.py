@@ -43,29 +43,34 @@ def load_lines(lines: Sequence[Line], height: int, max_width: int, threads: int)
         HtrError: images are missing, damaged, or too wide; the sentence names up to ten and their number.
     """
     results = load_each(lines, height, max_width, threads)
-    check_readable(lines, results)
+    check_usable(failures(lines, results), len(lines))
     return results  # type: ignore[return-value]
 
 
-def check_readable(lines: Sequence[Line], results: Sequence[object], largest_share: float = 0.0) -> list[int]:
-    """The places of the lines that could be read.
+def failures(lines: Sequence[Line], results: Sequence[object]) -> list[str]:
+    """What is wrong with the lines that have an HtrError for a result, named by their ids."""
+    pairs = zip(lines, results, strict=True)
+    return [named(line.id, result) for line, result in pairs if isinstance(result, HtrError)]
+
+
+def named(name: str, error: HtrError) -> str:
+    """The sentence of an error, with the name of the line in it."""
+    return str(error) if name in str(error) else f"{name}: {error}"
+
+
+def check_usable(errors: Sequence[str], count: int, largest_share: float = 0.0) -> None:
+    """Refuses lines of which too many cannot be used.
 
     Args:
-        lines: the lines.
-        results: for each an HtrError, or something else where it could be read.
-        largest_share: the share of lines that may be unreadable.
+        errors: what is wrong with those that cannot.
+        count: of all lines.
+        largest_share: the share of them that may be unusable.
 
     Raises:
-        HtrError: more than that are unreadable, or all; the sentence names up to ten and their number.
+        HtrError: more than that are unusable, or all; the sentence names up to ten and their number.
     """
-    errors = [
-        str(result) if line.id in str(result) else f"{line.id}: {result}"
-        for line, result in zip(lines, results, strict=True)
-        if isinstance(result, HtrError)
-    ]
-    if errors and (len(errors) > largest_share * len(lines) or len(errors) == len(lines)):
-        allow = "" if len(errors) == len(lines) else ", or leave out a share of them with --train.max_unreadable"
+    if errors and (len(errors) > largest_share * count or len(errors) == count):
+        allow = "" if len(errors) == count else ", or leave out a share of them with --train.max_unreadable"
         raise HtrError(
-            f"{len(errors)} of {len(lines)} images cannot be used: {listed(errors)}; mend or remove them{allow}"
+            f"{len(errors)} of {count} images cannot be used: {listed(list(errors))}; mend or remove them{allow}"
         )
-    return [place for place, result in enumerate(results) if not isinstance(result, HtrError)]

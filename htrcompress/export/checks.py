@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ class LineSet:
         HtrError: no line can be read.
     """
 
-    def __init__(self, lines: list[Line], card: Card):
-        self.lines: list[Line] = []
+    def __init__(self, lines: Sequence[Line], card: Card):
+        self.lines: Sequence[Line] = []
         self.images: list[NDArray[np.uint8]] = []
         for line in lines:
             try:

@@ -6,7 +6,6 @@ from htrcompress.config import AugmentConfig
 from htrcompress.data.augment import augment
 from htrcompress.data.batching import Batch, epoch_order
 from htrcompress.data.prepare import EncodedLines
-from htrcompress.decoding import reference
 from htrcompress.training.losses import StepLines
 from htrcompress.training.step import process_seed, step_seed
 
@@ -37,7 +36,7 @@ class TrainingBatches:
         self.lines, self.size, self.seed = lines, size, seed
         self.augmentation, self.stride = augmentation, stride
         self.rank, self.processes = rank, processes
-        self.needed = torch.tensor([reference.frames_needed(labels) for labels in lines.labels])
+        self.needed = torch.from_numpy(lines.frames_needed)
         self.epoch, self.order = 0, epoch_order(lines.widths, size, seed, 0)
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,15 @@ from htrcompress import models
 from htrcompress.card import Card
 from htrcompress.charset import Charset
 from htrcompress.config import TrainConfig
-from htrcompress.data.lines import Dataset
-from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines, encode_splits, unknown_characters
+from htrcompress.data.lines import Dataset, JoinedLines
+from htrcompress.data.prepare import (
+    EncodedLines,
+    charset_of,
+    drop_too_narrow,
+    encode_lines,
+    encode_splits,
+    unknown_characters,
+)
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.images import open_unlabelled
 from htrcompress.data.readers.open import open_dataset
@@ -27,7 +35,6 @@ class TrainingData:
     """Training and validation lines of a dataset.
 
     Attributes:
-        source: its name or folder, as the user gave it.
         read: how its texts were read.
         dataset: all its lines, other splits included.
         charset: the characters of the training split, or those of the model that is trained further or distilled.
@@ -55,7 +62,7 @@ class TrainingData:
         data = {
             "name": self.dataset.name,
             "format": self.dataset.format,
-            "read": asdict(self.read),
+            "read": self.dataset.packing.read if self.dataset.packing else asdict(self.read),
             "splits": {s: {"lines": len(ls), "hash": self.dataset.identity(s)} for s, ls in used.items()},
             "dropped": self.dataset.dropped,
             "changed": self.dataset.changed,
@@ -84,7 +91,7 @@ class TrainingData:
         notes += [f"{count} lines of {split} are training lines too" for split, count in shared.items() if count]
         notes += [f"{self.left_out} too narrow for their text"] if self.left_out else []
         notes += [f"{self.unreadable} with an image that cannot be used"] if self.unreadable else []
-        reordered = self.charset.changed_order([*self.train.texts, *self.valid.texts])
+        reordered = self.charset.changed_order(chain(self.train.texts, self.valid.texts))
         notes += [f"{reordered} whose order of mixed directions cannot be recovered from the page"] if reordered else []
         notes += [f"outside the charset: {' '.join(self.unknown)}"] if self.unknown else []
         return (
@@ -114,13 +121,14 @@ def open_training_data(
     """
     dataset = open_dataset(source, read).limited("train", config.lines, config.seed)
     train_lines, valid_lines = dataset.split("train"), dataset.split("valid")
-    charset = choose(Charset.of(line.text for line in train_lines))
-    unknown = unknown_characters([line.text for line in [*train_lines, *valid_lines]], charset)
+    dataset.require_height(height)
+    charset = choose(charset_of(train_lines))
+    unknown = unknown_characters(JoinedLines([train_lines, valid_lines]), charset)
     encoded = encode_splits(
         {"train": train_lines, "valid": valid_lines}, charset, height, MAX_WIDTH, config.max_unreadable
     )
     train, valid = encoded["train"], encoded["valid"]
-    unreadable = len(train_lines) + len(valid_lines) - len(train.texts) - len(valid.texts)
+    unreadable = len(train_lines) + len(valid_lines) - len(train) - len(valid)
     train, left_out = drop_too_narrow(train, models.STRIDE, config.max_too_narrow)
     return TrainingData(read, dataset, charset, height, train, valid, left_out, unreadable, unknown)
 

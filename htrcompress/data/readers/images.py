@@ -1,5 +1,6 @@
 """Reads a folder of line images without transcriptions, which a student can learn to read as its teacher does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from htrcompress.data.folders import files_in, images_in
@@ -30,7 +31,7 @@ class ImageFolderReader:
         return Dataset(path.resolve().name, self.name, {SPLIT: lines})
 
 
-def open_unlabelled(root: Path) -> list[Line]:
+def open_unlabelled(root: Path) -> Sequence[Line]:
     """The images of a folder that was given to `--unlabelled`.
 
     Raises:

@@ -3,13 +3,13 @@
 import contextlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from htrcompress.card import Card
 from htrcompress.charset import clean_text
-from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.lines import Dataset, JoinedLines, Line, NamedLines
 from htrcompress.data.readers import READERS, ReadConfig, Reader
 from htrcompress.data.readers.synthetic import SYNTHETIC
 from htrcompress.errors import HtrError
@@ -36,15 +36,15 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
     names = [dataset.name for dataset in together]
     if len(set(names)) < len(names):
         raise HtrError(f"--data {source}: two of the datasets have the same name: rename a folder")
-    splits: dict[str, list[Line]] = {}
+    parts: dict[str, list[Sequence[Line]]] = {}
     dropped: Counter[str] = Counter()
     changed: Counter[str] = Counter()
     for dataset in together:
         dropped.update(dataset.dropped)
         changed.update(dataset.changed)
         for split, lines in dataset.splits.items():
-            named = (replace(line, id=f"{dataset.name}/{line.id}", group=dataset.name) for line in lines)
-            splits.setdefault(split, []).extend(named)
+            parts.setdefault(split, []).append(NamedLines(lines, dataset.name))
+    splits = {split: JoinedLines(named) for split, named in parts.items()}
     return Dataset("+".join(names), "+".join(d.format for d in together), splits, dict(dropped), dict(changed))
 
 
@@ -93,12 +93,14 @@ def _checked(dataset: Dataset, read: ReadConfig) -> Dataset:
     Raises:
         HtrError: a text holds a control character.
     """
+    if dataset.packing:  # its texts were cleaned when it was packed
+        return dataset
     dropped, changed = Counter(dataset.dropped), Counter(dataset.changed)
     splits = {name: _clean(lines, read, dropped, changed) for name, lines in dataset.splits.items()}
     return replace(dataset, splits=splits, dropped=dict(dropped), changed=dict(changed))
 
 
-def _clean(lines: list[Line], read: ReadConfig, dropped: Counter[str], changed: Counter[str]) -> list[Line]:
+def _clean(lines: Sequence[Line], read: ReadConfig, dropped: Counter[str], changed: Counter[str]) -> list[Line]:
     kept = []
     for line in lines:
         text = line.text
