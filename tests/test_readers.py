@@ -33,6 +33,7 @@ class ToyReader:
 
     name = "toy"
     looks_for = "toy.json"
+    mixes = False
     options: type | None = ToyOptions
 
     def recognises(self, path: Path) -> bool:
@@ -74,6 +75,51 @@ def test_a_new_reader_is_a_file_and_a_row(toy: Path, capsys: pytest.CaptureFixtu
         run_command(look, "path", [str(toy), "--json"])
     result = json.loads(capsys.readouterr().out)
     assert exit_.value.code == 0 and result["format"] == "toy" and result["lines"] == 2
+
+
+class _Suffix:
+    """A format that goes by a suffix; its files name broken lines."""
+
+    mixes = True
+    options: type | None = None
+
+    def __init__(self, name: str):
+        self.name, self.looks_for = name, f"*.{name}"
+
+    def recognises(self, path: Path) -> bool:
+        return path.suffix == f".{self.name}" or any(path.rglob(self.looks_for))
+
+    def open(self, path: Path, options: None) -> Dataset:
+        lines = [Line(str(n), "a", "train", lambda: np.zeros((32, 90), np.uint8)) for n in range(19)]
+        return Dataset(path.stem, self.name, {"train": lines}, broken={"odd": ["line 7"]})
+
+
+def test_a_folder_of_several_formats_asks_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htrcompress.data.readers.open.READERS", [_Suffix("one"), *READERS, _Suffix("two")])
+    (tmp_path / "a.one").touch()
+    assert open_dataset(str(tmp_path)).format == "one"
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.two").touch()
+    with pytest.raises(HtrError, match=r"one.*two.*--read\.format"):
+        open_dataset(str(tmp_path))
+    assert open_dataset(str(tmp_path), ReadConfig(format="two")).format == "two"
+    assert open_dataset(str(tmp_path / "a.one")).name == "a"  # a file of its own
+    for odd, named in (("three", r"three.*one"), ("tsv", r"train\.tsv")):
+        with pytest.raises(HtrError, match=named):
+            open_dataset(str(tmp_path), ReadConfig(format=odd))
+    (tmp_path / "train.tsv").write_text("", encoding="utf-8")  # a layout of its own comes before suffixes
+    assert open_dataset(str(tmp_path)).format == "tsv"
+
+
+def test_broken_lines_are_left_out_up_to_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htrcompress.data.readers.open.READERS", [_Suffix("one")])
+    (tmp_path / "a.one").touch()
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.dropped == {"odd": 1} and len(dataset.split("train")) == 19
+    with pytest.raises(HtrError, match=r"1 of 20.*--read\.max_broken.*line 7"):
+        open_dataset(str(tmp_path), ReadConfig(max_broken=0.04))
+    with pytest.raises(HtrError, match="max_broken"):
+        ReadConfig(max_broken=1.5)
 
 
 def test_a_reader_has_its_own_options(toy: Path) -> None:

@@ -143,6 +143,8 @@ class Dataset:
         splits: split name to its lines, in the reader's order.
         dropped: reason to number of lines that the reader left out.
         changed: what the reader changed in texts, and how often.
+        broken: reason to the lines that the reader left out because something is wrong with them; `open_dataset`
+            refuses more than a share of them, and counts them in `dropped` as well.
         packing: how it was packed; None if it was not.
     """
 
@@ -151,6 +153,7 @@ class Dataset:
     splits: Mapping[str, Sequence[Line]]
     dropped: dict[str, int] = field(default_factory=dict)
     changed: dict[str, int] = field(default_factory=dict)
+    broken: Mapping[str, Sequence[str]] = field(default_factory=dict)
     packing: Packing | None = None
 
     def split(self, name: str) -> Sequence[Line]:

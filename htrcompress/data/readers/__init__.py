@@ -12,19 +12,29 @@ from htrcompress.data.readers.bentham import BenthamOptions, BenthamReader
 from htrcompress.data.readers.images import ImageFolderReader
 from htrcompress.data.readers.synthetic import SyntheticReader
 from htrcompress.data.readers.tsv import TsvReader
+from htrcompress.errors import HtrError
 
 READERS: list[Reader] = [SyntheticReader(), TsvReader(), BenthamReader(), ImageFolderReader()]
-"""In the order of trial: the first that recognises a folder opens it."""
+"""In the order of trial: the first that recognises a folder opens it. Those that mix are tried after the
+others, and only one of them may recognise it."""
 
 
 @dataclass(frozen=True)
 class ReadConfig:
     """How a dataset's transcriptions are read: a choice for all formats, and the options of each reader."""
 
+    format: str | None = None
+    """The format, by the name of its reader, where a folder holds more than one; found by looking if not given."""
+    max_broken: float = 0.05
+    """Largest share of lines that may be broken, such as one whose image is missing: they are left out and counted."""
     invisible: Literal["drop", "keep"] = "drop"
     """What becomes of invisible characters such as U+FEFF, U+200B and U+00AD; joiners (U+200C, U+200D) are kept."""
     bentham: BenthamOptions = field(default_factory=BenthamOptions)
     """The format of the Bentham corpus."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_broken <= 1:
+            raise HtrError(f"--read.max_broken is a share from 0 to 1, not {self.max_broken:g}")
 
 
 __all__ = ["READERS", "ReadConfig", "Reader"]

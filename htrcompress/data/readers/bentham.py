@@ -40,6 +40,7 @@ class BenthamReader:
 
     name = "bentham"
     looks_for = "Partitions/TrainLines.lst, ValidationLines.lst or TestLines.lst"
+    mixes = False
     options: type | None = BenthamOptions
 
     def recognises(self, path: Path) -> bool:

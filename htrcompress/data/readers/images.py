@@ -7,7 +7,7 @@ from htrcompress.data.folders import files_in, images_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.errors import HtrError
 
-TEXTS = {".txt", ".tsv", ".csv", ".xml", ".json", ".jsonl", ".lst", ".md"}
+TEXTS = {".txt", ".tsv", ".csv", ".xml", ".json", ".jsonl", ".lst", ".md", ".parquet", ".arrow"}
 """Suffixes of files that may hold transcriptions: where there are any, the user has to say what they are."""
 SPLIT = "unlabelled"
 """The split that these images are in."""
@@ -18,6 +18,7 @@ class ImageFolderReader:
 
     name = "images"
     looks_for = "images alone, without transcriptions"
+    mixes = False
     options: type | None = None
 
     def recognises(self, path: Path) -> bool:

@@ -12,7 +12,7 @@ from htrcompress.charset import clean_text
 from htrcompress.data.lines import Dataset, JoinedLines, Line, NamedLines
 from htrcompress.data.readers import READERS, ReadConfig, Reader
 from htrcompress.data.readers.synthetic import SYNTHETIC
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, listed
 
 _JOINERS = "\u200c\u200d"
 """Persian and Indic scripts write with these."""
@@ -21,7 +21,7 @@ _VISIBLE_FORMAT = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\
 
 
 def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
-    """Opens `synthetic`, the built-in data, a folder in any supported format, or several, as in `hooker,copiste`.
+    """Opens `synthetic`, the built-in data, a folder or file in any supported format, or several, as in `en,fr`.
 
     Args:
         source: what to open. Lines of several datasets are named after theirs, and grouped by it.
@@ -45,12 +45,13 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
         for split, lines in dataset.splits.items():
             parts.setdefault(split, []).append(NamedLines(lines, dataset.name))
     splits = {split: JoinedLines(named) for split, named in parts.items()}
-    return Dataset("+".join(names), "+".join(d.format for d in together), splits, dict(dropped), dict(changed))
+    formats = "+".join(dataset.format for dataset in together)
+    return Dataset("+".join(names), formats, splits, dict(dropped), dict(changed))
 
 
 def _parts(source: str) -> list[str]:
     """The datasets that a source names; a folder may have commas in its name."""
-    parts = [source] if Path(source).is_dir() else [part.strip() for part in source.split(",")]
+    parts = [source] if Path(source).exists() else [part.strip() for part in source.split(",")]
     if not all(parts):
         raise HtrError(f"--data {source!r} names no folder before or after a comma")
     return parts
@@ -63,17 +64,40 @@ def _open_one(source: str, read: ReadConfig) -> Dataset:
     except UnicodeEncodeError:
         raise HtrError(f"--data {source!r}: the folder's name is not UTF-8: rename it") from None
     if source != SYNTHETIC:
-        if not path.is_dir():
+        if not path.exists():
             raise HtrError(f"--data {source}: there is no such folder (the built-in data is called '{SYNTHETIC}')")
         if path == Path(SYNTHETIC):  # the folder ./synthetic, which is not the built-in data
             path = path.absolute()
-    for reader in READERS:
-        with _named_failure(reader, path):
-            if reader.recognises(path):
-                options = getattr(read, reader.name, reader.options() if reader.options else None)
-                return _checked(reader.open(path, options), read)
-    tried = "; ".join(f"{reader.name} ({reader.looks_for})" for reader in READERS)
-    raise HtrError(f"--data {source}: no reader recognises this folder. Tried: {tried}")
+    reader = _reader_of(path, read.format)
+    with _named_failure(reader, path):
+        options = getattr(read, reader.name, reader.options() if reader.options else None)
+        return _checked(reader.open(path, options), read)
+
+
+def _reader_of(path: Path, name: str | None) -> Reader:
+    """The reader of a folder or file: the one that the user names, or the one that recognises it.
+
+    Raises:
+        HtrError: there is no such reader, none recognises the folder, or several do.
+    """
+    known = [reader.name for reader in READERS]
+    if name is not None and name not in known:
+        raise HtrError(f"no format is called '{name}': choose --read.format {', '.join(known)}")
+    found: list[Reader] = []
+    for reader in sorted(READERS, key=lambda reader: reader.mixes):
+        if name in (None, reader.name):
+            with _named_failure(reader, path):
+                if reader.recognises(path):
+                    found.append(reader)
+        if found and not found[0].mixes:
+            return found[0]
+    if len(found) > 1:
+        both = " and ".join(f"{reader.name} ({reader.looks_for})" for reader in found)
+        raise HtrError(f"--data {path} holds more than one format: {both}; choose with --read.format {found[0].name}")
+    if not found:
+        tried = "; ".join(f"{reader.name} ({reader.looks_for})" for reader in READERS if name in (None, reader.name))
+        raise HtrError(f"--data {path}: no reader recognises it. Tried: {tried}")
+    return found[0]
 
 
 @contextlib.contextmanager
@@ -91,13 +115,27 @@ def _checked(dataset: Dataset, read: ReadConfig) -> Dataset:
     """The dataset with clean texts: what is done to the texts of every format.
 
     Raises:
-        HtrError: a text holds a control character.
+        HtrError: a text holds a control character, or too many lines are broken.
     """
     if dataset.packing:  # its texts were cleaned when it was packed
         return dataset
+    _check_broken(dataset, read.max_broken)
     dropped, changed = Counter(dataset.dropped), Counter(dataset.changed)
+    dropped.update({reason: len(lines) for reason, lines in dataset.broken.items()})
     splits = {name: _clean(lines, read, dropped, changed) for name, lines in dataset.splits.items()}
     return replace(dataset, splits=splits, dropped=dict(dropped), changed=dict(changed))
+
+
+def _check_broken(dataset: Dataset, largest_share: float) -> None:
+    """Raises HtrError where more than a share of the lines are broken."""
+    broken = sum(len(lines) for lines in dataset.broken.values())
+    total = broken + sum(len(lines) for lines in dataset.splits.values())
+    if broken > largest_share * total:
+        reasons = "; ".join(f"{reason} ({len(lines)}): {listed(lines)}" for reason, lines in dataset.broken.items())
+        raise HtrError(
+            f"{dataset.name}: {broken} of {total} lines are broken, more than --read.max_broken {largest_share:g} lets "
+            f"pass: {reasons}"
+        )
 
 
 def _clean(lines: Sequence[Line], read: ReadConfig, dropped: Counter[str], changed: Counter[str]) -> list[Line]:
@@ -134,7 +172,8 @@ def read_config(card: Card) -> ReadConfig:
         if not isinstance(saved, dict):
             return ReadConfig()
         known = {reader.name: reader.options for reader in READERS if reader.options}
-        return ReadConfig(**{name: known[name](**value) if name in known else value for name, value in saved.items()})
+        values = {name: known[name](**value) if name in known else value for name, value in saved.items()}
+        return replace(ReadConfig(**values), format=None)  # other lines may be in another format
     except (TypeError, ValueError):
         return ReadConfig()
 

@@ -13,6 +13,7 @@ class SyntheticReader:
 
     name = SYNTHETIC
     looks_for = f"the word {SYNTHETIC}, for the built-in data"
+    mixes = False
     options: type | None = None
 
     def recognises(self, path: Path) -> bool:

@@ -20,6 +20,7 @@ class TsvReader:
 
     name = "tsv"
     looks_for = "train.tsv, valid.tsv or test.tsv"
+    mixes = False
     options: type | None = None
 
     def recognises(self, path: Path) -> bool:
