@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.find import locate
 from htrcompress.decoding.base import Decoder, Hypothesis
 from htrcompress.decoding.beam import BeamOptions
@@ -193,7 +194,7 @@ class Recognizer:
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] = DEFAULT,
     threads: int | None = None,
     device: str | None = None,
     decoder: str | None = None,
@@ -204,7 +205,7 @@ def load(
 
     Args:
         path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU); or
-            the name of a model (`htrcompress models`), as `catalogue.find` takes it.
+            the name of a model (`htrcompress models`), as `catalogue.find` takes it; the one that ships by default.
         threads: CPU threads; by default one for each core that the process may use.
         device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
         decoder: one of `decoding.registry.DECODERS`; by default `beam` with something in `lm`, else `greedy`. All but
