@@ -95,6 +95,9 @@ class Odds:
         self.card, self.language = card, language
         self._tables = threading.local()
 
+    def __reduce__(self) -> tuple[type["Odds"], tuple[Card, Language]]:
+        return Odds, (self.card, self.language)
+
     def of(
         self, logits: NDArray[np.float32], frames: NDArray[np.integer], labels: Sequence[Sequence[int]]
     ) -> list[Sureness]:
@@ -124,12 +127,11 @@ class Odds:
         return change
 
     def _rows(self) -> list[Rows]:
-        """As the beam search has them, of this thread."""
+        """Each scorer's rows for the labels, that of the blank unused, and the end of a line, of this thread."""
         if not hasattr(self._tables, "rows"):
-            text = "".join(self.card.charset)
-            automata = [scorer.automaton for scorer in self.language.scorers]
+            text, automata = "".join(self.card.charset), [scorer.automaton for scorer in self.language.scorers]
             self._tables.rows = [Rows(one, [0, *one.symbols(text).tolist(), END]) for one in automata]
-        return self._tables.rows  # type: ignore[no-any-return]
+        return self._tables.rows
 
 
 def _changes(rows: Rows, begin: int, labels: NDArray[np.int64], alignment: Alignment) -> Floats:
@@ -137,9 +139,9 @@ def _changes(rows: Rows, begin: int, labels: NDArray[np.int64], alignment: Align
     spelled = np.concatenate((labels, [len(rows.place) - 1]))  # the end of the line is the last column
     state, score = np.zeros(len(spelled) + 1, np.int64), np.zeros(len(spelled))
     state[0] = begin
-    for place, label in enumerate(spelled):
-        value, following = _step(rows, state[place : place + 1], spelled[place : place + 1])
-        score[place], state[place + 1] = value[0], following[0]
+    for step in range(len(spelled)):
+        value, following = _step(rows, state[step : step + 1], spelled[step : step + 1])
+        score[step], state[step + 1] = value[0], following[0]
     place, label = alignment.place, alignment.label
     value, after = _step(rows, state[place], np.maximum(label, 1))
     nothing = label == BLANK
