@@ -86,6 +86,7 @@ class Split:
 
     def __init__(self, dataset: Dataset, name: str):
         self.name, self.lines, self.hash = name, dataset.split(name), dataset.identity(name)
+        self._require_height = dataset.require_height
         self._scaled: dict[tuple[int, int], list[Pixels | None]] = {}
 
     def scaled(self, card: Card) -> list[Pixels | None]:
@@ -96,6 +97,7 @@ class Split:
         """
         key = (card.height, card.max_width)
         if key not in self._scaled:
+            self._require_height(card.height)
             images: list[Pixels | None] = []
             errors = []
             for line in self.lines:

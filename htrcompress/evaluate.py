@@ -135,6 +135,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
     source = runs.own_data(file, recognizer.card) if options.data is None else options.data
     dataset = open_dataset(source, read_config(recognizer.card))
+    dataset.require_height(recognizer.card.height)
     lines = dataset.split(split)
     results = list(recognizer.read_each([line.image for line in lines], options.batch))
     failures = [(line, r) for line, r in zip(lines, results, strict=True) if isinstance(r, HtrError)]

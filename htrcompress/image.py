@@ -274,15 +274,24 @@ def resize_to_height(
     Raises:
         HtrError: the array is not a grey image, has no pixels, or would be wider than `max_width`.
     """
-    if pixels.ndim != 2 or pixels.dtype != np.uint8:
-        raise HtrError(f"{name} is not a grey image: expected uint8 (height, width), got {pixels.dtype} {pixels.shape}")
+    require_grey(pixels, name)
     h, w = pixels.shape
-    if h == 0 or w == 0:
-        raise HtrError(f"{name} has no pixels: its size is {w}x{h}")
     width = max(1, (2 * w * height + h) // (2 * h))
     if width > max_width:
         raise HtrError(f"{name} is {overlong(width, height, max_width)}")
     return scale(pixels, height, width)
+
+
+def require_grey(pixels: NDArray[np.uint8], name: str) -> None:
+    """Refuses an array that is not a grey image, uint8 (h, w), with at least one pixel.
+
+    Raises:
+        HtrError: it is none.
+    """
+    if pixels.ndim != 2 or pixels.dtype != np.uint8:
+        raise HtrError(f"{name} is not a grey image: expected uint8 (height, width), got {pixels.dtype} {pixels.shape}")
+    if pixels.size == 0:
+        raise HtrError(f"{name} has no pixels: its size is {pixels.shape[1]}x{pixels.shape[0]}")
 
 
 def overlong(width: int, height: int, max_width: int) -> str:

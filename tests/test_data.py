@@ -108,7 +108,7 @@ def test_lines_that_were_trained_on_are_reported(tmp_path: Path) -> None:
     folder(tmp_path, train="a.png\tx\n", test="./a.png\tx\nb.png\ty\n", valid="b.png\ty")
     assert [open_dataset(str(tmp_path)).trained_on(split) for split in ("train", "valid", "test")] == [0, 0, 1]
     result = look(DataOptions(str(tmp_path)))
-    assert result.splits["test"]["trained_on"] == 1
+    assert result.splits["test"].trained_on == 1
     console = Console(file=io.StringIO(), width=120)
     console.print(result)
     assert "1 lines of test are training lines too" in console.file.getvalue()  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def test_lines_that_were_trained_on_are_reported(tmp_path: Path) -> None:
 
 def test_a_dataset_to_test_on_alone_is_shown(tmp_path: Path) -> None:
     result = look(DataOptions(str(folder(tmp_path, test="a.png\tx\n"))))
-    assert result.lines == 1 and result.charset == "" and result.splits["test"]["unknown"] == {}
+    assert result.lines == 1 and result.charset == "" and result.splits["test"].unknown == {}
 
 
 def test_what_a_reader_changed_is_shown(tmp_path: Path) -> None:

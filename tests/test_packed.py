@@ -1,12 +1,66 @@
 """Packed datasets: as good as their source, and refused when they are damaged."""
 
+import json
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
+from htrcompress.charset import Charset
+from htrcompress.config import TrainConfig
+from htrcompress.data import packing, shards
+from htrcompress.data.__main__ import DataOptions, look
+from htrcompress.data.characters import charset_of, unknown_characters
 from htrcompress.data.checksum import checksum_of_joined
-from htrcompress.data.prepare import EncodedLines
+from htrcompress.data.lines import Dataset, JoinedLines
+from htrcompress.data.packed import PackedLines
+from htrcompress.data.packed_files import MANIFEST, PLAN
+from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_splits
+from htrcompress.data.readers import ReadConfig
+from htrcompress.data.readers.bentham import BenthamOptions
+from htrcompress.data.readers.open import open_dataset
+from htrcompress.errors import HtrError
+from htrcompress.training.data import open_training_data
+
+pytest.importorskip("pyarrow", reason="packing needs pyarrow (the extra [parquet])")
+
+TEXTS = ("aabb", "Straße née", "x", "ﬃ 𝒳 ok", "a b c d")
+
+
+def folder(root: Path, count: int = 23, texts: tuple[str, ...] = TEXTS) -> Path:
+    """A TSV folder with lines of many sizes; the last training image stands in `test` as well."""
+    root.mkdir()
+    rows: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    for i in range(count):
+        pixels = np.random.default_rng(i).integers(0, 256, (20 + 5 * (i % 5), 40 + 31 * i % 400), np.uint8)
+        Image.fromarray(pixels).save(root / f"{i}.png")
+        rows["train" if i < count - 6 else "valid" if i < count - 3 else "test"].append(
+            f"{i}.png\t{texts[i % len(texts)]}"
+        )
+    rows["test"].append(f"./{count - 7}.png\tagain")
+    for name, lines in rows.items():
+        (root / f"{name}.tsv").write_text("\n".join(lines), encoding="utf-8")
+    return root
+
+
+def packed(source: Path, out: Path, **options: object) -> Dataset:
+    look(DataOptions(str(source), write=out, **options))  # type: ignore[arg-type]
+    return open_dataset(str(out))
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "SHARD", 5)
+    monkeypatch.setattr(shards, "BLOCK", 3)
 
 
 def test_checksums_of_parts_give_that_of_the_whole() -> None:
@@ -24,3 +78,227 @@ def test_a_fingerprint_is_the_checksum_of_all_pixels_and_labels() -> None:
     for image, labels in zip(images, lines.labels, strict=True):
         value = zlib.crc32(repr((image.shape, *labels)).encode(), zlib.crc32(image.tobytes(), value))
     assert lines.fingerprint() == f"{value:08x}"
+
+
+@pytest.mark.parametrize("height", [32, 0])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_lines_come_back_from_a_packed_set(tmp_path: Path, small_shards: None, height: int, processes: int) -> None:
+    source = open_dataset(str(folder(tmp_path / "source")))
+    again = packed(tmp_path / "source", tmp_path / "packed", height=height, processes=processes)
+    assert (again.name, again.format) == (source.name, source.format) and list(again.splits) == list(source.splits)
+    for name, lines in source.splits.items():
+        assert isinstance(again.splits[name], PackedLines)
+        assert again.identity(name) == source.identity(name) and again.trained_on(name) == source.trained_on(name)
+        assert replace(again, splits={name: list(again.splits[name])}).identity(name) == source.identity(name)
+        for line, other in zip(lines, again.splits[name], strict=True):
+            assert (line.id, line.text, line.split, line.group) == (other.id, other.text, other.split, other.group)
+            if not height:
+                assert (line.pixels() == other.pixels()).all()
+    twice = packed(tmp_path / "packed", tmp_path / "twice", height=height)
+    assert [twice.identity(name) for name in source.splits] == [source.identity(name) for name in source.splits]
+
+
+@pytest.mark.parametrize("texts", [TEXTS, ("שלום (a) 12", "ab", "גג")])
+def test_training_data_is_the_same_from_a_packed_set(
+    tmp_path: Path, small_shards: None, texts: tuple[str, ...]
+) -> None:
+    packed(folder(tmp_path / "source", texts=texts), tmp_path / "packed", height=32)
+    for config in (TrainConfig(max_too_narrow=0.9), TrainConfig(max_too_narrow=0.9, lines=11)):
+        one, other = (open_training_data(str(tmp_path / f), 32, config, ReadConfig()) for f in ("source", "packed"))
+        assert one.charset == other.charset and one.unknown == other.unknown and one.left_out == other.left_out
+        for mine, theirs in ((one.train, other.train), (one.valid, other.valid)):
+            assert isinstance(mine.images, list) and not isinstance(theirs.images, list)
+            assert mine.fingerprint() == theirs.fingerprint() and mine.widths == theirs.widths
+            assert list(mine.names) == list(theirs.names) and [*map(list, mine.labels)] == [*theirs.labels]
+            assert (mine.frames_needed == theirs.frames_needed).all()
+            assert all((a == b).all() for a, b in zip(mine.images, theirs.images, strict=True))
+            batch, same = mine.batch([1, 0]), theirs.subset([1, 0]).batch([0, 1])
+            assert (batch.pixels == same.pixels).all() and (batch.targets == same.targets).all()
+        together = other.train.joined(one.valid)
+        assert together.fingerprint() == one.train.joined(one.valid).fingerprint()
+
+
+def test_several_packed_sets_are_one_dataset(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        packed(folder(tmp_path / f"{name}_source"), tmp_path / name, height=32)
+    joined = open_dataset(f"{tmp_path / 'one'},{tmp_path / 'two'}")
+    files = open_dataset(f"{tmp_path / 'one_source'},{tmp_path / 'two_source'}")
+    assert [joined.identity(name) for name in joined.splits] == [files.identity(name) for name in files.splits]
+    assert [joined.trained_on(name) for name in joined.splits] == [files.trained_on(name) for name in files.splits]
+    charset = charset_of(joined.split("train"))
+    assert charset == charset_of(files.split("train"))
+    narrow = Charset(charset.characters[3:])
+    both = (JoinedLines([data.split("train"), data.split("test")]) for data in (joined, files))
+    assert unknown_characters(next(both), narrow) == unknown_characters(next(both), narrow) != {}
+    for count in (None, 9):
+        one, other = (
+            encode_splits(data.limited("train", count, 1).splits, charset, 32, 4096)["train"]
+            for data in (joined, files)
+        )
+        assert one.fingerprint() == other.fingerprint() and list(one.names) == list(other.names)
+        assert drop_too_narrow(one, 4, 1.0)[1] == drop_too_narrow(other, 4, 1.0)[1]
+    with pytest.raises(HtrError, match=r"--height 64"):
+        joined.require_height(64)
+
+
+def test_unreadable_images_stay_as_lines_without_pixels(tmp_path: Path) -> None:
+    source = folder(tmp_path / "source")
+    (source / "3.png").write_bytes(b"no image")
+    with pytest.raises(HtrError, match=r"--max_unreadable.*3\.png"):
+        packed(source, tmp_path / "packed", height=32)
+    again = packed(source, tmp_path / "packed", max_unreadable=0.1, height=32)
+    assert again.identity("train") == open_dataset(str(source)).identity("train")
+    with pytest.raises(HtrError, match=r"3\.png"):
+        again.split("train")[3].pixels()
+    result = look(DataOptions(str(tmp_path / "packed")))
+    assert result.unreadable == 1 and result.exit_code == 2 and "3.png" in result.errors[0]
+    messages = set()
+    for data in (source, tmp_path / "packed"):
+        with pytest.raises(HtrError) as raised:
+            open_training_data(str(data), 32, TrainConfig(max_too_narrow=0.9), ReadConfig())
+        messages.add(str(raised.value))
+        training = open_training_data(str(data), 32, TrainConfig(max_too_narrow=0.9, max_unreadable=0.1), ReadConfig())
+        assert training.unreadable == 1 and "3.png" not in training.train.names
+    assert len(messages) == 1
+
+
+def test_options_and_heights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    source, out = folder(tmp_path / "source"), tmp_path / "packed"
+    packed(source, out, height=32)
+    with pytest.raises(HtrError, match=r"--height 64"):
+        open_training_data(str(out), 64, TrainConfig(max_too_narrow=0.9), ReadConfig())
+    with pytest.raises(HtrError, match=r"--read"):
+        open_dataset(str(out), ReadConfig(invisible="keep"))
+    with pytest.raises(HtrError, match=r"--read"):
+        open_dataset(str(out), ReadConfig(bentham=BenthamOptions(gap="drop")))
+    assert open_dataset(str(out), ReadConfig(format="packed")).splits
+    for height in (16, 24):  # another set, in a folder that holds one
+        with pytest.raises(HtrError, match=r"--write"):
+            packed(source, out, height=height)
+    with pytest.raises(HtrError, match=r"--write"):
+        packed(source, source)
+    assert look(DataOptions(str(source), write=out, height=32)).written.resumed == 24  # type: ignore[union-attr]
+
+
+def damaged(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x55
+    path.write_bytes(data)
+
+
+def test_a_damaged_set_is_refused_by_name(tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    packed(folder(tmp_path / "source"), out, height=32)
+    shard, manifest = out / "train-00000.arrow", out / MANIFEST
+    whole, text = shard.read_bytes(), manifest.read_text()
+    for change in (
+        lambda: shard.write_bytes(whole[:-100]),
+        lambda: shard.write_bytes(whole[:5000]),
+        lambda: shard.write_bytes(b"x" * len(whole)),
+        lambda: shard.write_bytes((out / "test-00000.arrow").read_bytes()),
+        shard.unlink,
+        lambda: damaged(shard, whole.index(b"Stra")),
+        lambda: damaged(shard, len(whole) - 300),
+    ):
+        change()
+        with pytest.raises(HtrError, match=r"train-00000\.arrow"):
+            open_dataset(str(out))
+        shard.write_bytes(whole)
+    damaged(shard, whole.index(open_dataset(str(out)).split("train")[2].pixels().tobytes()))
+    lines = open_dataset(str(out)).split("train")
+    assert lines[1].pixels().size
+    with pytest.raises(HtrError, match=r"2\.png.*train-00000\.arrow"):
+        lines[2].pixels()
+    shard.write_bytes(whole)
+    values = json.loads(text)
+    for broken in (
+        "[]",
+        text[:100],
+        json.dumps({**values, "htrcompress-packed": 2}),
+        json.dumps({**values, "height": "x"}),
+        json.dumps({**values, "splits": 3}),
+        text.replace("train-00000.arrow", "../train-00000.arrow"),
+        text.replace('"lines": 17', '"lines": 18', 1),
+    ):
+        manifest.write_text(broken)
+        with pytest.raises(HtrError, match=r"packed\.json"):
+            open_dataset(str(out))
+    manifest.write_text(text)
+    assert open_dataset(str(out)).splits
+
+
+def test_a_build_goes_on_with_the_shards_that_are_missing(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = folder(tmp_path / "source"), tmp_path / "packed"
+    pack, done = shards.Job.pack, []
+
+    def stopped(job: shards.Job, part: shards.Part) -> shards.Shard:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(part.file)
+        return pack(job, part)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shards.Job, "pack", stopped)
+        packed(source, out, processes=1, height=32)
+    assert not (out / MANIFEST).exists()
+    with pytest.raises(HtrError, match="not packed to the end"):
+        open_dataset(str(out))
+    with pytest.raises(HtrError, match="--write"):
+        packed(source, out, height=24)
+    damaged(out / done[1], 2000)  # it is noted as whole, and is made again
+    (out / ".train-00000.arrow.1.tmp").write_bytes(b"half")
+    result = look(DataOptions(str(source), write=out, height=32))
+    assert result.written and result.written.resumed == 5
+    assert sorted(path.name for path in out.iterdir() if path.name.startswith(".")) == []
+    again = open_dataset(str(out))
+    assert [line.pixels().shape[0] for line in again.split("train")] == [32] * 17
+
+
+KILLED = """
+import time
+from pathlib import Path
+from htrcompress.data import packing, shards
+from htrcompress.data.__main__ import DataOptions, look
+packing.SHARD, shards.BLOCK = 2, 1
+batch = shards.Job._batch
+shards.Job._batch = lambda *given: (time.sleep(0.2), batch(*given))[1]
+look(DataOptions(SOURCE, write=Path(OUT), height=32, processes=2))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_build_leaves_no_set_and_no_processes(tmp_path: Path) -> None:
+    source, out = folder(tmp_path / "source"), tmp_path / "packed"
+    code = KILLED.replace("SOURCE", repr(str(source))).replace("OUT", repr(str(out)))
+    build = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    while not list(out.glob("*.arrow")):
+        assert build.poll() is None
+        time.sleep(0.05)
+    build.send_signal(signal.SIGKILL)
+    build.wait()
+    assert not (out / MANIFEST).exists() and (out / PLAN).exists()
+    with pytest.raises(HtrError, match="not packed to the end"):
+        open_dataset(str(out))
+    for _ in range(100):
+        try:
+            os.killpg(build.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("its processes went on")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "SHARD", 2)
+        assert look(DataOptions(str(source), write=out, height=32)).written.resumed > 0  # type: ignore[union-attr]
+    assert open_dataset(str(out)).identity("train") == open_dataset(str(source)).identity("train")
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder(tmp_path / "source")
+    packed(source, tmp_path / "packed")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for act in (lambda: packed(source, tmp_path / "other"), lambda: open_dataset(str(tmp_path / "packed"))):
+        with pytest.raises(HtrError, match=r"htrcompress\[parquet\]"):
+            act()

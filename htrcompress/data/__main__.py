@@ -1,158 +1,191 @@
-"""Shows what a dataset holds: `python -m htrcompress.data PATH`."""
+"""Shows what a dataset holds, splits it and packs it: `python -m htrcompress.data PATH`.
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+python -m htrcompress.data letters --gallery letters.html         lines beside their texts, to look through
+python -m htrcompress.data letters --split page --write packed    split by page, images decoded once; --data packed
+"""
 
-from htrcompress.bidi import Direction
-from htrcompress.charset import Charset
-from htrcompress.cli import run_command
-from htrcompress.data.lines import Line
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from htrcompress.cli import console, run_command
+from htrcompress.data import gallery, splitting
+from htrcompress.data.characters import characters_of, charset_of
+from htrcompress.data.lines import Dataset
+from htrcompress.data.packing import SHOWN, Packed, pack
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.data.readers.synthetic import SYNTHETIC
+from htrcompress.data.report import report_split, shared
+from htrcompress.data.sizes import Progress, Sizes, measure_splits
+from htrcompress.data.summary import DataResult
 from htrcompress.errors import HtrError
-from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
 
-SHOWN = 10
-"""Unreadable images that are named; the others are counted."""
-
-
-@dataclass(frozen=True)
-class DataResult:
-    """What a dataset holds.
-
-    Attributes:
-        name: the dataset's.
-        format: the reader that opened it.
-        lines: in `train`, `valid` and `test` together, or in all splits where it has none of these.
-        splits: split name to lines, characters, hash, groups, characters that train lacks, and `trained_on`: how
-            many of its images train has too.
-        charset: the characters of the training split.
-        dropped: reason to lines that the reader left out.
-        changed: what the reader changed in texts, and how often.
-        direction: of the training lines, `ltr` or `rtl`.
-        reordered: how many texts of mixed direction do not come back as they were from their order on the page.
-        unreadable: how many images cannot be read.
-        errors: why, for up to ten of them.
-    """
-
-    name: str
-    format: str
-    lines: int
-    splits: dict[str, dict[str, Any]]
-    charset: str
-    dropped: dict[str, int]
-    changed: dict[str, int]
-    direction: Direction = "ltr"
-    reordered: int = 0
-    unreadable: int = 0
-    errors: list[str] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """2 if any image cannot be read."""
-        return 2 if self.unreadable else 0
-
-    def __rich__(self) -> Any:
-        from rich.console import Group
-        from rich.table import Table
-
-        table = Table(
-            "split", "lines", "characters", "groups", "not in train", "hash", title=f"{self.name} ({self.format})"
-        )
-        for name, split in self.splits.items():
-            lacks = " ".join(split["unknown"]) or "-"
-            table.add_row(
-                name, str(split["lines"]), str(split["characters"]), str(split["groups"]), lacks, split["hash"]
-            )
-        notes = [f"charset of {len(self.charset)}: {self.charset}"]
-        if self.direction == "rtl":
-            notes += ["written from right to left: texts are put in the order of the page for training"]
-        if self.reordered:
-            notes += [f"{self.reordered} texts mix directions so that their order cannot be recovered from the page"]
-        notes += [f"left out: {count} lines, {reason}" for reason, count in self.dropped.items()]
-        notes += [f"changed: {count} {what}" for what, count in self.changed.items()]
-        notes += [
-            f"{split['trained_on']} lines of {name} are training lines too: results on it look better than they are"
-            for name, split in self.splits.items()
-            if split["trained_on"]
-        ]
-        if self.unreadable:
-            notes += [f"{self.unreadable} images cannot be read, such as:", *self.errors]
-        return Group(table, *notes)
+HEIGHT, STRIDE = 64, 4
+"""Of the models that are trained without further options: height of a line and width of a frame, in pixels."""
+DECODED = 20_000
+"""Sets of up to so many lines are decoded where the user does not say whether to."""
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Shows what a dataset holds: lines, characters, what was left out or changed, and images that cannot be read."""
+    """Shows what a dataset holds, splits it, and packs it for training."""
 
     path: str = SYNTHETIC
     """A dataset's folder, several with commas between, or `synthetic` for the built-in data."""
     read: ReadConfig = field(default_factory=ReadConfig)
     """How to read texts where a dataset's format leaves a choice."""
     images: bool = True
-    """Whether to open every image; the built-in data has no files to open."""
+    """Whether to look at the images; those of the built-in data are drawn and not looked at."""
+    decode: bool | None = None
+    """Whether to decode every image, which finds damaged ones; if not given, sets of up to 20,000 lines are decoded,
+    and of larger ones the headers are read."""
+    height: int = HEIGHT
+    """Height in pixels that a model reads: widths are counted at it, and packed images are scaled to it; 0 packs images
+    as they are."""
+    gallery: Path | None = None
+    """Write a page with lines beside their texts: some at random, the widest, the narrowest, the most suspicious."""
+    show: int = 24
+    """Lines in each part of that page."""
+    split: str | None = None
+    """Split lines that have no splits: by `page`, `group` (such as a hand) or `line`; or as the lists in a folder say,
+    train.lst and the like, with the names of lines, pages or groups."""
+    valid: float = 0.1
+    """Share of the lines that --split makes validation lines."""
+    test: float = 0.1
+    """Share of the lines that --split makes test lines, where there are none yet."""
+    seed: int = 0
+    """Decides what --split draws, and which lines the page shows at random."""
+    write: Path | None = None
+    """Pack the lines into this folder, which --data then takes: images decoded, grey and scaled. A command that was
+    stopped goes on where it was."""
+    max_unreadable: float = 0.0
+    """Largest share of images that may be missing or damaged in what is packed; their lines are packed without."""
+    processes: int | None = None
+    """Processes that pack; one for each core that the command may use if not given."""
+
+    def __post_init__(self) -> None:
+        if self.height < 0:
+            raise HtrError(f"--height must be a number of pixels, or 0 for images as they are, not {self.height}")
+        if self.show < 1:
+            raise HtrError(f"--show must be at least 1, not {self.show}")
+        if self.processes is not None and self.processes < 1:
+            raise HtrError(f"--processes must be at least 1, not {self.processes}")
+        if not 0 <= self.max_unreadable <= 1:
+            raise HtrError(f"--max_unreadable is a share from 0 to 1, not {self.max_unreadable:g}")
+        if self.decode and not self.images:
+            raise HtrError("--decode true looks at images, and --no-images does not: choose one")
+        if self.gallery and not self.images:
+            raise HtrError("--gallery shows images, and --no-images does not look at them: choose one")
+        if not (self.valid > 0 and self.test > 0 and self.valid + self.test < 1):
+            raise HtrError(
+                f"--valid {self.valid:g} and --test {self.test:g} must be shares that leave some to train on"
+            )
 
 
 def look(options: DataOptions) -> DataResult:
-    """Opens a dataset, counts what is in it, and opens every image.
+    """Opens a dataset, splits and packs it if asked to, and counts what is in it.
 
     Raises:
-        HtrError: there is no such folder, no reader recognises it, or something in it is not as its format has it.
+        HtrError: there is no such folder, no reader recognises it, something in it is not as its format has it, or a
+            file cannot be written.
     """
     dataset = open_dataset(options.path, options.read)
+    splitting_rule = None
+    if options.split is not None:
+        dataset, splitting_rule = _split(dataset, options)
+    written = None
+    if options.write is not None:
+        dataset, written = _pack(dataset, options, splitting_rule)
+    height = options.height or HEIGHT
+    measured, errors, decoded = _measure(dataset, options)
     train = dataset.splits.get("train")  # a folder to test on alone has none
-    charset = {character for line in train or () for character in line.text}
-    known = Charset.of(line.text for line in train) if charset and train else None
-
-    def count(name: str, lines: Sequence[Line]) -> dict[str, Any]:
-        unknown = Counter(c for line in lines for c in line.text if train and c not in charset)
-        return {
-            "lines": len(lines),
-            "characters": sum(len(line.text) for line in lines),
-            "groups": len({line.group for line in lines if line.group}),
-            "unknown": dict(unknown.most_common()),
-            "hash": dataset.identity(name),
-            "trained_on": dataset.trained_on(name),
-        }
-
-    splits = {name: count(name, lines) for name, lines in dataset.splits.items()}
+    counts = characters_of(train) if train else None
+    known = charset_of(train) if train and counts else None
+    splits = {
+        name: report_split(dataset, name, measured.get(name), counts, known, height, STRIDE) for name in dataset.splits
+    }
     main = [name for name in splits if name in ("train", "valid", "test")] or list(splits)
-    every = [line for lines in dataset.splits.values() for line in lines]
-    errors = _unreadable(every) if options.images and dataset.format != SYNTHETIC else []
+    direction = known.direction if known else "ltr"
+    if options.gallery is not None:
+        shown = list(gallery.sections(dataset, measured, height, options.show, options.seed))
+        write_atomic(options.gallery, gallery.page(dataset, shown, direction).encode())
     return DataResult(
         name=dataset.name,
         format=dataset.format,
-        lines=sum(splits[name]["lines"] for name in main),
+        lines=sum(splits[name].lines for name in main),
         splits=splits,
-        charset="".join(sorted(charset)),
+        charset="".join(sorted(counts or ())),
+        counts=dict(counts.most_common()) if counts else {},
         dropped=dataset.dropped,
         changed=dataset.changed,
-        direction=known.direction if known else "ltr",
-        reordered=known.changed_order(line.text for line in every) if known else 0,
+        shared=shared(dataset),
+        height=height,
+        packed=(dataset.packing.height or 0) if dataset.packing else None,
+        direction=direction,
+        reordered=sum(known.changed_order(line.text for line in ls) for ls in dataset.splits.values()) if known else 0,
+        decoded=decoded,
         unreadable=len(errors),
         errors=errors[:SHOWN],
+        written=written,
+        gallery=options.gallery,
     )
 
 
-def _unreadable(lines: Sequence[Line]) -> list[str]:
-    """Why images cannot be read, one sentence for each image, however many lines show it."""
-    from concurrent.futures import ThreadPoolExecutor
+def _split(dataset: Dataset, options: DataOptions) -> tuple[Dataset, dict[str, object]]:
+    """The dataset with the splits that --split asks for, and the rule for the manifest."""
+    assert options.split is not None
+    for unit in splitting.UNITS:
+        if options.split == unit:
+            made = splitting.drawn(dataset, unit, splitting.Shares(options.valid, options.test, options.seed))
+            return made, {"by": unit, "valid": options.valid, "test": options.test, "seed": options.seed}
+    return splitting.listed_splits(dataset, Path(options.split)), {"by": "lists", "lists": Path(options.split).name}
 
-    def error(line: Line) -> str | None:
-        try:
-            line.pixels()
-        except HtrError as error:
-            return str(error) if line.id in str(error) else f"{line.id}: {error}"
-        except Exception as error:  # a plug-in reader's function gives the pixels
-            return f"{line.id}: {type(error).__name__}: {error}"
-        return None
 
-    once = {line.image: line for line in lines}.values()
-    with ThreadPoolExecutor(machine.cores()) as pool:
-        return [found for found in pool.map(error, once) if found]
+def _pack(dataset: Dataset, options: DataOptions, rule: dict[str, object] | None) -> tuple[Dataset, Packed]:
+    """Packs a dataset, and opens what was written."""
+    assert options.write is not None
+    read = dataset.packing.read if dataset.packing else asdict(replace(options.read, format=None))
+    with _progress("packing") as progress:
+        done = pack(
+            dataset,
+            options.write,
+            options.height or None,
+            read,
+            rule,
+            options.max_unreadable,
+            options.processes,
+            progress,
+        )
+    if rule:
+        splitting.write_lists(dataset, options.write)
+    return open_dataset(str(options.write)), done
+
+
+def _measure(dataset: Dataset, options: DataOptions) -> tuple[dict[str, Sizes], list[str], bool]:
+    """Sizes by split, what is wrong with images that cannot be read, and whether images were decoded."""
+    drawn = dataset.format == SYNTHETIC and not dataset.packing
+    if not options.images or (drawn and options.gallery is None):
+        return {}, [], False
+    count = sum(map(len, dataset.splits.values()))
+    decode = bool(dataset.packing) or (count <= DECODED if options.decode is None else options.decode)
+    with _progress("looking at images") as progress:
+        measured, errors = measure_splits(dataset, decode, progress)
+    return measured, errors, decode
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """A bar, where there is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 if __name__ == "__main__":

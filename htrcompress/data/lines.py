@@ -8,8 +8,9 @@ or `LazyLines`, which hold no object for a line.
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ class LazyLines(Lazy[Line]):
         """The hash of these lines (`Dataset.identity`), where it was stored with them."""
         return None
 
+    def require_height(self, height: int) -> None:
+        """Refuses a model's height that the images would have to be enlarged to, where they are stored smaller.
+
+        Raises:
+            HtrError: they are.
+        """
+
 
 class NamedLines(LazyLines):
     """The lines of one dataset among several, named after it and grouped by it."""
@@ -82,6 +90,10 @@ class NamedLines(LazyLines):
         """See `Lazy.chosen`."""
         return NamedLines(chosen(self.lines, indices), self.name)
 
+    def require_height(self, height: int) -> None:
+        """See `LazyLines.require_height`."""
+        _require_height(self.lines, height)
+
 
 class JoinedLines(LazyLines):
     """The lines of several sequences, one after the other."""
@@ -90,6 +102,9 @@ class JoinedLines(LazyLines):
         self.parts = parts
         self.starts = np.cumsum([0, *map(len, parts)])
         super().__init__(self._line, range(int(self.starts[-1])))
+
+    def __iter__(self) -> Iterator[Line]:
+        return chain.from_iterable(self.parts)
 
     def _line(self, place: int) -> Line:
         part = int(np.searchsorted(self.starts, place, "right")) - 1
@@ -103,6 +118,11 @@ class JoinedLines(LazyLines):
         cuts = np.searchsorted(rows, self.starts)
         spans = zip(self.parts, self.starts[:-1], cuts, cuts[1:], strict=False)
         return JoinedLines([chosen(part, (rows[a:b] - start).tolist()) for part, start, a, b in spans])
+
+    def require_height(self, height: int) -> None:
+        """See `LazyLines.require_height`."""
+        for part in self.parts:
+            _require_height(part, height)
 
 
 @dataclass(frozen=True)
@@ -170,8 +190,8 @@ class Dataset:
 
     def require_height(self, height: int) -> None:
         """Refuses a model's height that the images were packed below; see `Packing.require`."""
-        if self.packing:
-            self.packing.require(height)
+        for lines in self.splits.values():
+            _require_height(lines, height)
 
     def limited(self, name: str, count: int | None, seed: int) -> "Dataset":
         """The dataset with at most `count` lines of one split, drawn by the seed and kept in their order.
@@ -204,6 +224,11 @@ class Dataset:
             known = line.id.partition("/")[2] if "+" in self.format else line.id
             digest.update(f"{known}\t{line.text}\n".encode(errors="surrogateescape"))  # a file's name may not be UTF-8
         return digest.hexdigest()[:16]
+
+
+def _require_height(lines: Sequence[Line], height: int) -> None:
+    if isinstance(lines, LazyLines):
+        lines.require_height(height)
 
 
 def _sources(lines: Sequence[Line]) -> Iterable[object]:

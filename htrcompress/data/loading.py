@@ -12,17 +12,22 @@ from numpy.typing import NDArray
 
 from htrcompress.data.lines import Line
 from htrcompress.errors import HtrError, listed
-from htrcompress.image import resize_to_height
+from htrcompress.image import require_grey, resize_to_height
 
 Pixels = NDArray[np.uint8]
 
 
-def load_each(lines: Sequence[Line], height: int, max_width: int, threads: int) -> list[Pixels | HtrError]:
-    """The pixels of every line, uint8 (height, width), in order; an error in the place of an unreadable one."""
+def load_each(lines: Sequence[Line], height: int | None, max_width: int, threads: int) -> list[Pixels | HtrError]:
+    """The pixels of every line, uint8 (height, width), in order; an error in the place of an unreadable one.
+
+    Without a height, every line keeps its own, whatever its width.
+    """
 
     def load(line: Line) -> Pixels | HtrError:
         try:
-            return resize_to_height(line.pixels(), height, max_width, line.id)
+            pixels = line.pixels()
+            require_grey(pixels, line.id)
+            return pixels if height is None else resize_to_height(pixels, height, max_width, line.id)
         except HtrError as error:
             return error
         except MemoryError:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from htrcompress.charset import Charset
 from htrcompress.data.lazy import Lazy, Places
-from htrcompress.data.lines import LazyLines, Line
+from htrcompress.data.lines import LazyLines, Line, Packing
 from htrcompress.decoding import reference
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError
 from htrcompress.image import resize_to_height
 
 STRINGS = ("id", "text", "group", "page", "problem")
@@ -32,33 +32,11 @@ NUMBERS = {"width": "int32", "height": "int32", "checksum": "uint32", "origin": 
 _CODE_POINTS = 0x110000
 
 
-def arrow() -> Any:
-    """The package pyarrow.
-
-    Raises:
-        Unavailable: it is not installed.
-    """
-    try:
-        import pyarrow as package
-        import pyarrow.ipc
-    except ImportError:
-        raise missing_extra("pyarrow", "parquet") from None
-    return package
-
-
-def schema() -> Any:
-    """The columns of a shard; all offsets are 64-bit."""
-    pa = arrow()
-    strings = [(name, pa.large_string()) for name in STRINGS]
-    numbers = [(name, getattr(pa, kind)()) for name, kind in NUMBERS.items()]
-    return pa.schema([*strings, *numbers, ("pixels", pa.large_binary())])
-
-
 class Block:
     """The lines of one record batch, as views of a mapped file.
 
     Args:
-        batch: a record batch with the columns of `schema`.
+        batch: a record batch with the columns of `packed_files.schema`.
         file: the shard, for error messages.
     """
 
@@ -88,6 +66,12 @@ class Block:
         if zlib.crc32(found.data) != self.numbers["checksum"][row]:
             raise HtrError(f"the image of {self.text(row, 'id')} in {self.file} is damaged: pack the dataset again")
         return found.reshape(self.numbers["height"][row], self.numbers["width"][row])
+
+    def intact(self) -> bool:
+        """Whether all images are as they were packed; reads all pixels."""
+        offsets, data = self._bytes["pixels"]
+        parts = zip(offsets[:-1], offsets[1:], self.numbers["checksum"].tolist(), strict=True)
+        return all(zlib.crc32(data[start:stop].data) == checksum for start, stop, checksum in parts)
 
     def codes(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """The code points of all texts, one after the other, and how many each text has."""
@@ -130,10 +114,11 @@ class PackedSplit:
         name: of the split.
         blocks: the record batches of its shards, in order.
         known_hash: the hash of its ids and texts (`Dataset.identity`).
+        packing: how it was packed.
     """
 
-    def __init__(self, name: str, blocks: Sequence[Block], known_hash: str):
-        self.name, self.blocks, self.hash = name, blocks, known_hash
+    def __init__(self, name: str, blocks: Sequence[Block], known_hash: str, packing: Packing):
+        self.name, self.blocks, self.hash, self.packing = name, blocks, known_hash, packing
         self.starts = np.cumsum([0, *(block.count for block in blocks)])
         self.numbers = {
             column: np.concatenate([np.zeros(0, kind), *(block.numbers[column] for block in blocks)])
@@ -160,7 +145,13 @@ class PackedSplit:
 
     def line(self, row: int) -> Line:
         """A line as an object."""
-        block, at = self.find(row)
+        return self._line(*self.find(row))
+
+    def lines(self) -> Iterator[Line]:
+        """All lines as objects, one after the other."""
+        return (self._line(block, at) for block in self.blocks for at in range(block.count))
+
+    def _line(self, block: Block, at: int) -> Line:
         name, text, group, page = (block.text(at, column) for column in ("id", "text", "group", "page"))
         origin = str(block.numbers["origin"][at])
         return Line(name, text, self.name, Pixels(block, at), group, page, origin)
@@ -185,6 +176,9 @@ class PackedLines(LazyLines):
         super().__init__(split.line, range(len(split)) if places is None else places)
         self.split = split
 
+    def __iter__(self) -> Iterator[Line]:
+        return self.split.lines() if isinstance(self.places, range) else super().__iter__()
+
     def chosen(self, indices: Sequence[int]) -> "PackedLines":
         """See `Lazy.chosen`."""
         return PackedLines(self.split, self.places_of(indices))
@@ -193,6 +187,10 @@ class PackedLines(LazyLines):
     def known_hash(self) -> str | None:
         """See `LazyLines.known_hash`: a part of a split has none."""
         return self.split.hash if isinstance(self.places, range) else None
+
+    def require_height(self, height: int) -> None:
+        """See `LazyLines.require_height`."""
+        self.split.packing.require(height)
 
     def sources(self) -> list[int]:
         """See `LazyLines.sources`."""

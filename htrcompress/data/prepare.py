@@ -1,14 +1,12 @@
 """Lines made ready for training: pixels at the model's height, labels, and what had to be left out."""
 
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.bidi import has_right_to_left
 from htrcompress.charset import Charset
 from htrcompress.data.batching import Batch, collate
 from htrcompress.data.checksum import checksum_of_joined
@@ -200,14 +198,6 @@ def _encode_packed(lines: PackedLines, charset: Charset, height: int, max_width:
     return EncodedLines(lines.images(height), labels, texts, lines.strings("id"), columns), errors
 
 
-def charset_of(lines: Sequence[Line]) -> Charset:
-    """The charset of the texts of some lines; see `Charset.of`."""
-    characters = sorted(_stored_characters(lines) or ())
-    if characters and not has_right_to_left("".join(characters)):  # then their order decides nothing
-        return Charset.of(characters)
-    return Charset.of(line.text for line in lines)
-
-
 def drop_too_narrow(lines: EncodedLines, stride: int, largest_share: float) -> tuple[EncodedLines, int]:
     """The lines that CTC can emit with a frame every `stride` pixels, and how many were left out.
 
@@ -232,29 +222,3 @@ def drop_too_narrow(lines: EncodedLines, stride: int, largest_share: float) -> t
             f"such as {first}: check the images{allow}"
         )
     return lines.subset(keep), out
-
-
-def unknown_characters(lines: Sequence[Line], charset: Charset) -> dict[str, int]:
-    """Characters outside the charset and how often they occur."""
-    counts = None if charset.reorders else _stored_characters(lines)
-    if counts is None:
-        counts = Counter(c for line in lines for c in charset.unknown(line.text))
-    known = set(charset.characters)
-    return {character: count for character, count in counts.most_common() if character not in known}
-
-
-def _stored_characters(lines: Sequence[Line]) -> Counter[str] | None:
-    """The characters of lines that are all packed, with counts; None if they are not."""
-    if isinstance(lines, PackedLines):
-        return lines.characters()
-    if isinstance(lines, NamedLines):
-        return _stored_characters(lines.lines)
-    counts: Counter[str] = Counter()
-    if not isinstance(lines, JoinedLines):
-        return None
-    for part in lines.parts:
-        more = _stored_characters(part)
-        if more is None:
-            return None
-        counts.update(more)
-    return counts

@@ -44,6 +44,7 @@ class ProofLines:
         key = f"{source} {read}"
         if key not in self._opened:
             self._opened[key] = open_dataset(source, read)
+        self._opened[key].require_height(card.height)
         return self._opened[key]
 
     def calibration(self, card: Card) -> EncodedLines:

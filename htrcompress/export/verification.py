@@ -54,6 +54,7 @@ def verify_folders(options: VerifyOptions, own_data: Callable[[Path, Card], str]
         if dataset is None:
             source = own_data(artefact, card) if options.data is None else options.data
             dataset = open_dataset(source, read_config(card))
+        dataset.require_height(card.height)
         chosen = dataset.split(options.split)
         if options.lines:
             count = min(options.lines, len(chosen))

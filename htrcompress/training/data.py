@@ -10,15 +10,9 @@ from htrcompress import models
 from htrcompress.card import Card
 from htrcompress.charset import Charset
 from htrcompress.config import TrainConfig
+from htrcompress.data.characters import charset_of, unknown_characters
 from htrcompress.data.lines import Dataset, JoinedLines
-from htrcompress.data.prepare import (
-    EncodedLines,
-    charset_of,
-    drop_too_narrow,
-    encode_lines,
-    encode_splits,
-    unknown_characters,
-)
+from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines, encode_splits
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.images import open_unlabelled
 from htrcompress.data.readers.open import open_dataset

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from htrcompress.card import Card
 from htrcompress.charset import clean_text
@@ -118,6 +119,11 @@ def _checked(dataset: Dataset, read: ReadConfig) -> Dataset:
         HtrError: a text holds a control character, or too many lines are broken.
     """
     if dataset.packing:  # its texts were cleaned when it was packed
+        plain = ReadConfig()
+        saved = _read_config(dataset.packing.read)
+        wanted, had = (replace(r, format=None, max_broken=plain.max_broken) for r in (read, saved))
+        if wanted not in (plain, had):
+            raise HtrError(f"{dataset.packing.folder} was packed with other options of --read: pack its source again")
         return dataset
     _check_broken(dataset, read.max_broken)
     dropped, changed = Counter(dataset.dropped), Counter(dataset.changed)
@@ -167,7 +173,10 @@ def _visible(line: Line, read: ReadConfig, changed: Counter[str]) -> str:
 
 def read_config(card: Card) -> ReadConfig:
     """How the texts of a model's training data were read, so that its test data is read in the same way."""
-    saved = card.data.get("read")
+    return _read_config(card.data.get("read"))
+
+
+def _read_config(saved: Any) -> ReadConfig:
     try:
         if not isinstance(saved, dict):
             return ReadConfig()

@@ -1,0 +1,205 @@
+"""Packs a dataset: decodes its images once, in parallel processes, and writes the files that `packed.py` describes.
+
+Each shard is written beside its place, synchronised and renamed, and then noted in a small file of its own; the
+manifest is written when all shards are there. A build that was stopped goes on with the shards that are missing, and
+until it has ended, its folder is no dataset.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.packed_files import MANIFEST, PLAN, Manifest, PackedSplitEntry, Shard, arrow, open_shard
+from htrcompress.data.shards import SHOWN, Job, Part, build, note_of
+from htrcompress.errors import HtrError
+from htrcompress.utils import machine
+from htrcompress.utils.io import write_atomic
+
+logger = logging.getLogger(__name__)
+
+SHARD = 2048
+"""Lines in a shard: what one process packs, and what a stopped build loses of its work."""
+Progress = Callable[[int, int], None]
+"""Is told how many lines are packed, and of how many."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed dataset.
+
+    Attributes:
+        folder: where it is.
+        lines: how many it holds.
+        bytes: its size.
+        seconds: that packing took.
+        resumed: lines that were packed already when it began.
+        unreadable: lines whose images could not be read.
+        errors: why, for a few of them.
+    """
+
+    folder: Path
+    lines: int
+    bytes: int
+    seconds: float
+    resumed: int
+    unreadable: int
+    errors: list[str]
+
+
+def pack(
+    dataset: Dataset,
+    folder: Path,
+    height: int | None,
+    read: dict[str, Any],
+    splitting: dict[str, Any] | None = None,
+    max_unreadable: float = 0.0,
+    processes: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Packed:
+    """Packs a dataset into a folder, or goes on with that.
+
+    Args:
+        dataset: what to pack.
+        folder: where to; a new or empty one, or one that a stopped build of the same set left.
+        height: of the images, in pixels; None leaves each at its own.
+        read: how its texts were read, for the manifest.
+        splitting: how it was split, for the manifest.
+        max_unreadable: the largest share of lines whose images may be unreadable.
+        processes: how many work at once; one for each core if not given.
+        progress: is told the lines that are done.
+
+    Raises:
+        HtrError: the folder holds something else, too many images are unreadable, or a file cannot be written.
+    """
+    arrow()
+    dataset.require_height(height or 1)
+    started = time.perf_counter()
+    splits = {name: lines for name, lines in dataset.splits.items() if lines}
+    total = sum(map(len, splits.values()))
+    if not total:
+        raise HtrError(f"{dataset.name} has no lines to pack")
+    entries = {name: PackedSplitEntry(len(lines), dataset.identity(name), []) for name, lines in splits.items()}
+    versions = machine.versions("htrcompress", "numpy", "pillow", "pyarrow")
+    plan = Manifest(
+        dataset.name, dataset.format, read, dataset.dropped, dataset.changed, splitting, height, entries, versions
+    )
+    parts = [
+        Part(f"{_file_name(number, name)}-{start // SHARD:05d}.arrow", name, start, min(start + SHARD, len(lines)))
+        for number, (name, lines) in enumerate(splits.items())
+        for start in range(0, len(lines), SHARD)
+    ]
+    job = Job(splits, _origins(splits), folder, height)
+    shards = _begin(folder, plan, parts)
+    resumed = sum(shard.lines for shard in shards.values())
+    if resumed:
+        logger.info("%s: %d of %d lines are packed already", folder, resumed, total)
+    progress(resumed, total)
+    missing = [part for part in parts if part.file not in shards]
+    for shard in build(job, missing, processes or machine.cores()):
+        shards[shard.file] = shard
+        progress(sum(found.lines for found in shards.values()), total)
+        _check_readable(folder, list(shards.values()), total, max_unreadable)
+    _check_readable(folder, list(shards.values()), total, max_unreadable)
+    for name, entry in entries.items():
+        entry.shards.extend(shards[part.file] for part in parts if part.split == name)
+    plan.write(folder)
+    _clear(folder)
+    errors = [error for shard in shards.values() for error in shard.errors]
+    size = sum(shard.bytes for shard in shards.values())
+    unreadable = sum(shard.unreadable for shard in shards.values())
+    seconds = time.perf_counter() - started
+    return Packed(folder, total, size, seconds, resumed, unreadable, errors[:SHOWN])
+
+
+def _file_name(number: int, split: str) -> str:
+    """What the shards of a split are called; a name that is no plain word is left out of it."""
+    return split if split.isascii() and split.replace("_", "").isalnum() and len(split) < 50 else f"split{number}"
+
+
+def _origins(splits: dict[str, Sequence[Line]]) -> dict[str, list[int]]:
+    """A number for every line: that of the first line with the same image."""
+    known: dict[str, int] = {}
+    return {name: [known.setdefault(line.source, len(known)) for line in lines] for name, lines in splits.items()}
+
+
+def _begin(folder: Path, plan: Manifest, parts: Sequence[Part]) -> dict[str, Shard]:
+    """The shards that are there already, by file.
+
+    Raises:
+        HtrError: the folder holds something else, or another set.
+    """
+    try:
+        names = set(os.listdir(folder)) if folder.exists() else set()
+    except OSError as error:
+        raise HtrError(f"cannot use the folder {folder}: {error.strerror}") from None
+    if MANIFEST in names:
+        done = Manifest.read_from(folder)
+        if _identity(done) != _identity(plan):
+            raise HtrError(f"{folder} holds another packed dataset, {done.name}: name another folder with --write")
+        return {shard.file: shard for entry in done.splits.values() for shard in entry.shards}
+    if PLAN in names:
+        if _saved(folder / PLAN) != _identity(plan):
+            raise HtrError(
+                f"{folder} holds the beginning of another packed dataset, or this one has changed since: remove it, or "
+                "name another folder with --write"
+            )
+    elif names:
+        raise HtrError(f"{folder} is not empty: name another folder with --write")
+    else:
+        write_atomic(folder / PLAN, json.dumps(_identity(plan)).encode())
+    for name in names:
+        if name.startswith(".") and name.endswith(".tmp"):
+            (folder / name).unlink(missing_ok=True)
+    return {shard.file: shard for part in parts if (shard := _whole(folder / part.file))}
+
+
+def _identity(plan: Manifest) -> Any:
+    """What two builds of the same set have in common."""
+    entries = {name: [entry.lines, entry.hash] for name, entry in plan.splits.items()}
+    values = {**asdict(replace(plan, splits={}, versions={})), "splits": entries, "shard": SHARD}
+    return json.loads(json.dumps(values, default=str))
+
+
+def _saved(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _whole(path: Path) -> Shard | None:
+    """A shard that was noted as whole, if it still is."""
+    try:
+        shard = Shard(**json.loads(note_of(path).read_bytes()))
+        if path.stat().st_size == shard.bytes:
+            blocks, checksum = open_shard(path)
+            return shard if checksum == shard.checksum and all(block.intact() for block in blocks) else None
+    except (OSError, ValueError, TypeError, HtrError):
+        pass
+    return None
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a build keeps to go on from."""
+    for path in [*folder.glob(".*.arrow.json"), folder / PLAN]:
+        path.unlink(missing_ok=True)
+
+
+def _check_readable(folder: Path, shards: Sequence[Shard], total: int, largest_share: float) -> None:
+    """Raises HtrError where too many images are unreadable; their shards are packed anew when they were mended."""
+    unreadable = sum(shard.unreadable for shard in shards)
+    if unreadable > largest_share * total or unreadable == total:
+        first = next(error for shard in shards for error in shard.errors)
+        for shard in shards:
+            if shard.unreadable:
+                note_of(folder / shard.file).unlink(missing_ok=True)
+        raise HtrError(
+            f"{unreadable} images cannot be read, more than --max_unreadable {largest_share:g} of {total} allows, such "
+            f"as {first}"
+        )

@@ -1,0 +1,160 @@
+"""Splits for datasets that have none: by page, by group (a hand), or line by line; and splits from lists of names.
+
+Lines of one page share their ink, paper and often their sentences, so that a model tested on pages that it was trained
+on looks better than it is. What is drawn depends on the names and the seed alone, not on the order of the lines.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from htrcompress.data.lazy import chosen
+from htrcompress.data.lines import Dataset, JoinedLines, Line
+from htrcompress.data.readers.base import read_utf8
+from htrcompress.errors import HtrError, listed
+from htrcompress.utils.io import write_atomic
+
+Unit = Literal["page", "group", "line"]
+UNITS: tuple[Unit, ...] = ("page", "group", "line")
+NAMES = ("train", "valid", "test")
+SUFFIXES = (".lst", ".txt", ".ln", ".uttlist")
+"""Of the files with lists of names."""
+ALIASES = {
+    "train": ("train", "tr", "training", "trainset", "trainlines"),
+    "valid": ("valid", "va", "val", "dev", "validation", "validationset", "validationlines"),
+    "test": ("test", "te", "testing", "testset", "testlines"),
+}
+"""What files with the lists of a split are called, in lower case and without suffix."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many of the lines are drawn for validation and test."""
+
+    valid: float = 0.1
+    """Share of the lines that become validation lines."""
+    test: float = 0.1
+    """Share of the lines that become test lines, where there are none yet."""
+    seed: int = 0
+    """Decides which."""
+
+
+def drawn(dataset: Dataset, unit: Unit, shares: Shares) -> Dataset:
+    """The dataset with splits of whole units.
+
+    A dataset whose lines are all in one split gets `train`, `valid` and `test`; one with `train` and `test` lines but
+    no `valid` ones gets these from its training lines.
+
+    Args:
+        dataset: its texts do not matter.
+        unit: what stays together.
+        shares: of the lines, and the seed.
+
+    Raises:
+        HtrError: the dataset has splits already, lines have no such unit, or there are too few units.
+    """
+    filled = {name: lines for name, lines in dataset.splits.items() if lines}
+    if len(filled) == 1:
+        [lines] = filled.values()
+        wanted = {"test": shares.test, "valid": shares.valid}
+    elif "train" in filled and "valid" not in filled:
+        lines, wanted = filled["train"], {"valid": shares.valid}
+    else:
+        have = ", ".join(filled) or "no lines"
+        raise HtrError(f"--split {unit}: {dataset.name} is split already ({have}): leave the option out")
+    places = _share_out([_unit(line, unit, dataset.name) for line in lines], unit, wanted, shares.seed)
+    kept = {} if len(filled) == 1 else {name: lines for name, lines in filled.items() if name != "train"}
+    made = {name: _renamed(lines, rows, name) for name, rows in places.items()}
+    order = [*NAMES, *(name for name in kept if name not in NAMES)]
+    return replace(dataset, splits={name: {**kept, **made}[name] for name in order if name in {**kept, **made}})
+
+
+def _unit(line: Line, unit: Unit, name: str) -> str:
+    found = {"page": line.page, "group": line.group, "line": line.id}[unit]
+    if not found:
+        others = " or ".join(other for other in UNITS if other != unit)
+        raise HtrError(f"--split {unit}: {line.id} of {name} names no {unit}: split by {others}")
+    return found
+
+
+def _share_out(units: Sequence[str], unit: Unit, wanted: Mapping[str, float], seed: int) -> dict[str, list[int]]:
+    """The rows of each split: whole units are drawn until a split has its share, and the others train."""
+    sizes = Counter(units)
+    if len(sizes) <= len(wanted):
+        counted = f"{len(sizes)} {unit}{'' if len(sizes) == 1 else 's'}"
+        raise HtrError(f"--split {unit}: {counted} cannot be shared out among {len(wanted) + 1} splits")
+    order = sorted(sizes)
+    random.Random(f"split/{seed}").shuffle(order)
+    where: dict[str, str] = {}
+    for place, (name, share) in enumerate(wanted.items()):
+        count = 0
+        for found in order:
+            spare = len(order) - len(where) > len(wanted) - place  # the splits to come need one each
+            if found not in where and spare and (not count or count + sizes[found] / 2 <= share * len(units)):
+                where[found] = name
+                count += sizes[found]
+    rows: dict[str, list[int]] = {"train": [], **{name: [] for name in wanted}}
+    for row, found in enumerate(units):
+        rows[where.get(found, "train")].append(row)
+    return rows
+
+
+def _renamed(lines: Sequence[Line], rows: Sequence[int], split: str) -> Sequence[Line]:
+    return [replace(line, split=split) for line in chosen(lines, rows)]
+
+
+def listed_splits(dataset: Dataset, folder: Path) -> Dataset:
+    """The dataset with the splits that files of names say: `train.lst`, `valid.lst`, `test.lst` or the like.
+
+    A row of a file names a line by its id, or all lines of a page or group.
+
+    Raises:
+        HtrError: there are no such files, or a file names what the dataset lacks or what another split has.
+    """
+    lists = _lists(folder)
+    lines = JoinedLines(list(dataset.splits.values()))
+    known = {name for line in lines for name in (line.id, line.page, line.group) if name}
+    where: dict[str, str] = {}
+    for split, names in lists.items():
+        absent = [name for name in names if name not in known]
+        if absent:
+            raise HtrError(
+                f"--split {folder}: {split} names what {dataset.name} lacks ({len(absent)}): {listed(absent)}"
+            )
+        for name in names:
+            if where.setdefault(name, split) != split:
+                raise HtrError(f"--split {folder}: {name} is in {where[name]} and in {split}: leave it out of one")
+    rows: dict[str, list[int]] = {name: [] for name in lists}
+    for row, line in enumerate(lines):
+        found = next((where[name] for name in (line.id, line.page, line.group) if name in where), None)
+        if found:
+            rows[found].append(row)
+    left = len(lines) - sum(map(len, rows.values()))
+    dropped = {**dataset.dropped, **({"in no list": left} if left else {})}
+    return replace(dataset, splits={name: _renamed(lines, rows[name], name) for name in rows}, dropped=dropped)
+
+
+def _lists(folder: Path) -> dict[str, list[str]]:
+    """The names in the lists of a folder, by split."""
+    if not folder.is_dir():
+        raise HtrError(f"--split {folder}: there is no such folder; or say {', '.join(UNITS)}")
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.iterdir()):
+        stem = path.stem.lower()
+        if path.suffix not in SUFFIXES or not path.is_file():
+            continue
+        split = next((name for name, names in ALIASES.items() if stem.rstrip("0123456789") in names), stem)
+        if split in NAMES or split.startswith("test_"):
+            found.setdefault(split, []).extend(row.strip() for row in read_utf8(path).splitlines() if row.strip())
+    if not found:
+        raise HtrError(f"--split {folder}: there is no train.lst, valid.lst or test.lst in it")
+    return {name: found[name] for name in (*NAMES, *sorted(found)) if name in found}
+
+
+def write_lists(dataset: Dataset, folder: Path) -> None:
+    """Writes the ids of each split as `<split>.lst`, which `listed_splits` reads."""
+    for name, lines in dataset.splits.items():
+        write_atomic(folder / f"{name}.lst", "".join(f"{line.id}\n" for line in lines).encode())
