@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from htrcompress.errors import HtrError
     from htrcompress.metrics import cer, wer
     from htrcompress.runtime.recognizer import Reading, Recognizer, load
+    from htrcompress.runtime.spans import Span
 
 __version__ = "0.1.0"
-__all__ = ["Charset", "HtrError", "Reading", "Recognizer", "cer", "load", "wer"]
+__all__ = ["Charset", "HtrError", "Reading", "Recognizer", "Span", "cer", "load", "wer"]
 
 _HOMES = {
     "Charset": "charset",
     "HtrError": "errors",
     "Reading": "runtime.recognizer",
     "Recognizer": "runtime.recognizer",
+    "Span": "runtime.spans",
     "cer": "metrics",
     "load": "runtime.recognizer",
     "wer": "metrics",

@@ -35,6 +35,9 @@ COMMANDS = {
     "lm": Command(
         "htrcompress.lm:make_language_model", "texts", "make a character language model", "letters/ --out letters.ngram"
     ),
+    "native": Command(
+        "htrcompress.native:compile_native", None, "compile the beam search for this machine", "--compiler g++"
+    ),
     "export": Command(
         "htrcompress.export.commands:export", "run", "write ONNX files and TensorRT engines", "runs/mine --int8"
     ),

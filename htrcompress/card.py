@@ -49,6 +49,8 @@ class Card:
         versions: packages that made the model.
         licence: SPDX name for the weights, with the attributions that the data asks for.
         direction: of the lines that it reads, `ltr` or `rtl`; cards from before it was noted are of `ltr` models.
+        calibration: what makes probabilities of its confidences (`decoding.confidence.Calibration`); empty until
+            `htrcompress.calibrate` has fitted it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Card:
     versions: dict[str, str] = field(default_factory=dict)
     licence: str = ""
     direction: Direction = "ltr"
+    calibration: str = ""
 
     def __post_init__(self) -> None:
         for name in ("name", "data", "metrics", "training", "versions", "licence"):
@@ -70,7 +73,10 @@ class Card:
 
     def to_json(self) -> str:
         """The card as one line of JSON, non-ASCII characters as they are."""
-        return json.dumps({CARD_KEY: FORMAT, **asdict(self)}, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        values = {CARD_KEY: FORMAT, **asdict(self)}
+        if not self.calibration:  # as earlier versions read it
+            del values["calibration"]
+        return json.dumps(values, ensure_ascii=False, sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | None, where: str) -> "Card":
@@ -92,6 +98,7 @@ class Card:
         if unprintable is not None:
             raise HtrError(f"the card of {where} is damaged: {unprintable!a} holds a control character")
         values.setdefault("direction", "ltr")
+        values.setdefault("calibration", "")
         kinds = {f.name: get_origin(f.type) or f.type for f in fields(cls)} | {"charset": list, "direction": str}
         if set(values) != set(kinds):
             odd = ", ".join(sorted(set(values) ^ set(kinds)))
@@ -139,6 +146,8 @@ class Card:
             "charset": "".join(self.charset),
             "digest": self.digest(),
         }
+        if self.calibration:
+            entries["calibration"] = self.calibration
         return {f"{CARD_KEY}.{name}": value for name, value in entries.items()}
 
     def digest(self) -> str:

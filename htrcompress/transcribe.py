@@ -18,7 +18,7 @@ from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
-from htrcompress.runtime import Device, Invert, Reading, load
+from htrcompress.runtime import Device, Invert, Reading, Span, load
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,20 @@ class TranscribeOptions:
     """what the beam search knows about the language"""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
+    n_best: int = 1
+    """Readings of each line in the result of --json; all but the best are its alternatives. Greedy decoding has one."""
+    spans: bool = False
+    """Put into the result of --json where characters and words stand in the picture, and how sure they are."""
     invert: Invert = "never"
     """Light ink on dark paper: `auto` inverts such pictures, `always` inverts every picture."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another reading of a line, and its mean log-probability for each character; None where there are none."""
+
+    text: str
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,8 @@ class Transcript:
         score: mean log-probability of the characters; None where there are none.
         error: why it could not be read; empty if it could.
         hint: why the text may be nonsense; empty if nothing is known.
+        alternatives: the next best readings with their scores, where --n_best asks for them.
+        confidence, characters, words: see `Reading`, where --spans asks for them.
     """
 
     path: Path
@@ -63,6 +77,10 @@ class Transcript:
     score: float | None
     error: str = ""
     hint: str = ""
+    alternatives: tuple[Alternative, ...] = ()
+    confidence: float | None = None
+    characters: tuple[Span, ...] = ()
+    words: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,8 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
         print(f"reading with {name}: --model names another, `htrcompress models` lists them", file=sys.stderr)
     recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
     transcripts = []
-    for path, reading in zip(paths, recognizer.read_each(paths, options.batch, options.invert), strict=True):
+    readings = recognizer.read_each(paths, options.batch, options.invert, options.n_best, options.spans)
+    for path, reading in zip(paths, readings, strict=True):
         transcripts.append(_transcript(path, reading))
         if isinstance(reading, HtrError):
             print(f"error: {reading}", file=sys.stderr)
@@ -111,8 +130,14 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
 def _transcript(path: Path, reading: Reading | HtrError) -> Transcript:
     if isinstance(reading, HtrError):
         return Transcript(path, "", None, str(reading))
-    score = reading.score if math.isfinite(reading.score) else None  # JSON has no infinity
-    return Transcript(path, reading.text, score, hint=reading.hint)
+    others = tuple(Alternative(other.text, _finite(other.score)) for other in reading.alternatives)
+    sure = reading.confidence, reading.characters, reading.words
+    return Transcript(path, reading.text, _finite(reading.score), "", reading.hint, others, *sure)
+
+
+def _finite(score: float) -> float | None:
+    """A score as JSON has it, which has no infinity."""
+    return score if math.isfinite(score) else None
 
 
 def expand(images: list[Path]) -> list[Path]:

@@ -31,12 +31,18 @@ def entry(model: Path, **changes: object) -> Entry:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_onnx: Path) -> Path:
+def shipped() -> Path:
+    """A model file."""
+    return locate(DEFAULT)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, shipped: Path) -> Path:
     """A catalogue with one model, `tiny`."""
     place = tmp_path / "letters"
     place.mkdir()
-    shutil.copy(tiny_onnx, place / "tiny.onnx")
-    (place / INDEX).write_bytes(index_bytes({"tiny": entry(tiny_onnx)}))
+    shutil.copy(shipped, place / "tiny.onnx")
+    (place / INDEX).write_bytes(index_bytes({"tiny": entry(shipped)}))
     return place
 
 
@@ -80,14 +86,27 @@ def test_a_name_is_read_with(picture: Callable) -> None:
         recognizer.read([picture(200, 64)])
 
 
+def test_the_figures_in_the_package_are_those_of_the_results() -> None:
+    results = Path(__file__).parent.parent / "benchmarks" / "results"
+    rows_of = {"copiste_fr": "student-s", "hooker_en-student": "student"}
+    for name, found in read_folder(PACKAGED).items():
+        [data] = {split.partition("/")[0] for split in found.metrics}
+        rows = json.loads((results / f"{data}.json").read_text(encoding="utf-8"))["rows"]
+        [row] = [r for r in rows if (r["model"], r["arithmetic"]) == (rows_of[name], "INT8")]
+        assert {f"{data}/{split}": score["cer"] for split, score in row["splits"].items()} == {
+            split: score["cer"] for split, score in found.metrics.items()
+        }
+        assert round(row["lines_per_second"]["median"]) == found.speed["lines_per_second"]
+
+
 @pytest.mark.parametrize("near", [DEFAULT[:-1], DEFAULT.upper().lower() + "x"])
 def test_the_nearest_names_are_offered(near: str) -> None:
     with pytest.raises(HtrError, match=DEFAULT):
         htrcompress.load(near)
 
 
-def test_a_path_is_a_path(tmp_path: Path, tiny_onnx: Path) -> None:
-    assert locate(tiny_onnx) == tiny_onnx
+def test_a_path_is_a_path(tmp_path: Path, shipped: Path) -> None:
+    assert locate(shipped) == shipped
     assert locate(str(tmp_path / "missing.onnx")) == tmp_path / "missing.onnx"
     (tmp_path / DEFAULT).mkdir()
     assert locate(tmp_path / DEFAULT) == tmp_path / DEFAULT
@@ -114,7 +133,7 @@ def test_an_address_is_fetched_once(server: Server, folder: Path) -> None:
     assert server.fetched == [f"{HOST}/{INDEX}", f"{HOST}/tiny.onnx"]
     server.pages.clear()
     assert find(f"{HOST}/tiny") == first
-    assert htrcompress.load(f"{HOST}/tiny", threads=1).card.name == "tiny"
+    assert htrcompress.load(f"{HOST}/tiny", threads=1).card.name == DEFAULT
     assert len(server.fetched) == 2
 
 
@@ -204,9 +223,9 @@ def test_what_is_not_there_is_told(server: Server) -> None:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_a_damaged_index_is_refused(changes: dict[str, object], tiny_onnx: Path) -> None:
+def test_a_damaged_index_is_refused(changes: dict[str, object], shipped: Path) -> None:
     with pytest.raises(HtrError, match="the-index"):
-        read_index(index_bytes({"tiny": entry(tiny_onnx, **changes)}), "the-index")
+        read_index(index_bytes({"tiny": entry(shipped, **changes)}), "the-index")
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"htrcompress": 2, "models": []}', b'{"htrcompress": 1}', b"[" * 9999])
@@ -225,5 +244,5 @@ def test_the_command_lists_them(folder: Path, capsys: pytest.CaptureFixture[str]
     assert DEFAULT in [found["name"] for found in json.loads(capsys.readouterr().out)["models"]]
     with pytest.raises(SystemExit):
         run_command(models, "source", [])
-    printed = capsys.readouterr().out
-    assert "(default)" in printed and read_folder(PACKAGED)[DEFAULT].licence[:40] in printed
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "the default" in printed and read_folder(PACKAGED)[DEFAULT].licence[:40] in printed

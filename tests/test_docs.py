@@ -13,7 +13,7 @@ import pytest
 from htrcompress.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("README.md", "CONTRIBUTING.md", "models/README.md", "data/README.md", "export/README.md")
+NAMES = ("README.md", "CONTRIBUTING.md", "models/README.md", "data/README.md", "export/README.md", "examples/README.md")
 PAGES = [path for name in NAMES if (path := ROOT / name).is_file()] + sorted((ROOT / "docs").glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MODULE = re.compile(r"python -m (htrcompress[.\w]*)")

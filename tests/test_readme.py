@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,11 +89,13 @@ def test_all_commands_run_as_written(folder: Path) -> None:
     assert json.loads(run(table, folder).splitlines()[-1])["rows"]
 
 
-def test_a_shipped_model_reads_as_the_quick_start_says(folder: Path) -> None:
-    [arguments] = [a for block in blocks() for a in commands(block) if any(w.startswith("models/") for w in a)]
-    words = ["page1/0.png" if word == "page1/*.png" else word for word in arguments]
-    words = [str(ROOT / word) if word.startswith("models/") else word for word in words]
-    assert "page1/0.png\t" in run(words, folder)
+def test_the_quick_start_reads_the_examples(tmp_path: Path) -> None:
+    [arguments] = [a for block in blocks() for a in commands(block) if "examples/*.png" in a]
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("examples/*.png"))
+    words = [word for a in arguments for word in (names if a == "examples/*.png" else [a])]
+    texts = (ROOT / "examples" / "lines.tsv").read_text(encoding="utf-8").splitlines()
+    assert run(words, tmp_path).splitlines() == sorted(f"examples/{text}" for text in texts)
 
 
 def test_the_demo_and_the_test_commands_exist() -> None:

@@ -5,5 +5,5 @@ with the package; `find.py` turns a name into a file, and `download.py` fetches 
 `htrcompress models` lists a catalogue.
 """
 
-DEFAULT = "hooker_en-student"
+DEFAULT = "copiste_fr"
 """The model that reads where the user names none and has no run of their own."""

@@ -26,19 +26,18 @@ class Models:
         from rich.table import Column, Table
         from rich.text import Text
 
-        whole = [Column(heading, no_wrap=True) for heading in ("measured on", "CER % (95 %)")]
-        table = Table("model", "reads", "languages", "KiB", "lines/s", *whole)
+        name, *whole = (Column(heading, no_wrap=True) for heading in ("model", "measured on", "CER % (95 %)"))
+        table = Table(name, "languages", "KiB", "lines/s", *whole)
         notes = []
         for entry in self.models:
-            name = f"{entry.name} (default)" if entry.name == self.default else entry.name
             speed = f"{entry.speed['lines_per_second']:.0f}" if entry.speed else ""
-            cells = [name, entry.reads, ", ".join(entry.languages), f"{entry.bytes / 1024:.0f}", speed]
+            cells = [entry.name, ", ".join(entry.languages), f"{entry.bytes / 1024:.0f}", speed]
             for split, rate in _rates(entry) or [("", "")]:
                 table.add_row(*map(Text, (*cells, split, rate)))
                 cells = [""] * len(cells)
             table.add_section()
-            millions = f"{entry.parameters / 1e6:.2f} M parameters"
-            notes.append(f"{entry.name}: {millions}; {entry.licence}" + _measured(entry))
+            about = f"{entry.name}{' (the default)' * (entry.name == self.default)}: {entry.reads}"
+            notes.append(f"{about}; {entry.parameters / 1e6:.2f} M parameters; {entry.licence}{_measured(entry)}")
         return Group(table, *map(Text, notes))
 
 

@@ -13,9 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
-from urllib import request
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 
 from htrcompress.errors import HtrError
 from htrcompress.utils.io import write_atomic
@@ -116,7 +113,9 @@ def fetch(url: str, most: int = MOST_BYTES) -> bytes:
 
 @contextmanager
 def _open(url: str) -> Iterator[IO[bytes]]:
-    if urlsplit(url).scheme != "https":
+    from urllib.error import HTTPError, URLError  # not above: importing it takes as long as reading a line
+
+    if not url.startswith("https://"):
         raise HtrError(f"{url} is not fetched: only https addresses are")
     try:
         reply = _opener().open(url, timeout=TIMEOUT)
@@ -131,6 +130,8 @@ def _open(url: str) -> Iterator[IO[bytes]]:
 
 def _opener() -> Any:
     """Opens https addresses and follows redirections to such, and has no handler for anything else."""
+    from urllib import request
+
     opener = request.OpenerDirector()
     handlers = (request.ProxyHandler, request.HTTPSHandler, request.HTTPRedirectHandler)
     for handler in (*handlers, request.HTTPDefaultErrorHandler, request.HTTPErrorProcessor, request.UnknownHandler):

@@ -66,10 +66,13 @@ class Language:
     Attributes:
         scorers: are followed side by side; a decoder's state has one entry for each.
         bonus: added for every character.
+        calibration: what makes probabilities of the confidences of readings with it (`confidence.Calibration`); empty
+            if it was not fitted.
     """
 
     scorers: tuple[Scorer, ...] = ()
     bonus: float = 0.0
+    calibration: str = ""
 
 
 def open_language(options: LanguageOptions, charset: Charset) -> Language:
@@ -86,7 +89,7 @@ def open_language(options: LanguageOptions, charset: Charset) -> Language:
     if options.words is not None:
         bonus = _setting(options.words_bonus, settings, "words_bonus", DEFAULT_WORDS_BONUS)
         scorers.append(Scorer(compile_words(read_words(options.words), charset), bonus))
-    return Language(tuple(scorers), _setting(options.bonus, settings, "bonus", 0.0))
+    return Language(tuple(scorers), _setting(options.bonus, settings, "bonus", 0.0), settings.get("calibration", ""))
 
 
 def _setting(given: float | None, settings: Mapping[str, str], name: str, otherwise: float) -> float:

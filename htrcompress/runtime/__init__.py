@@ -3,5 +3,6 @@
 from htrcompress.runtime.backend import Backend, Device, Output
 from htrcompress.runtime.pictures import Invert
 from htrcompress.runtime.recognizer import Reading, Recognizer, load
+from htrcompress.runtime.spans import Span
 
-__all__ = ["Backend", "Device", "Invert", "Output", "Reading", "Recognizer", "load"]
+__all__ = ["Backend", "Device", "Invert", "Output", "Reading", "Recognizer", "Span", "load"]

@@ -94,10 +94,15 @@ class Backend(Protocol):
     max_width: float
     num_streams: int
 
-    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
+    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32], logits: bool | None = None) -> Output:
         """Runs one batch, uint8 (B, 1, H, W) and int32 (B,).
 
+        Args:
+            pixels, widths: the batch.
+            logits: whether `Output.logits` is filled; as the back end was opened, if None.
+
         Raises:
+            NoLogits: logits are asked for, and the file holds none.
             HtrError: the runtime fails on this batch.
         """
 
@@ -115,7 +120,7 @@ class Open:
     Attributes:
         threads: CPU threads; the cores that the process may use if None.
         device: one of `Device`, and nothing else is used; `cuda` where it works, else `cpu`, if None.
-        logits: whether `Output.logits` is filled.
+        logits: whether `Output.logits` is filled where `run` is not told.
     """
 
     threads: int | None = None

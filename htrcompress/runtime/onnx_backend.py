@@ -60,19 +60,19 @@ class OnnxRuntimeBackend:
         self.num_streams = self._threads if on_cpu else 1
         self.max_batch = LINES_PER_THREAD * self._threads if on_cpu else UNLIMITED
         self.card = stored_card(self._session, self._where)
-        outputs = _check(self._session, self.card, self._where)
-        self._decoded = set(DECODED) <= outputs
-        self._names = list(DECODED) + ["logits"] * options.logits if self._decoded else list(RAW)
+        self._outputs = _check(self._session, self.card, self._where)
+        self._decoded = set(DECODED) <= self._outputs
         self._logits = options.logits
-        if options.logits and "logits" not in outputs:
-            raise NoLogits(f"{path} gives no logits: export the model again")
+        self._names(options.logits)
         self.arithmetic = _arithmetic(path, self.device)
 
-    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
+    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32], logits: bool | None = None) -> Output:
         """One batch; see `Backend.run`."""
         self._guard.renew(self._reopen)
+        shown = self._logits if logits is None else logits
+        names = self._names(shown)
         try:
-            found = self._session.run(self._names, {"pixels": pixels, "widths": widths})
+            found = self._session.run(names, {"pixels": pixels, "widths": widths})
         except Exception as error:  # its exception classes have no common base
             lines, width = pixels.shape[0], pixels.shape[3]
             raise HtrError(
@@ -80,8 +80,18 @@ class OnnxRuntimeBackend:
             ) from None
         if self._decoded:
             return Output(*found)
-        logits, frames = found
-        return Output(*reference.greedy(logits, frames), logits if self._logits else None)
+        raw, frames = found
+        return Output(*reference.greedy(raw, frames), raw if shown else None)
+
+    def _names(self, logits: bool) -> list[str]:
+        """The outputs to compute.
+
+        Raises:
+            NoLogits: the graph has no such output.
+        """
+        if logits and "logits" not in self._outputs:
+            raise NoLogits(f"{self._where} gives no logits: export the model again")
+        return [*DECODED, *["logits"] * logits] if self._decoded else list(RAW)
 
     def stream(self) -> "OnnxRuntimeBackend":
         """With a session of one thread, which several threads may call at once; opened when it is first asked for."""

@@ -37,10 +37,12 @@ class PreparedLine:
     Attributes:
         pixels: uint8 (height, w).
         hint: what the caller should know about it; empty if nothing.
+        width: of the picture before it was scaled; 0 if it is not known.
     """
 
     pixels: Pixels
     hint: str = ""
+    width: int = 0
 
 
 def prepare(
@@ -60,12 +62,12 @@ def prepare(
         grey = _grey(picture, name)
         if invert == "always":
             grey = PAPER - grey
-        pixels = resize_to_height(grey, height, max_width, name)
+        pixels, width = resize_to_height(grey, height, max_width, name), grey.shape[1]
         if invert == "always" or not is_light_on_dark(pixels):
-            return PreparedLine(pixels)
+            return PreparedLine(pixels, width=width)
         if invert == "never":
-            return PreparedLine(pixels, LIGHT_INK)
-        return PreparedLine(resize_to_height(PAPER - grey, height, max_width, name))
+            return PreparedLine(pixels, LIGHT_INK, width)
+        return PreparedLine(resize_to_height(PAPER - grey, height, max_width, name), width=width)
     except HtrError as error:
         return error
     except MemoryError:

@@ -9,9 +9,10 @@ format:
 """
 
 import io
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,18 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.find import locate
 from htrcompress.decoding.base import Decoder, Hypothesis
 from htrcompress.decoding.beam import BeamOptions
-from htrcompress.decoding.language import LanguageOptions
+from htrcompress.decoding.confidence import Calibration, Odds
+from htrcompress.decoding.language import Language, LanguageOptions
 from htrcompress.decoding.registry import BEAM, GREEDY, DecoderOptions, check_decoder, make_decoder
 from htrcompress.errors import HtrError
 from htrcompress.image import pad
 from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, joined, open_backend
 from htrcompress.runtime.pictures import Invert, Picture, Pixels, PreparedLine, prepare
 from htrcompress.runtime.schedule import Schedule
+from htrcompress.runtime.spans import Span, Spans, make_spans
 from htrcompress.utils.machine import cores
 
+logger = logging.getLogger(__name__)
 MAX_THREADS = 256
 MAX_BATCH = 65_536
 DECODED_TOGETHER = 64
@@ -48,12 +53,17 @@ class Reading:
         score: mean log-probability of the characters, each at its first frame; -inf where there are none.
         hint: why the text may be nonsense, such as light ink on dark paper; empty if nothing is known.
         alternatives: the next best readings, the best first, where `n_best` asks for them.
+        confidence: the share of the characters that should be right; None unless `spans` asks for it.
+        characters, words: where they stand and how sure each is, where `spans` asks for them; from left to right.
     """
 
     text: str
     score: float
     hint: str = ""
     alternatives: tuple["Reading", ...] = ()
+    confidence: float | None = None
+    characters: tuple[Span, ...] = ()
+    words: tuple[Span, ...] = ()
 
 
 class Recognizer:
@@ -78,10 +88,21 @@ class Recognizer:
         self.card = backend.card
         self._charset = self.card.characters()
         self._max_width = int(min(backend.max_width, self.card.max_width))
+        language: Language = getattr(decoder, "language", Language())
+        self._odds = Odds(self.card, language)
+        # of the language where there is a model of it; else that of the network alone comes closest
+        text = language.calibration or self.card.calibration
+        self._calibration = Calibration.from_text(text, self.card.name) if text else Calibration()
+        self._calibrated = bool(language.calibration if language.scorers else self.card.calibration)
         self._closed = False
 
     def read(
-        self, images: Iterable[Picture], batch_size: int = 32, invert: Invert = "never", n_best: int = 1
+        self,
+        images: Iterable[Picture],
+        batch_size: int = 32,
+        invert: Invert = "never",
+        n_best: int = 1,
+        spans: bool = False,
     ) -> list[Reading]:
         """Reads lines, in the order given; a line reads the same whatever stands beside it.
 
@@ -94,19 +115,27 @@ class Recognizer:
                 turns none, and gives such a line a hint.
             n_best: readings of a line that are wanted; all but the best are its alternatives. The greedy decoder has
                 one.
+            spans: also say where characters and words stand in the picture, and how sure they are. This needs the
+                network's logits, and some milliseconds a line.
 
         Raises:
-            HtrError: an image cannot be read, or is too wide for the model; it is named.
+            HtrError: an image cannot be read, or is too wide for the model; it is named. Or `spans` needs logits, which
+                the file does not give.
         """
         readings = []
-        for reading in self.read_each(images, batch_size, invert, n_best):
+        for reading in self.read_each(images, batch_size, invert, n_best, spans):
             if isinstance(reading, HtrError):
                 raise reading
             readings.append(reading)
         return readings
 
     def read_each(
-        self, images: Iterable[Picture], batch_size: int = 32, invert: Invert = "never", n_best: int = 1
+        self,
+        images: Iterable[Picture],
+        batch_size: int = 32,
+        invert: Invert = "never",
+        n_best: int = 1,
+        spans: bool = False,
     ) -> Iterator[Reading | HtrError]:
         """Like `read`, one after the other, with the error in the place of an image that cannot be read.
 
@@ -126,8 +155,8 @@ class Recognizer:
             self.threads or cores(),
             batch_size,
             prepare=partial(prepare, height=self.card.height, max_width=self._max_width, invert=invert),
-            read=partial(self._read_lines, n_best=n_best),
-            together=1 if self.decoder is None else DECODED_TOGETHER,
+            read=partial(self._read_lines, n_best=n_best, spans=spans),
+            together=DECODED_TOGETHER if spans or self.decoder is not None else 1,
         )
         yield from schedule.results(images)
 
@@ -141,7 +170,8 @@ class Recognizer:
         Raises:
             HtrError: the network does not give a text for each line, so it is not what its card says.
         """
-        return self._interpret(self.backend.run(pixels, widths), widths, 1, [""] * len(widths))
+        found = self._decode(self.backend.run(pixels, widths), widths, 1)
+        return [self._reading(row, "") for row in found]
 
     def close(self) -> None:
         """Frees the network and its memory on the device."""
@@ -156,19 +186,24 @@ class Recognizer:
     ) -> None:
         self.close()
 
-    def _read_lines(self, backend: Backend, lines: Sequence[PreparedLine], n_best: int) -> list[Reading]:
-        pixels = [line.pixels for line in lines]
-        output, widths = self._run(backend, pixels)
-        return self._interpret(output, widths, n_best, [line.hint for line in lines])
+    def _read_lines(self, backend: Backend, lines: Sequence[PreparedLine], n_best: int, spans: bool) -> list[Reading]:
+        output, widths = self._run(backend, [line.pixels for line in lines], spans)
+        found = self._decode(output, widths, n_best)
+        readings = [self._reading(row, line.hint) for row, line in zip(found, lines, strict=True)]
+        if not spans:
+            return readings
+        details = self._spans(output, widths, [row[0].labels for row in found], [line.width for line in lines])
+        return [replace(reading, **vars(detail)) for reading, detail in zip(readings, details, strict=True)]
 
-    def _run(self, backend: Backend, lines: Sequence[Pixels]) -> tuple[Output, NDArray[np.int32]]:
+    def _run(self, backend: Backend, lines: Sequence[Pixels], spans: bool) -> tuple[Output, NDArray[np.int32]]:
         """The network's output for lines of like width, in batches of the size that the back end is fast with."""
         size = int(min(len(lines), backend.max_batch))
         batches = [pad(lines[start : start + size]) for start in range(0, len(lines), size)]
-        outputs = [backend.run(*batch) for batch in batches]
+        outputs = [backend.run(*batch, logits=True) if spans else backend.run(*batch) for batch in batches]
         return joined(outputs), np.concatenate([widths for _, widths in batches])
 
-    def _interpret(self, output: Output, widths: NDArray[np.int32], n_best: int, hints: Sequence[str]) -> list[Reading]:
+    def _decode(self, output: Output, widths: NDArray[np.int32], n_best: int) -> list[list[Hypothesis]]:
+        """At least one and at most `n_best` readings of each line."""
         if self.decoder is None:
             found = self._greedy(output, len(widths))
         elif output.logits is None:
@@ -177,7 +212,26 @@ class Recognizer:
             found = self.decoder.decode(output.logits, -(-widths // self.card.stride), n_best)
         if len(found) != len(widths) or not all(found):
             raise HtrError(f"{type(self.decoder).__name__} does not give a reading for each of {len(widths)} lines")
-        return [self._reading(row[:n_best], hint) for row, hint in zip(found, hints, strict=True)]
+        return [row[:n_best] for row in found]
+
+    def _spans(
+        self,
+        output: Output,
+        widths: NDArray[np.int32],
+        labels: Sequence[tuple[int, ...]],
+        pictures: Sequence[int],
+    ) -> list[Spans]:
+        """Where the characters of each line's reading stand in its picture, whose width is given."""
+        assert output.logits is not None
+        if not self._calibrated:
+            logger.warning("the confidences of %s are not calibrated: see htrcompress.calibrate", self.card.name)
+            self._calibrated = True  # said once
+        stride, found = self.card.stride, []
+        sure = self._odds.of(output.logits, -(-widths // stride), labels)
+        for row, one, width, picture in zip(labels, sure, widths.tolist(), pictures, strict=True):
+            scale = (picture or width) / width
+            found.append(make_spans(self._charset, row, one, self._calibration, scale * width, scale * stride))
+        return found
 
     def _greedy(self, output: Output, rows: int) -> list[list[Hypothesis]]:
         labels, lengths, scores = output.labels, output.lengths, output.scores
@@ -193,7 +247,7 @@ class Recognizer:
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] = DEFAULT,
     threads: int | None = None,
     device: str | None = None,
     decoder: str | None = None,
@@ -204,7 +258,7 @@ def load(
 
     Args:
         path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU); or
-            the name of a model (`htrcompress models`), as `catalogue.find` takes it.
+            the name of a model (`htrcompress models`), as `catalogue.find` takes it; the one that ships by default.
         threads: CPU threads; by default one for each core that the process may use.
         device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
         decoder: one of `decoding.registry.DECODERS`; by default `beam` with something in `lm`, else `greedy`. All but

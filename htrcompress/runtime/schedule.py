@@ -50,8 +50,11 @@ def plan(lines: int, batch_size: int, backend: Backend, together: int = 1) -> Pl
 
 
 def window_size(batch_size: int, backend: Backend) -> int:
-    """Pictures that are decoded and sorted by width together: enough for two batches on every stream."""
-    lines = int(min(batch_size, backend.stream().max_batch))
+    """Pictures that are decoded and sorted by width together: enough for two batches on every stream.
+
+    A stream is not opened for this: who reads one line has no use for it, and it takes as long as the line.
+    """
+    lines = int(min(batch_size, max(1, backend.max_batch / backend.num_streams)))
     return max(BATCHES_PER_WINDOW * batch_size, 2 * lines * backend.num_streams)
 
 

@@ -42,23 +42,37 @@ class TensorRtBackend:
         self.max_batch, self.max_width = self._engine.max_batch, self._engine.max_width
         self.arithmetic = precision_of(path)
         self._decoded, self._logits = set(DECODED) <= set(self._engine.outputs), options.logits
-        self._names = DECODED + ("logits",) * options.logits if self._decoded else RAW
-        if missing := set(self._names) - set(self._engine.outputs):
+        try:
+            self._names(options.logits)
+        except NoLogits:
             self.close()
-            raise NoLogits(f"{path} gives no {', '.join(sorted(missing))}: export the model again")
+            raise
 
-    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
+    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32], logits: bool | None = None) -> Output:
         """One batch; see `Backend.run`."""
         if self._process != os.getpid():
             raise HtrError(f"{self._opened_as[0]} was opened before a fork, which CUDA does not survive: load it here")
+        shown = self._logits if logits is None else logits
+        names = self._names(shown)
         with self._lock:  # the context and its buffers hold one batch
             self._engine.upload(pixels, widths)
             self._engine.execute()
-            found = self._engine.download(self._names)
+            found = self._engine.download(names)
         if self._decoded:
             return Output(**found)
-        logits = found["logits"]
-        return Output(*reference.greedy(logits, found["frames"]), logits if self._logits else None)
+        raw = found["logits"]
+        return Output(*reference.greedy(raw, found["frames"]), raw if shown else None)
+
+    def _names(self, logits: bool) -> tuple[str, ...]:
+        """The outputs to fetch.
+
+        Raises:
+            NoLogits: the engine lacks one of them.
+        """
+        names = DECODED + ("logits",) * logits if self._decoded else RAW
+        if missing := set(names) - set(self._engine.outputs):
+            raise NoLogits(f"{self._opened_as[0]} gives no {', '.join(sorted(missing))}: export the model again")
+        return names
 
     def stream(self) -> "TensorRtBackend":
         """Itself: a batch has the whole GPU."""

@@ -68,12 +68,12 @@ class TorchBackend:
         self.model = fuse(model).to(self.device)
 
     @torch.inference_mode()
-    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32]) -> Output:
+    def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32], logits: bool | None = None) -> Output:
         """One batch; see `Backend.run`."""
         self._guard.renew(self._after_fork)
-        logits, frames = self.model(torch.tensor(pixels).to(self.device), torch.tensor(widths).to(self.device))
-        labels, lengths, scores = greedy(logits, frames)
-        shown = logits.float().cpu().numpy() if self._logits else None
+        raw, frames = self.model(torch.tensor(pixels).to(self.device), torch.tensor(widths).to(self.device))
+        labels, lengths, scores = greedy(raw, frames)
+        shown = raw.float().cpu().numpy() if (self._logits if logits is None else logits) else None
         return Output(labels.cpu().numpy(), lengths.cpu().numpy(), scores.cpu().numpy(), shown)
 
     def stream(self) -> "TorchBackend":

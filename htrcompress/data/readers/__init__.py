@@ -9,13 +9,30 @@ from typing import Literal
 
 from htrcompress.data.readers.base import Reader
 from htrcompress.data.readers.bentham import BenthamOptions, BenthamReader
+from htrcompress.data.readers.columns import ColumnOptions
 from htrcompress.data.readers.images import ImageFolderReader
+from htrcompress.data.readers.kraken_arrow import KrakenArrowReader
+from htrcompress.data.readers.manifest import ManifestReader
 from htrcompress.data.readers.packed import PackedReader
+from htrcompress.data.readers.parquet import ParquetReader
+from htrcompress.data.readers.pylaia import PyLaiaReader
 from htrcompress.data.readers.synthetic import SyntheticReader
+from htrcompress.data.readers.text_pairs import TextPairsReader
 from htrcompress.data.readers.tsv import TsvReader
 from htrcompress.errors import HtrError
 
-READERS: list[Reader] = [SyntheticReader(), PackedReader(), TsvReader(), BenthamReader(), ImageFolderReader()]
+READERS: list[Reader] = [
+    SyntheticReader(),
+    PackedReader(),
+    TsvReader(),
+    BenthamReader(),
+    PyLaiaReader(),
+    ImageFolderReader(),
+    ParquetReader(),
+    KrakenArrowReader(),
+    ManifestReader(),
+    TextPairsReader(),
+]
 """In the order of trial: the first that recognises a folder opens it. Those that mix are tried after the
 others, and only one of them may recognise it."""
 
@@ -32,6 +49,10 @@ class ReadConfig:
     """What becomes of invisible characters such as U+FEFF, U+200B and U+00AD; joiners (U+200C, U+200D) are kept."""
     bentham: BenthamOptions = field(default_factory=BenthamOptions)
     """The format of the Bentham corpus."""
+    parquet: ColumnOptions = field(default_factory=ColumnOptions)
+    """The columns of parquet files."""
+    manifest: ColumnOptions = field(default_factory=ColumnOptions)
+    """The columns of CSV and JSON Lines files."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_broken <= 1:

@@ -1,0 +1,130 @@
+"""Reads the binary datasets of kraken (`ketos compile`): Arrow files with the text and image of each line.
+
+The files have the columns `lines` (a struct of `text` and `im`, an image file's bytes) and `train`, `validation` and
+`test`, which say what split a line is in; they may all be false. The facts stand in the schema's metadata, as JSON.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress.data.folders import files_in
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.packed import arrow
+from htrcompress.data.readers.naming import ALL, split_name
+from htrcompress.errors import HtrError
+from htrcompress.image import read_grey
+
+SPLITS = ("test", "validation", "train")
+"""Columns of the splits; of several that claim a line, the first."""
+MAGIC = b"ARROW1"
+
+
+class KrakenArrowReader:
+    """Opens kraken's binary datasets."""
+
+    name = "kraken_arrow"
+    looks_for = "*.arrow, as `ketos compile` writes them"
+    mixes = True
+    options: type | None = None
+
+    def recognises(self, path: Path) -> bool:
+        """See `Reader.recognises`."""
+        return next(_files(path), None) is not None
+
+    def open(self, path: Path, options: None) -> Dataset:
+        """Opens a file, or all files in a folder. Lines are read by memory map.
+
+        Raises:
+            HtrError: a file is damaged, or is an Arrow file of another kind.
+        """
+        splits: dict[str, list[Line]] = {}
+        broken: dict[str, list[str]] = {}
+        for file in sorted(_files(path)):
+            table = _Table(file)
+            for row, split, text in table.rows():
+                name = f"{file.stem}/{row:07}"
+                if text is None:
+                    broken.setdefault("rows without a text", []).append(f"{file.name}, row {row + 1}")
+                else:
+                    splits.setdefault(split, []).append(Line(name, text, split, _Image(table, row, name)))
+        return Dataset(path.resolve().stem if path.is_file() else path.resolve().name, self.name, splits, broken=broken)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    files = files_in(path) if path.is_dir() else iter([path])
+    return (file for file in files if file.suffix.lower() == ".arrow")
+
+
+@dataclass
+class _Table:
+    """One file, mapped into memory when it is first needed. It can be pickled.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+    _table: Any = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Table, (self.path,)
+
+    def table(self) -> Any:
+        """The mapped table.
+
+        Raises:
+            HtrError: the file is damaged, or of another kind.
+        """
+        if self._table is None:
+            pa = arrow()
+            try:
+                with open(self.path, "rb") as file:
+                    whole = file.read(len(MAGIC)) == MAGIC
+                source = pa.memory_map(str(self.path))
+                table = pa.ipc.open_file(source).read_all() if whole else pa.ipc.open_stream(source).read_all()
+                table.validate(full=True)  # offsets of a damaged file may point anywhere
+                facts = json.loads((table.schema.metadata or {}).get(b"lines", b"{}"))
+                kind = table.schema.field("lines").type
+                fits = {"text", "im"} <= {kind.field(i).name for i in range(kind.num_fields)}
+            except Exception as error:  # pyarrow raises nearly anything on damaged files
+                raise HtrError(f"{self.path} cannot be read as a dataset of kraken: {error}") from None
+            if not fits or not isinstance(facts, dict):
+                raise HtrError(f"{self.path} is no dataset of kraken: its lines have no text and image")
+            self._table = table
+        return self._table
+
+    def rows(self) -> Iterator[tuple[int, str, str | None]]:
+        """Number, split and text of every line."""
+        table = self.table()
+        import pyarrow.compute as compute
+
+        try:
+            texts = compute.struct_field(table["lines"], "text").to_pylist()
+            flags = {name: table[name].to_pylist() for name in SPLITS if name in table.column_names}
+        except Exception as error:
+            raise HtrError(f"{self.path} is damaged: {error}") from None
+        for row, text in enumerate(texts):
+            split = next((split_name(name) for name, flag in flags.items() if flag[row]), ALL)
+            yield row, split, text if isinstance(text, str) else None
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A function that gives the pixels of one line."""
+
+    table: _Table
+    row: int
+    name: str
+
+    def __call__(self) -> NDArray[np.uint8]:
+        value = self.table.table()["lines"][self.row]["im"].as_py()
+        if not isinstance(value, bytes) or not value:
+            raise HtrError(f"{self.name} in {self.table.path} has no image")
+        return read_grey(BytesIO(value), self.name)

@@ -1,0 +1,31 @@
+"""What splits are called in files, folders and columns: `validation`, `val` and `dev` are `valid` everywhere."""
+
+from pathlib import Path
+
+SPLITS = {
+    "train": ("train", "training", "tr", "trainset"),
+    "valid": ("valid", "validation", "val", "va", "dev", "eval", "validationset"),
+    "test": ("test", "testing", "te", "testset"),
+}
+"""A split and the names that it goes by, in lower case."""
+ALL = "all"
+"""The split of lines that are in none, until `python -m htrcompress.data --split` makes some."""
+_KNOWN = {name: split for split, names in SPLITS.items() for name in names}
+
+
+def split_name(name: str) -> str:
+    """The split that goes by this name; the name itself, in lower case, if it is none of the usual ones."""
+    lower = name.strip().lower()
+    return _KNOWN.get(lower, lower)
+
+
+def is_split(name: str) -> bool:
+    """Whether files of this name, or a folder, hold a split: a usual name, or one such as `test_unseen_hands`."""
+    split = split_name(name)
+    return split in SPLITS or split.partition("_")[0] in SPLITS
+
+
+def split_of(file: Path, root: Path) -> str:
+    """The split of a file: the innermost of its folders below the root that is called like one, else `all`."""
+    folders = file.relative_to(root).parent.parts
+    return next((split_name(folder) for folder in reversed(folders) if is_split(folder)), ALL)

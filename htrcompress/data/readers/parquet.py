@@ -1,0 +1,221 @@
+"""Reads parquet files as the Hugging Face hub keeps them: in each row an image (a struct of bytes and path) and a text.
+
+    data/train-00000-of-00003.parquet   data/validation.parquet   test/0000.parquet
+
+The split is the file's name without its number, or the folder's where the file's name is a number. Images are decoded
+when they are asked for; a group of rows is read at once, since parquet compresses them together, and the last few are
+kept. An id is `lines/<path>`, as the line would be called in a folder of images, so that both have the same hash.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from htrcompress.data.folders import FolderIndex, files_in
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.packed import arrow
+from htrcompress.data.readers.columns import ColumnOptions, Columns, find_columns, path_id
+from htrcompress.data.readers.naming import split_name
+from htrcompress.errors import HtrError
+from htrcompress.image import read_grey
+
+MAX_GROUP_BYTES = 1 << 29
+"""Groups of rows that unpack to more are refused: a group is read at once."""
+KEPT = 2
+"""Groups of rows whose images are kept in memory, of one file."""
+_NUMBERED = re.compile(r"[-_.]?\d+(-of-\d+)?$")
+
+
+class ParquetReader:
+    """Opens parquet files with images in them."""
+
+    name = "parquet"
+    looks_for = "*.parquet"
+    mixes = True
+    options: type | None = ColumnOptions
+
+    def recognises(self, path: Path) -> bool:
+        """See `Reader.recognises`."""
+        return next(_tables(path), None) is not None
+
+    def open(self, path: Path, options: ColumnOptions) -> Dataset:
+        """Opens a file, or all files in a folder.
+
+        Raises:
+            HtrError: a file is damaged, lacks the columns, or two files that are no parts of one split claim its name.
+        """
+        splits: dict[str, list[Line]] = {}
+        broken: dict[str, list[str]] = {}
+        owners: dict[str, str] = {}
+        seen: Counter[str] = Counter()
+        root = path if path.is_dir() else path.parent
+        for file in sorted(_tables(path)):
+            split, stem = _split_of(file, path)
+            owner = owners.setdefault(split, stem)
+            if owner != stem:
+                raise HtrError(f"{path}: {owner} and {stem} are both called {split}: leave one of the two out")
+            table = _Table(file)
+            for line in _lines(table, split, options, FolderIndex(root), broken):
+                seen[line.id] += 1
+                number = seen[line.id]
+                splits.setdefault(split, []).append(line if number == 1 else _renamed(line, number))
+        return Dataset(path.resolve().stem if path.is_file() else path.resolve().name, self.name, splits, broken=broken)
+
+
+def _tables(path: Path) -> Iterator[Path]:
+    files = files_in(path) if path.is_dir() else iter([path])
+    return (file for file in files if file.suffix.lower() == ".parquet")
+
+
+def _split_of(file: Path, root: Path) -> tuple[str, str]:
+    """The split of a file, and what all files of that split have in common."""
+    stem = _NUMBERED.sub("", file.stem)
+    named = stem or (file.parent.name if file.parent != root else "") or "train"
+    folder = file.parent if stem else file.parent.parent
+    within = folder.relative_to(root).as_posix() if root.is_dir() else "."
+    return split_name(named), named if within == "." else f"{within}/{named}"
+
+
+def _renamed(line: Line, number: int) -> Line:
+    """A line whose path another line has too."""
+    return Line(f"{line.id}#{number}", line.text, line.split, line.image, line.group, line.page)
+
+
+@dataclass
+class _Table:
+    """One parquet file; its groups of rows are read when a line of them is asked for. It can be pickled.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
+    _groups: dict[int, Any] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Table, (self.path,)
+
+    def file(self) -> Any:
+        """The open file.
+
+        Raises:
+            HtrError: it is no parquet file, is damaged, or has groups of rows that are too large.
+        """
+        arrow()
+        import pyarrow.parquet as parquet
+
+        try:
+            file = parquet.ParquetFile(self.path, memory_map=True)
+            sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+        except Exception as error:  # pyarrow raises nearly anything on damaged files
+            raise HtrError(f"{self.path} cannot be read as parquet: {error}") from None
+        if max(sizes, default=0) > MAX_GROUP_BYTES:
+            raise HtrError(
+                f"{self.path} has a group of rows of {max(sizes) >> 20} MiB, and the limit is {MAX_GROUP_BYTES >> 20}: "
+                "write it again with fewer rows in a group"
+            )
+        return file
+
+    def rows(self, columns: list[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """The values of some columns: number of the group, of the row in it, and the row."""
+        file = self.file()
+        try:
+            for group in range(file.metadata.num_row_groups):
+                for row, values in enumerate(file.read_row_group(group, columns=columns).to_pylist()):
+                    yield group, row, values
+        except Exception as error:
+            raise HtrError(f"{self.path} is damaged: {error}") from None
+
+    def image(self, column: str, group: int, row: int) -> bytes | None:
+        """The bytes of an image."""
+        with self._lock:
+            values = self._groups.get(group)
+            if values is None:
+                try:
+                    values = self.file().read_row_group(group, columns=[column]).column(0)
+                except HtrError:
+                    raise
+                except Exception as error:
+                    raise HtrError(f"{self.path} is damaged: {error}") from None
+                while len(self._groups) >= KEPT:
+                    self._groups.pop(next(iter(self._groups)))
+                self._groups[group] = values
+        value = values[row].as_py()
+        found: bytes | None = value["bytes"] if isinstance(value, dict) else value
+        return found
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A function that gives the pixels of one row's image."""
+
+    table: _Table
+    column: str
+    group: int
+    row: int
+    name: str
+
+    def __call__(self) -> NDArray[np.uint8]:
+        data = self.table.image(self.column, self.group, self.row)
+        if not data:
+            raise HtrError(f"{self.name} in {self.table.path} has no image")
+        return read_grey(BytesIO(data), self.name)
+
+
+def _lines(
+    table: _Table, split: str, options: ColumnOptions, index: FolderIndex, broken: dict[str, list[str]]
+) -> Iterator[Line]:
+    schema = table.file().schema_arrow
+    columns = find_columns(schema.names, options, str(table.path))
+    data, path = _image_columns(schema, columns, table.path)
+    wanted = [name for name in (path, columns.text, columns.group, columns.page) if name]
+    number = 0
+    for group, row, values in table.rows(wanted):
+        number += 1
+        where = f"{table.path.name}, row {number}"
+        inside = values[columns.image]["path"] if path == f"{columns.image}.path" else values.get(path or "")
+        text = values[columns.text]
+        if not isinstance(text, str):
+            broken.setdefault("rows without a text", []).append(where)
+            continue
+        file = index.find(inside, where) if inside and not data else None
+        if not data and file is None:
+            broken.setdefault("rows without an image", []).append(where)
+            continue
+        name = path_id(inside) if inside else f"{split}/{number - 1:07}"
+        image = file or _Image(table, data or "", group, row, name)
+        yield Line(name, text, split, image, _text(values, columns.group), _text(values, columns.page))
+
+
+def _image_columns(schema: Any, columns: Columns, path: Path) -> tuple[str | None, str | None]:
+    """The column of the images' bytes and that of their paths, either of which may be missing.
+
+    Raises:
+        HtrError: the image's column is neither bytes, a path, nor a struct of both.
+    """
+    types = arrow().types
+    kind = schema.field(columns.image).type
+    if types.is_struct(kind):
+        fields = {kind.field(i).name for i in range(kind.num_fields)}
+        data, inside = (f"{columns.image}.{name}" if name in fields else None for name in ("bytes", "path"))
+        if data or inside:
+            return data, inside
+    if types.is_binary(kind) or types.is_large_binary(kind):
+        return columns.image, None
+    if types.is_string(kind) or types.is_large_string(kind):
+        return None, columns.image
+    raise HtrError(f"{path}: the column {columns.image} holds {kind}, not images: name another (--read.parquet.image)")
+
+
+def _text(values: dict[str, Any], column: str | None) -> str:
+    value = values.get(column) if column else None
+    return "" if value is None else str(value)

@@ -1,0 +1,187 @@
+"""Finds the image of a page, and opens it once for all of its lines.
+
+The image lies beside the file that describes the page, one folder up, or in a folder beside, and its name may have
+another suffix or other capitals than the file says. Names are looked up in these folders alone, so none leads out.
+"""
+
+import os
+import threading
+import unicodedata
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from htrcompress.errors import HtrError
+from htrcompress.image import FORMATS, SUFFIXES, load_grey
+from htrcompress.pages.page import Page
+
+MAX_PAGE_PIXELS = 1 << 26
+"""Pages with more pixels are refused before they are decoded; 6,700 x 10,000 is below it."""
+_KEPT = 2
+"""Decoded pages that are kept for their other lines."""
+_TURNED = {5, 6, 7, 8}
+"""EXIF orientations that swap width and height."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The image file of a page.
+
+    Attributes:
+        path: the file.
+        width: of the image that coordinates refer to, in pixels.
+        height: likewise.
+        turned: whether that image is the one in the file turned as its EXIF data says.
+    """
+
+    path: Path
+    width: int
+    height: int
+    turned: bool = True
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The grey image, uint8 (height, width). Not to be written into: the last few are kept for other lines.
+
+        Raises:
+            HtrError: it cannot be read, or is too large.
+        """
+        return _decoded(self)
+
+
+def find(page: Page, folders: "Folders") -> Scan:
+    """The image of a page.
+
+    Where the file states the size of the image as it is stored, coordinates are taken to refer to that; otherwise to
+    the image as its EXIF data turns it.
+
+    Raises:
+        HtrError: there is none where it may be, or it is not an image that can be read.
+    """
+    path = folders.image(Path(page.source), page.image)
+    width, height, orientation = _header(path)
+    if orientation in _TURNED:
+        as_stored = (page.width, page.height) == (width, height) and width != height
+        return Scan(path, width, height, False) if as_stored else Scan(path, height, width)
+    return Scan(path, width, height)
+
+
+class Folders:
+    """The images in the folders below one that the user named; each folder is listed once."""
+
+    def __init__(self, root: Path):
+        self.root = root.resolve()
+        self._images: dict[Path, dict[str, list[str]]] = {}
+
+    def image(self, source: Path, name: str) -> Path:
+        """The image of the page that `source` describes, under the name that it states or under its own.
+
+        Raises:
+            HtrError: there is none.
+        """
+        folder = source.resolve().parent
+        stated = PurePosixPath(name.replace("\\", "/"))
+        for wanted in dict.fromkeys((stated.name, source.name)):
+            for place in self._places(folder, stated):
+                if wanted and (found := self._in(place, wanted)):
+                    return found
+        up = "" if folder != self.root else ", and name the folder above if it is there"
+        raise HtrError(
+            f"{source}: there is no image {stated.name or source.stem!r} beside it, one folder up or in a folder "
+            f"beside it: put it there{up}"
+        )
+
+    def _places(self, folder: Path, stated: PurePosixPath) -> list[Path]:
+        """The folders where the image of a page in `folder` may be, the likeliest first."""
+        above = folder.parent if folder != self.root else folder
+        places = [folder, *(base.joinpath(stated.parent) for base in (folder, above) if len(stated.parts) > 1), above]
+        places += self._folders(above) + (self._folders(folder) if above != folder else [])
+        inside = (Path(os.path.normpath(place)) for place in places)
+        return [place for place in dict.fromkeys(inside) if place.is_relative_to(self.root)]
+
+    def _folders(self, folder: Path) -> list[Path]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(folder / entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+        except OSError:
+            return []
+
+    def _in(self, folder: Path, name: str) -> Path | None:
+        """The image of that name in a folder: exactly, or but for capitals, normal form and suffix."""
+        images = self._images.get(folder)
+        if images is None:
+            images = self._images[folder] = self._listed(folder)
+        found = images.get(_stem(name), [])
+        best = min(found, key=lambda other: (other != name, _folded(other) != _folded(name), other), default=None)
+        return None if best is None else folder / best
+
+    def _listed(self, folder: Path) -> dict[str, list[str]]:
+        listed: dict[str, list[str]] = {}
+        try:
+            for name in os.listdir(folder):
+                if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+                    listed.setdefault(_stem(name), []).append(name)
+        except (OSError, ValueError):
+            pass
+        return listed
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _stem(name: str) -> str:
+    """A name without its suffix, capitals and normal form."""
+    stem, suffix = os.path.splitext(name)
+    return _folded(stem if suffix.lower() in (*SUFFIXES, ".xml") else name)
+
+
+def _header(path: Path) -> tuple[int, int, int]:
+    """The width and height of an image as stored, and its EXIF orientation.
+
+    Raises:
+        HtrError: it is not an image that can be read, or is too large.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            # a TIFF is turned as it is decoded
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise HtrError(f"cannot read the image {path}: {error}") from None
+    if width * height > MAX_PAGE_PIXELS:
+        raise HtrError(f"{path} has {width}x{height} pixels; the limit for a page is {MAX_PAGE_PIXELS}: scale it down")
+    return width, height, orientation if isinstance(orientation, int) else 1
+
+
+_cache: OrderedDict[Scan, NDArray[np.uint8]] = OrderedDict()
+_guard = threading.Lock()
+_decoding = [threading.Lock() for _ in range(16)]
+
+
+def _decoded(scan: Scan) -> NDArray[np.uint8]:
+    """The pixels of a scan; threads that want the same one wait for the first."""
+    with _decoding[hash(scan.path) % len(_decoding)]:
+        with _guard:
+            if scan in _cache:
+                _cache.move_to_end(scan)
+                return _cache[scan]
+        pixels = load_grey(scan.path, MAX_PAGE_PIXELS)
+        if not scan.turned:
+            pixels = _as_stored(scan.path, pixels)
+        pixels.flags.writeable = False
+        with _guard:
+            _cache[scan] = pixels
+            while len(_cache) > _KEPT:
+                _cache.popitem(last=False)
+        return pixels
+
+
+def _as_stored(path: Path, upright: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image as it is in its file, from how EXIF turned it."""
+    orientation = _header(path)[2]
+    turns = {5: lambda p: p.T, 6: lambda p: np.rot90(p, 1), 7: lambda p: np.rot90(p, 2).T, 8: lambda p: np.rot90(p, -1)}
+    return np.ascontiguousarray(turns[orientation](upright))

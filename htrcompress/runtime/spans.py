@@ -1,0 +1,90 @@
+"""Where the characters and words of a reading stand in the picture, and how sure each of them is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from htrcompress.charset import Charset
+from htrcompress.decoding.confidence import Calibration, Sureness, product
+
+
+@dataclass(frozen=True)
+class Span:
+    """A character or a word of a reading.
+
+    Attributes:
+        text: what was read.
+        start, end: columns of the picture as it was given (turned upright, where its file says so), in pixels.
+        confidence: probability that it is right.
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The characters and words of one reading, in the order of the page, from left to right.
+
+    Attributes:
+        characters: all of them, spaces included; each ends where the next begins.
+        words: what stands between spaces.
+        confidence: the mean of the characters', which is the share of them that should be right; 0 if there are none.
+    """
+
+    characters: tuple[Span, ...]
+    words: tuple[Span, ...]
+    confidence: float
+
+
+def make_spans(
+    charset: Charset, labels: Sequence[int], sure: Sureness, calibration: Calibration, width: float, frame: float
+) -> Spans:
+    """The spans of one reading.
+
+    Args:
+        charset: the recogniser's.
+        labels: the reading.
+        sure: where its characters stand and their odds.
+        calibration: what turns odds into probabilities.
+        width: of the picture as it was given, in pixels.
+        frame: width of a frame in these pixels.
+    """
+    if not labels:
+        return Spans((), (), 0.0)
+    probability = calibration.character(sure.odds)
+    edges = _edges(sure, width, frame)
+    texts = [charset.decode((label,)) for label in labels]
+    characters = tuple(
+        Span(text, start, end, round(float(p), 4))
+        for text, start, end, p in zip(texts, edges[:-1], edges[1:], probability, strict=True)
+    )
+    words, place = [], 0
+    for is_space, some in groupby(texts, str.isspace):
+        start, place = place, place + len(list(some))
+        if not is_space:
+            odds = np.array(product(probability[start:place]))
+            text = charset.decode(labels[start:place])
+            words.append(Span(text, edges[start], edges[place], round(float(calibration.word(odds)), 4)))
+    return Spans(characters, tuple(words), round(float(probability.mean()), 4))
+
+
+def _edges(sure: Sureness, width: float, frame: float) -> list[float]:
+    """Where characters begin and end, one more than there are: halfway between the frames of neighbours.
+
+    CTC emits a character in the few frames where it is surest, so these say where a character is, not how wide. The
+    outer edges are as far from the first and the last as the inner ones.
+    """
+    first, last = sure.alignment.first, sure.alignment.last + 1
+    between = (last[:-1] + first[1:]) / 2
+    middle = (first + last) / 2
+    if len(between):
+        left, right = 2 * middle[0] - between[0], 2 * middle[-1] - between[-1]
+    else:
+        left, right = float(first[0]), float(last[0])
+    edges = np.concatenate(([min(left, first[0])], between, [max(right, last[-1])]))
+    return [round(float(edge), 1) for edge in np.clip(edges * frame, 0, width)]
