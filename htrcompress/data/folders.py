@@ -50,6 +50,16 @@ def images_in(folder: Path, recursive: bool = True) -> list[Path]:
     return sorted(path for path in files_in(folder, recursive) if path.suffix.lower() in SUFFIXES)
 
 
+def images_by_name(root: Path) -> dict[str, Path]:
+    """The images below a folder by what lists may call them: their path from any folder above them, without suffix."""
+    images: dict[str, Path] = {}
+    for file in images_in(root):
+        parts = (*file.relative_to(root).parent.parts, file.stem)
+        for start in range(len(parts)):
+            images.setdefault("/".join(parts[start:]), file)
+    return images
+
+
 class FolderIndex:
     """The files below a dataset's folder by name. Each folder is listed once, so that a million names take seconds."""
 

@@ -1,0 +1,114 @@
+"""Reads the historical databases of IAM: Washington and Saint Gall (Fischer et al., 2011 and 2012), and Parzival.
+
+    ground_truth/transcription.txt     270-01 O-r-d-e-r-s|f-o-r|t-h-e|1-5-t-h-s_cm
+    data/line_images_normalized/270-01.png
+    sets/cv1/train.txt  valid.txt  test.txt      (or sets/train.txt ...): ids of lines
+
+Letters are joined with `-` and words with `|`; what is not a letter has a token of its own, such as `s_cm`.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from htrcompress.data.folders import images_by_name
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.base import read_utf8
+from htrcompress.data.readers.naming import ALL, is_split, split_name
+from htrcompress.errors import HtrError
+
+TOKENS = {
+    "s_pt": ".",
+    "s_cm": ",",
+    "s_sq": ";",
+    "s_qo": ":",
+    "s_mi": "-",
+    "s_qt": "'",
+    "s_bl": "(",
+    "s_br": ")",
+    "s_lb": "£",
+    "s_et": "&",
+    "s_GW": "G.W.",
+    "s_s": "s",
+}
+"""Tokens and what they stand for; `s_5` is a digit, and `s_15th` a number with its letters."""
+TRANSCRIPTION = "ground_truth/transcription.txt"
+_NUMBER = re.compile(r"s_(\d+(?:st|nd|rd|th)?)")
+
+
+@dataclass(frozen=True)
+class HistDbOptions:
+    """How the historical databases of IAM are split."""
+
+    fold: str = "cv1"
+    """The folder in `sets` with the lists of a fold, where there are several."""
+
+
+class HistDbReader:
+    """Opens Washington, Saint Gall and Parzival."""
+
+    name = "histdb"
+    looks_for = TRANSCRIPTION
+    mixes = False
+    options: type | None = HistDbOptions
+
+    def recognises(self, path: Path) -> bool:
+        """See `Reader.recognises`."""
+        return (path / TRANSCRIPTION).is_file()
+
+    def open(self, path: Path, options: HistDbOptions) -> Dataset:
+        """Opens a database.
+
+        Raises:
+            HtrError: a file is not UTF-8, there is no such fold, or a list names lines that are not there.
+        """
+        images = images_by_name(path / "data") if (path / "data").is_dir() else images_by_name(path)
+        lines: dict[str, Line] = {}
+        broken: dict[str, list[str]] = {}
+        for row in read_utf8(path / TRANSCRIPTION).splitlines():
+            name, _, rest = row.strip().partition(" ")
+            if not name:
+                continue
+            text = _text(rest.split(" ", 1)[0])
+            if text is None or name not in images:
+                reason = "unknown tokens" if text is None else "missing images"
+                broken.setdefault(reason, []).append(name)
+            else:
+                lines[name] = Line(name, text, ALL, images[name], page=name.rpartition("-")[0])
+        where = {name for names in broken.values() for name in names}
+        splits = _splits(path / "sets", options.fold, lines, where) or {ALL: list(lines.values())}
+        return Dataset(path.resolve().name, self.name, splits, broken=broken)
+
+
+def _text(tokens: str) -> str | None:
+    """The text of a line; None if it has tokens that are not known."""
+    words = []
+    for word in tokens.split("|"):
+        letters = [letter for letter in word.split("-") if letter]
+        read = [TOKENS.get(letter) or (m[1] if (m := _NUMBER.fullmatch(letter)) else letter) for letter in letters]
+        if any(letter.startswith("s_") for letter in read):
+            return None
+        words.append("".join(read))
+    text = " ".join(words)
+    return re.sub(r" (?=[.,;:)])", "", text)
+
+
+def _splits(folder: Path, fold: str, lines: dict[str, Line], broken: set[str]) -> dict[str, list[Line]]:
+    """The lines of each list; nothing where there are no lists."""
+    if not folder.is_dir():
+        return {}
+    folds = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    if folds and fold not in folds:
+        raise HtrError(f"{folder} has no fold {fold}: choose --read.histdb.fold {', '.join(folds)}")
+    splits: dict[str, list[Line]] = {}
+    for file in sorted((folder / fold if folds else folder).glob("*.txt")):
+        if not is_split(file.stem):
+            continue
+        split = split_name(file.stem)
+        for name in read_utf8(file).split():
+            if name in lines:
+                line = lines[name]
+                splits.setdefault(split, []).append(Line(name, line.text, split, line.image, page=line.page))
+            elif name not in broken:
+                raise HtrError(f"{file} names {name}, which {TRANSCRIPTION} lacks: mend the list")
+    return splits

@@ -1,0 +1,100 @@
+"""Reads RIMES 2011: French letters as page images, with an XML file for training and one for test (A2iA, 2011).
+
+    training_2011.xml  eval_2011_annotated.xml      <SinglePage FileName="images_gray/x.png"><Paragraph><Line Value= ...
+    training_2011/  eval_2011/                      or images_gray/, or any other folder
+
+Boxes may begin at negative coordinates, which are cut off at the page's edge. The corpus has no validation split;
+published results take it from the training pages in different ways. Test has 778 lines.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from htrcompress.data.folders import images_by_name
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.boxes import Box
+from htrcompress.errors import HtrError
+from htrcompress.pages.files import load
+from htrcompress.pages.markup import Element, parse
+
+FILES = {"train": "training_2011.xml", "test": "eval_2011_annotated.xml"}
+
+
+@dataclass(frozen=True)
+class RimesOptions:
+    """How the RIMES corpus is split."""
+
+    valid: int = 100
+    """How many pages at the end of the training file are for validation; 0 for none."""
+
+
+class RimesReader:
+    """Opens RIMES 2011."""
+
+    name = "rimes"
+    looks_for = "training_2011.xml or eval_2011_annotated.xml"
+    mixes = False
+    options: type | None = RimesOptions
+
+    def recognises(self, path: Path) -> bool:
+        """See `Reader.recognises`."""
+        return path.is_dir() and any((path / name).is_file() for name in FILES.values())
+
+    def open(self, path: Path, options: RimesOptions) -> Dataset:
+        """Opens the corpus.
+
+        Raises:
+            HtrError: a file is not XML, or holds no pages.
+        """
+        images = images_by_name(path)
+        splits: dict[str, list[Line]] = {}
+        broken: dict[str, list[str]] = {}
+        counts: Counter[str] = Counter()
+        for split, name in FILES.items():
+            if not (path / name).is_file():
+                continue
+            pages = list(parse(load(path / name), str(path / name)).root.below("SinglePage"))
+            if not pages:
+                raise HtrError(f"{path / name} holds no SinglePage elements: it is not a file of RIMES 2011")
+            first_valid = len(pages) - options.valid if split == "train" else len(pages)
+            for number, page in enumerate(pages):
+                own = split if number < first_valid else "valid"
+                for line in _lines(page, own, images, broken, counts):
+                    splits.setdefault(own, []).append(line)
+        changed = {"texts with line breaks, joined": counts.pop("breaks")} if counts["breaks"] else {}
+        order = [name for name in ("train", "valid", "test") if name in splits]
+        return Dataset(
+            path.resolve().name, self.name, {name: splits[name] for name in order}, dict(+counts), changed, broken
+        )
+
+
+def _lines(
+    page: Element, split: str, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
+) -> list[Line]:
+    file = page.attributes.get("FileName", "").replace("\\", "/")
+    stem = file.rpartition("/")[2].rpartition(".")[0] or file
+    image = images.get(file.rpartition(".")[0]) or images.get(stem)
+    lines = []
+    for number, element in enumerate(page.below("Line"), 1):
+        name, values = f"{stem}/{number:02}", element.attributes
+        text = values.get("Value", "")
+        counts["breaks"] += "\\n" in text
+        text = text.replace("\\n", " ").strip()
+        box = [_whole(values.get(side)) for side in ("Left", "Top", "Right", "Bottom")]
+        if not text:
+            counts["empty transcription"] += 1
+        elif image is None:
+            broken.setdefault("pages without an image", []).append(name)
+        elif None in box or box[0] >= box[2] or box[1] >= box[3] or box[2] <= 0 or box[3] <= 0:  # type: ignore[operator]
+            broken.setdefault("boxes without an area", []).append(name)
+        else:
+            lines.append(Line(name, text, split, Box(image, *box), page=stem))  # type: ignore[arg-type]
+    return lines
+
+
+def _whole(value: str | None) -> int | None:
+    try:
+        return int(value or "")
+    except ValueError:
+        return None
