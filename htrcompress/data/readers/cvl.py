@@ -2,8 +2,9 @@
 
     trainset/lines/0001/0001-1-0.tif      trainset/xml/0001-1_attributes.xml      testset/ likewise
 
-The words of a line stand in the XML (`AttrRegion` of type 1 with `text`, inside of type 2, the line); where they do not,
-they are taken from the names of the word images (`words/0001/0001-1-0-3-word.tif`). Punctuation is not transcribed.
+The words of a line stand in the XML (`AttrRegion` of type 1 with `text`, inside of type 2, the line); where they do
+not, they are taken from the names of the word images (`words/0001/0001-1-0-3-word.tif`). Punctuation is not
+transcribed.
 """
 
 from collections import defaultdict
@@ -11,7 +12,6 @@ from pathlib import Path
 
 from htrcompress.data.folders import images_in
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.errors import HtrError
 from htrcompress.pages.files import load
 from htrcompress.pages.markup import Element, parse
 

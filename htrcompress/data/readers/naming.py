@@ -1,5 +1,6 @@
 """What splits are called in files, folders and columns: `validation`, `val` and `dev` are `valid` everywhere."""
 
+import re
 from pathlib import Path
 
 SPLITS = {
@@ -22,7 +23,7 @@ def split_name(name: str) -> str:
 def is_split(name: str) -> bool:
     """Whether files of this name, or a folder, hold a split: a usual name, or one such as `test_unseen_hands`."""
     split = split_name(name)
-    return split in SPLITS or split.partition("_")[0] in SPLITS
+    return split in SPLITS or re.split("[-_]", split)[0] in SPLITS
 
 
 def split_of(file: Path, root: Path) -> str:

@@ -12,7 +12,6 @@ class PackedReader:
     name = "packed"
     looks_for = MANIFEST
     mixes = False
-    mixes = False
     options: type | None = None
 
     def recognises(self, path: Path) -> bool:

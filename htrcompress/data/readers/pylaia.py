@@ -10,12 +10,11 @@ A line of a table is an id and symbols with spaces between; `<space>` is a space
 
 from pathlib import Path
 
-from htrcompress.data.folders import files_in
+from htrcompress.data.folders import images_by_name
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.readers.base import read_utf8
 from htrcompress.data.readers.naming import is_split, split_name
 from htrcompress.errors import HtrError
-from htrcompress.image import SUFFIXES
 
 SYMBOLS = ("syms.txt", "symbols.txt")
 BLANKS = ("<ctc>", "<eps>")
@@ -44,7 +43,7 @@ class PyLaiaReader:
             HtrError: a table is not UTF-8, or two tables are of one split.
         """
         symbols = _symbols(path)
-        images = _images(path)
+        images = images_by_name(path)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         dropped = {"empty transcription": 0}
@@ -87,14 +86,3 @@ def _symbols(path: Path) -> frozenset[str]:
     assert file is not None
     rows = [row.split() for row in read_utf8(file).splitlines() if row.strip()]
     return frozenset(row[0] for row in rows) | {SPACE}
-
-
-def _images(root: Path) -> dict[str, Path]:
-    """Images by what tables may call them: their path from any folder above them, without suffix."""
-    images: dict[str, Path] = {}
-    for file in sorted(files_in(root)):
-        if file.suffix.lower() in SUFFIXES:
-            parts = file.relative_to(root).with_suffix("").parts
-            for start in range(len(parts)):
-                images.setdefault("/".join(parts[start:]), file)
-    return images
