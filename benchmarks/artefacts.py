@@ -33,6 +33,7 @@ class Artefact:
         file: the model file.
         precision: type of the weights in the file.
         recognizer: reads lines; None where the file cannot be executed here.
+        reason: why it cannot.
     """
 
     model: str
@@ -40,6 +41,12 @@ class Artefact:
     file: Path
     precision: str
     recognizer: Recognizer | None
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """What this artefact is called among those of its run."""
+        return key_of(self.model, self.file, self.runtime, self.arithmetic)
 
     @property
     def device(self) -> str:
@@ -60,10 +67,12 @@ class Size:
         parameters: trained numbers.
         gflop: thousand million floating-point operations for one line, two for each multiply-add of
             convolutions and matrix products; the rest is not counted.
+        moved: million numbers that these products read and write for one line, weights apart.
     """
 
     parameters: int
     gflop: float
+    moved: float = 0.0
 
 
 def find(run: Path, threads: int, device: str = "cpu") -> list[Artefact]:
@@ -83,6 +92,11 @@ def find(run: Path, threads: int, device: str = "cpu") -> list[Artefact]:
                 continue  # without labels, or made for TensorRT
             found.append(_exported(role, exported, recognizer.card, threads, device))
     return found
+
+
+def key_of(model: str, file: Path, runtime: str, arithmetic: str) -> str:
+    """What an artefact is called among those of its run: one file may run in several runtimes."""
+    return f"{model}/{file.name}, {runtime} {arithmetic}"
 
 
 def is_teacher(model: str) -> bool:
@@ -145,11 +159,13 @@ def size_of(file: Path, picture: NDArray[np.uint8]) -> Size:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from benchmarks.traffic import Traffic
     from htrcompress.image import pad
     from htrcompress.models.serialization import load_model
 
     model, _ = load_model(file)
     pixels, widths = pad([picture])
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter, Traffic() as traffic:
         model(torch.from_numpy(pixels), torch.from_numpy(widths))
-    return Size(sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 1e9)
+    parameters = sum(p.numel() for p in model.parameters())
+    return Size(parameters, counter.get_total_flops() / 1e9, traffic.numbers / 1e6)

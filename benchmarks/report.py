@@ -9,7 +9,7 @@ from rich.table import Table
 
 from benchmarks.artefacts import PYTORCH
 from benchmarks.results import markdown as markdown_table
-from benchmarks.rows import RANDOM, Benchmark
+from benchmarks.rows import MEASURED, NOT_EXECUTED, RANDOM, Benchmark
 
 HALF_NOTE = (
     "FP16 file: ONNX Runtime's CPU provider computes FP16 graphs in FP32; these rows are the file's, "
@@ -45,7 +45,7 @@ class Sheet:
 def terminal(result: Benchmark) -> Group:
     """The tables for people, without the groups."""
     tables = [part for sheet in (_speeds(result), *_errors(result)) for part in (sheet.rich(), "")]
-    return Group(*tables, *_notes(result))
+    return Group(*tables, *notes(result))
 
 
 def markdown(result: Benchmark) -> str:
@@ -58,10 +58,15 @@ def markdown(result: Benchmark) -> str:
         f"- {machine['processor']}, {machine['cores']} cores, {machine['system']}",
         f"- {versions}",
         f"- splits of {result.data}: {hashes}",
-        *(f"- {note}" for note in _notes(result)),
+        *(f"- {note}" for note in notes(result)),
     ]
-    sheets = [_speeds(result), *_errors(result), *_groups(result)]
-    return "\n".join([f"## Benchmark of {result.run}", "", *facts, "", *(sheet.markdown() for sheet in sheets)])
+    drawn = (sheet.markdown() for sheet in sheets(result))
+    return "\n".join([f"## Benchmark of {result.run}", "", *facts, "", *drawn])
+
+
+def sheets(result: Benchmark) -> list[Sheet]:
+    """Every table."""
+    return [_speeds(result), *_errors(result), *_groups(result)]
 
 
 def _speeds(result: Benchmark) -> Sheet:
@@ -114,27 +119,32 @@ def _groups(result: Benchmark) -> list[Sheet]:
     return sheets
 
 
-def _notes(result: Benchmark) -> list[str]:
-    notes = [str(difference) for difference in result.differences]
+def notes(result: Benchmark) -> list[str]:
+    """What to know about the tables, in sentences."""
+    found = [str(difference) for difference in result.differences]
     exports = [row for row in result.rows if row.splits and row.runtime != PYTORCH]
     if exports and not any(score.differs for row in exports for score in (row.splits or {}).values()):
-        notes.append(f"the {len(exports)} exported files read every line as PyTorch does")
+        found.append(f"the {len(exports)} exported files read every line as PyTorch does")
     for split in result.splits:
         failed = max((row.splits[split].failed for row in result.rows if row.splits), default=0)
         if failed:
-            notes.append(f"{failed} lines of {split} cannot be read and count as empty readings")
-    notes.append(
+            found.append(f"{failed} lines of {split} cannot be read and count as empty readings")
+    for row in result.rows:
+        if row.status not in (MEASURED, RANDOM, NOT_EXECUTED):
+            found.append(f"{row.model}, {row.label} was not executed: {row.status}")
+    decode = result.decode_ms_per_line
+    decoding = "" if decode is None else f", whose decoding takes one thread {decode:.2f} ms a line"
+    found.append(
         "lines/s (median over interleaved rounds) and latency: from grey pixels in memory at their own size to text, "
-        "scaling and decoder included; from files: the same lines as image files, whose decoding takes one thread "
-        f"{result.decode_ms_per_line:.2f} ms a line"
+        f"scaling and decoder included; from files: the same lines as image files{decoding}"
     )
-    notes.append(
+    found.append(
         f"GFLOP: a line of {result.settings['flop_width']} pixels, the median of {result.settings['split']}; "
         "2 per multiply-add of convolutions and matrix products; peak MiB: a process of its own, libraries included"
     )
     if any((row.runtime, row.precision, row.arithmetic) == ("ONNX Runtime", "FP16", "FP32") for row in result.rows):
-        notes.append(HALF_NOTE)
-    return notes
+        found.append(HALF_NOTE)
+    return found
 
 
 def _percent(value: float | None) -> str:

@@ -1,10 +1,12 @@
 """What a benchmark finds out about each artefact, in the shape that its JSON document has."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.artefacts import PYTORCH, Artefact, Size, is_teacher
+from benchmarks.artefacts import PYTORCH, Artefact, Size, is_teacher, key_of
+from benchmarks.evidence import CurvePoint, Evidence
+from benchmarks.peaks import Peaks
 from benchmarks.splits import SplitScore
 from benchmarks.timing import Latency, Spread, Timing
 from htrcompress.metrics import Score, paired_interval
@@ -36,7 +38,8 @@ class Row:
         speedup_over_teacher: against the teacher in the same runtime and precision, median of the rounds' ratios.
         speedup_over_pytorch: against the same model in PyTorch on the same device, likewise.
         device: where it was executed.
-        status: `measured`, `random weights`, or `built, not executed`.
+        status: `measured`, `random weights`, or the reason why it was not executed.
+        work: operations and numbers moved for a line of the timed lines' mean width; see `Size`.
     """
 
     model: str
@@ -60,6 +63,12 @@ class Row:
     speedup_over_pytorch: float | None = None
     device: str = ""
     status: str = NOT_EXECUTED
+    work: Size | None = None
+
+    @property
+    def key(self) -> str:
+        """What the artefact is called in `Benchmark.evidence`."""
+        return key_of(self.model, Path(self.file), self.runtime, self.arithmetic)
 
     @property
     def label(self) -> str:
@@ -97,10 +106,13 @@ class Benchmark:
         splits: lines and hash of every split that was read.
         machine: processor, cores, system, versions.
         settings: batch, threads, rounds, what was timed.
-        decode_ms_per_line: decoding one image file on one thread.
+        decode_ms_per_line: decoding one image file on one thread; None where no files were timed.
         rows: one for each artefact.
         differences: paired comparisons of error rates.
         groups: split to CER of every model by group.
+        peaks: what the machine can do at most; None on a GPU.
+        evidence: split to what its lines say one by one; none for random weights.
+        curves: model to the validations of its training, where the run has its log.
     """
 
     command: str
@@ -110,10 +122,13 @@ class Benchmark:
     splits: dict[str, dict[str, Any]]
     machine: dict[str, Any]
     settings: dict[str, Any]
-    decode_ms_per_line: float
+    decode_ms_per_line: float | None
     rows: list[Row]
     differences: list[Difference]
     groups: dict[str, list[dict[str, Any]]]
+    peaks: Peaks | None = None
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    curves: dict[str, list[CurvePoint]] = field(default_factory=dict)
     kind: str = "benchmark"
 
 
@@ -123,27 +138,29 @@ class Findings:
 
     Attributes:
         sizes: by model.
-        splits: by artefact and split; empty for random weights.
-        timings, peaks: by artefact; those that cannot be executed have none.
+        splits: by artefact's key and split; empty for random weights.
+        timings, peaks: by artefact's key; those that cannot be executed have none.
+        work: by model, for a line of the timed lines' mean width.
     """
 
     sizes: dict[str, Size]
-    splits: dict[Path, dict[str, SplitScore]]
-    timings: dict[Path, Timing]
-    peaks: dict[Path, float | None]
+    splits: dict[str, dict[str, SplitScore]]
+    timings: dict[str, Timing]
+    peaks: dict[str, float | None]
+    work: dict[str, Size] = field(default_factory=dict)
 
 
 def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[Row]:
     """One row for each artefact; files are named relative to `folder`."""
     teacher = next((s.model for s in artefacts if is_teacher(s.model)), "")
-    timing_of = {(s.model, s.runtime, s.precision): found.timings.get(s.file) for s in artefacts}
-    pytorch = {(s.model, s.device): found.timings.get(s.file) for s in artefacts if s.runtime == PYTORCH}
+    timing_of = {(s.model, s.runtime, s.precision): found.timings.get(s.key) for s in artefacts}
+    pytorch = {(s.model, s.device): found.timings.get(s.key) for s in artefacts if s.runtime == PYTORCH}
     rows = []
     for artefact in artefacts:
         size, timing, splits = (
             found.sizes[artefact.model],
-            found.timings.get(artefact.file),
-            found.splits.get(artefact.file),
+            found.timings.get(artefact.key),
+            found.splits.get(artefact.key),
         )
         row = Row(
             model=artefact.model,
@@ -155,6 +172,8 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
             size_bytes=artefact.file.stat().st_size,
             gflop_per_line=size.gflop,
             device=artefact.device,
+            status=artefact.reason or NOT_EXECUTED,
+            work=found.work.get(artefact.model),
         )
         if timing:
             row = replace(
@@ -162,7 +181,7 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
                 lines_per_second=timing.lines_per_second,
                 files_per_second=timing.files_per_second,
                 latency_ms=timing.latency_ms,
-                peak_memory_mib=found.peaks[artefact.file],
+                peak_memory_mib=found.peaks[artefact.key],
                 speedup_over_teacher=_speedup(timing, timing_of.get((teacher, artefact.runtime, artefact.precision))),
                 speedup_over_pytorch=_speedup(timing, pytorch.get((artefact.model, artefact.device))),
                 status=RANDOM,

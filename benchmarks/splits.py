@@ -1,5 +1,6 @@
 """The lines that the artefacts read: decoded and scaled once for all of them, and how well they were read."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from htrcompress.data.lines import Dataset, Line
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import GROUPS
 from htrcompress.image import load_grey, resize_to_height
-from htrcompress.runtime import Recognizer
+from htrcompress.runtime import Reading, Recognizer
 
 Pixels = NDArray[np.uint8]
 
@@ -133,11 +134,15 @@ class Split:
         greys = [load_grey(file) for file in files]
         return Sample(greys, files, 1000 * (time.perf_counter() - start) / len(chosen))
 
+    def readings(self, recognizer: Recognizer, batch: int) -> list[Reading]:
+        """What a model reads in every line; an empty reading where it cannot read one."""
+        images = self.scaled(recognizer.card)
+        found = iter(recognizer.read((image for image in images if image is not None), batch))
+        return [Reading("", -math.inf) if image is None else next(found) for image in images]
+
     def read(self, recognizer: Recognizer, batch: int) -> list[str]:
         """The text of every line, "" for one that the model cannot read."""
-        images = self.scaled(recognizer.card)
-        texts = iter(recognizer.read((image for image in images if image is not None), batch))
-        return ["" if image is None else next(texts).text for image in images]
+        return [reading.text for reading in self.readings(recognizer, batch)]
 
     def compare(self, readings: list[str]) -> metrics.Score:
         """The errors in readings of all lines."""

@@ -203,7 +203,8 @@ def test_groups_and_differences() -> None:
 
 def test_random_weights_have_no_error_rates(tiny_model: Path) -> None:
     artefact = Artefact("tiny-teacher", "PyTorch", tiny_model, "FP32", None)
-    found = Findings({"tiny-teacher": Size(7, 1.5)}, {}, {tiny_model: Timing(4, [2.0], [0.5])}, {tiny_model: 100.0})
+    key = artefact.key
+    found = Findings({"tiny-teacher": Size(7, 1.5)}, {}, {key: Timing(4, [2.0], [0.5])}, {key: 100.0})
     (row,) = make_rows([artefact], found, tiny_model.parent)
     assert isinstance(row, Row)
     assert (row.status, row.cer, row.splits, row.speedup_over_teacher) == ("random weights", None, None, 1)
@@ -214,8 +215,8 @@ def test_an_engine_is_measured_where_a_gpu_is(run: Path, tiny_onnx: Path, monkey
     (engine,) = [artefact for artefact in find(run, 1) if artefact.file.suffix == ".engine"]
     assert engine.recognizer is not None and engine.device == "cuda"
     pytorch = find(run, 1)[1]
-    timings = {artefact.file: Timing(4, [2.0], [0.5]) for artefact in (engine, pytorch)}
-    splits = {engine.file: {"test": SplitScore(0.5, (0.4, 0.6), 0.9, (0.8, 1.0), 0, 0)}}
+    timings = {artefact.key: Timing(4, [2.0], [0.5]) for artefact in (engine, pytorch)}
+    splits = {engine.key: {"test": SplitScore(0.5, (0.4, 0.6), 0.9, (0.8, 1.0), 0, 0)}}
     found = Findings({"student": Size(7, 1.5)}, splits, timings, dict.fromkeys(timings, 100.0))
     row, _ = make_rows([engine, pytorch], found, run)
     assert (row.status, row.label, row.cer) == ("measured", "TensorRT-RTX (cuda)", 0.5)
