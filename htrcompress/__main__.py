@@ -38,6 +38,12 @@ COMMANDS = {
     "native": Command(
         "htrcompress.native:compile_native", None, "compile the beam search for this machine", "--compiler g++"
     ),
+    "calibrate": Command(
+        "htrcompress.calibrate:calibrate",
+        "model",
+        "make probabilities of a model's confidences",
+        "student.onnx --data letters/ --lm letters.ngram",
+    ),
     "export": Command(
         "htrcompress.export.commands:export", "run", "write ONNX files and TensorRT engines", "runs/mine --int8"
     ),

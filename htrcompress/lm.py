@@ -116,7 +116,8 @@ def make_language_model(options: LmOptions) -> LmResult:
         tuned = _tuned(options.tune, model, held_out, options.words)
         found = {"weight": tuned.weight, "bonus": tuned.bonus, "words_bonus": tuned.words_bonus}
         kept = {name: f"{value:g}" for name, value in found.items() if value is not None}
-        model = replace(model, settings={**model.settings, **kept})
+        settings = {name: value for name, value in model.settings.items() if name != "calibration"}  # of other weights
+        model = replace(model, settings={**settings, **kept})
     save_ngram(options.out, model)
     if options.arpa:
         if orders is None:
@@ -179,28 +180,18 @@ def _held_out(options: LmOptions) -> "Sequence[Line] | None":
 
 def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]", words: Path | None) -> "Tuned":
     """Weight and bonuses for one recogniser on some lines."""
-    import numpy as np
-
-    from htrcompress.decoding.beam import BeamOptions
+    from htrcompress.decoding.beam import BeamDecoder, BeamOptions
+    from htrcompress.decoding.language import Language, Scorer
     from htrcompress.decoding.tuning import tune
     from htrcompress.decoding.words import compile_words, read_words
-    from htrcompress.image import pad, resize_to_height
     from htrcompress.runtime.backend import Open, open_backend
+    from htrcompress.runtime.logits import logits_of
 
     backend = open_backend(file, Open(logits=True))
     card = backend.card
-    images = [resize_to_height(line.pixels(), card.height, card.max_width, line.id) for line in lines]
-    size = int(min(backend.max_batch, 32))
-    order = sorted(range(len(images)), key=lambda i: images[i].shape[1])
-    logits = [np.zeros((0, 0), np.float32)] * len(images)
-    for start in range(0, len(order), size):
-        some = order[start : start + size]
-        output = backend.run(*pad([images[i] for i in some]))
-        assert output.logits is not None
-        for i, row in zip(some, output.logits, strict=True):
-            logits[i] = row[: -(-images[i].shape[1] // card.stride)]
     listed = None if words is None else compile_words(read_words(words), card.characters())
-    return tune(card, lm, logits, [line.text for line in lines], BeamOptions(), listed)
+    BeamDecoder(card, Language((Scorer(lm, 1.0),))).report_unknown()
+    return tune(card, lm, logits_of(backend, lines), [line.text for line in lines], BeamOptions(), listed)
 
 
 if __name__ == "__main__":

@@ -93,10 +93,12 @@ def test_a_beam_of_one_without_a_language_model_is_close_to_greedy() -> None:
     assert same >= 18
 
 
-def test_characters_that_the_language_model_lacks_are_scored_as_unknown() -> None:
+def test_characters_that_the_language_model_lacks_are_scored_as_unknown(caplog) -> None:
     _, lm = _model(["ab", "ba"], 2)
     decoder = BeamDecoder(_card(Charset(tuple("abxy"))), _speaks(lm))
     assert decoder.unknown == ("x", "y")
+    decoder.report_unknown()
+    assert "lacks x y" in caplog.text
     logits = np.full((1, 1, 5), -9.0, np.float32)
     logits[0, 0, 3] = 9
     assert decoder.decode(logits, np.array([1]))[0][0].labels == (3,)

@@ -67,9 +67,12 @@ class BeamDecoder:
                 )
             known = set.intersection(*(set(scorer.automaton.charset.characters) for scorer in language.scorers))
             self.unknown = tuple(c for c in card.charset if c not in known)
-            if self.unknown:
-                logger.warning("the language model lacks %s: scored as unknown", " ".join(self.unknown))
         self.search = self._search()
+
+    def report_unknown(self) -> None:
+        """Warns of characters that the language model lacks."""
+        if self.unknown:
+            logger.warning("the language model lacks %s: scored as unknown", " ".join(self.unknown))
 
     def _search(self) -> Search:
         options, text = self.options, "".join(self.card.charset)

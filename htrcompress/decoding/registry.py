@@ -30,7 +30,9 @@ def _greedy(card: Card, options: DecoderOptions) -> Decoder:
 
 
 def _beam(card: Card, options: DecoderOptions) -> Decoder:
-    return BeamDecoder(card, open_language(options.lm, card.characters()), options.beam)
+    decoder = BeamDecoder(card, open_language(options.lm, card.characters()), options.beam)
+    decoder.report_unknown()
+    return decoder
 
 
 DECODERS: dict[str, Callable[[Card, DecoderOptions], Decoder]] = {GREEDY: _greedy, BEAM: _beam}

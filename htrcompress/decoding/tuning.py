@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from htrcompress import metrics
 from htrcompress.card import Card
-from htrcompress.decoding import reference
+from htrcompress.decoding.base import GreedyDecoder
+from htrcompress.decoding.batches import decode_all
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
 from htrcompress.decoding.language import Language, Scorer
 from htrcompress.decoding.ngram import NGram
@@ -16,8 +17,6 @@ from htrcompress.decoding.ngram import NGram
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
 BONUSES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 WORDS_BONUSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-LINES = 64
-"""Lines that are decoded together."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def tune(
         decoder = BeamDecoder(card, Language(scorers, bonus), options)
         return metrics.cer(truth, [charset.decode(labels) for labels in decode_all(decoder, logits)])
 
-    greedy = [charset.decode(_greedy(row)) for row in logits]
+    greedy = [charset.decode(labels) for labels in decode_all(GreedyDecoder(card), logits)]
     seen: dict[tuple[float, float, float], float] = {}
 
     def best(points: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
@@ -81,23 +80,3 @@ def tune(
     w, b, x = best([(w, round(b + step, 2), x) for step in (-0.25, 0.25)])
     cer, greedy_cer = seen[w, b, x], metrics.cer(truth, greedy)
     return Tuned(w, b, cer, greedy_cer, len(truth), None if words is None else x)
-
-
-def decode_all(decoder: BeamDecoder, logits: Sequence[NDArray[np.float32]]) -> list[tuple[int, ...]]:
-    """The best labels of every line; lines of similar width are decoded together."""
-    found: list[tuple[int, ...]] = [()] * len(logits)
-    order = sorted(range(len(logits)), key=lambda i: len(logits[i]))
-    for start in range(0, len(order), LINES):
-        some = order[start : start + LINES]
-        frames = np.array([len(logits[i]) for i in some])
-        batch = np.zeros((len(some), int(frames.max()), logits[some[0]].shape[1]), np.float32)
-        for row, i in zip(batch, some, strict=True):
-            row[: len(logits[i])] = logits[i]
-        for i, readings in zip(some, decoder.decode(batch, frames), strict=True):
-            found[i] = readings[0].labels
-    return found
-
-
-def _greedy(logits: NDArray[np.float32]) -> list[int]:
-    labels, lengths, _ = reference.greedy(logits[None], np.array([len(logits)]))
-    return list(labels[0, : lengths[0]].tolist())

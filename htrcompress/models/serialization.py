@@ -3,6 +3,7 @@
 Teacher, student and control are the same kind of file. Loading one never runs code from it.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,22 @@ def save_model(path: Path, model: LineRecognizer, card: Card) -> None:
     if odd:
         raise HtrError(f"{path} is not written: {odd} holds numbers that are not finite; train with a lower --train.lr")
     write_atomic(path, save(tensors, metadata={CARD_KEY: card.to_json()}))
+
+
+def copy_with_card(path: Path, out: Path, card: Card) -> None:
+    """Writes a model's file with another card, its weights as they are; both may be the same file.
+
+    Raises:
+        HtrError: the file is damaged or cannot be written.
+    """
+    load_card(path)  # which refuses what is no model's file
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = {**header["__metadata__"], CARD_KEY: card.to_json()}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # weights begin at a multiple of eight bytes
+    write_atomic(out, len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def load_card(path: Path) -> Card:
