@@ -15,10 +15,11 @@ import pytest
 from sharing import Shared
 
 CPP = Path(__file__).parents[1] / "export" / "cpp"
+SEARCH = Path(__file__).parents[1] / "htrcompress" / "decoding" / "cpp"
 PLUGIN = Path(__file__).parents[1] / "export" / "plugin"
 STB = next(filter(Path.is_file, (Path(f"/usr/{place}/stb_image.h") for place in ("include/stb", "include"))), None)
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all".split()
-PARTS = "cores decoder engine_file file greedy_decoder image metadata sha256 utf8".split()
+PARTS = "beam_decoder cores decoder engine_file file greedy_decoder image metadata ngram_file sha256 utf8".split()
 
 Parts = Callable[..., list[str]]
 
@@ -49,12 +50,13 @@ def parts(shared: Shared) -> Parts:
         pytest.skip("no g++")
 
     def make(folder: Path) -> None:
-        names = [CPP / "test/parts.cc", *(CPP / f"src/{name}.cc" for name in PARTS)]
-        options = ["-std=c++17", "-O0", "-Wall", "-Wextra", "-Werror", "-I", CPP / "include", "-I", CPP / "src"]
+        names = [CPP / "test/parts.cc", *(CPP / f"src/{name}.cc" for name in PARTS), SEARCH / "prefix_search.cc"]
+        options = "-std=c++17 -O0 -ffp-contract=off -Wall -Wextra -Werror".split()
+        options += [word for folder in (CPP / "include", CPP / "src", SEARCH) for word in ("-I", str(folder))]
         if run("g++", *options, *SANITIZERS, *names, "-o", folder / "parts").returncode != 0:
             passes("g++", *options, *names, "-o", folder / "parts")
 
-    program = shared("parts", make, sources(CPP, Path(__file__))) / "parts"
+    program = shared("parts", make, sources(CPP, SEARCH, Path(__file__))) / "parts"
     return lambda kind, *jobs: passes(program, kind, *(str(word) for job in jobs for word in job)).splitlines()
 
 
@@ -70,7 +72,7 @@ def installed(shared: Shared) -> Path:
         passes("cmake", "--build", folder / "build", "-j2")
         passes("cmake", "--install", folder / "build", "--prefix", folder / "installed")
 
-    return shared("cpp", make, sources(CPP, Path(__file__))) / "installed"
+    return shared("cpp", make, sources(CPP, SEARCH, Path(__file__))) / "installed"
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 // Reads PNG, JPEG and PGM images of text lines and prints `path<TAB>text` for each.
 //
-//   htr_read IMAGE... --model model.onnx [--runtime libonnxruntime.so] [--decoder greedy] [--batch 32] [--threads N]
+//   htr_read IMAGE... --model model.onnx [--runtime libonnxruntime.so] [--batch 32] [--threads N]
+//   htr_read IMAGE... --model model.onnx --lm letters.ngram [--lm.weight 0.8] [--lm.bonus 1.5] [--beam.width 12]
 //
+// `--decoder greedy` or `beam` decodes in C++ instead of in the model; `--lm` stands for `beam` with a language model.
 // An image that cannot be read is named on stderr; the others are still read, and the exit status is 2.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -17,7 +20,8 @@ namespace {
 
 constexpr std::size_t kWindow = 1024;  // images that are held and sorted by width together
 constexpr char kUsage[] = 
-    "usage: htr_read IMAGE... --model MODEL [--runtime LIBRARY] [--decoder NAME] [--batch N] [--threads N]";
+    "usage: htr_read IMAGE... --model MODEL [--runtime LIBRARY] [--decoder NAME] [--lm FILE] [--lm.weight X] "
+    "[--lm.bonus X] [--beam.width N] [--batch N] [--threads N]";
 
 struct Arguments {
     std::vector<std::string> images;
@@ -34,6 +38,39 @@ int Number(const std::string& name, const std::string& text) {
     return int(value);
 }
 
+double Real(const std::string& name, const std::string& text) {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != '\0' || !std::isfinite(value)) {
+        throw htr::Error(name + " takes a finite number, not '" + text + "'");
+    }
+    return value;
+}
+
+// Sets the option that is called `name`; returns whether there is one.
+bool Set(htr::Options& options, const std::string& name, const std::string& value) {
+    if (name == "--runtime") {
+        options.runtime = value;
+    } else if (name == "--decoder") {
+        options.decoder = value;
+    } else if (name == "--lm") {
+        options.beam.lm = value;
+    } else if (name == "--lm.weight") {
+        options.beam.weight = Real(name, value);
+    } else if (name == "--lm.bonus") {
+        options.beam.bonus = Real(name, value);
+    } else if (name == "--beam.width") {
+        options.beam.width = Number(name, value);
+    } else if (name == "--batch") {
+        options.batch_size = Number(name, value);
+    } else if (name == "--threads") {
+        options.threads = Number(name, value);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 Arguments Parse(const std::vector<std::string>& words) {
     Arguments arguments;
     for (auto word = words.begin(); word != words.end(); ++word) {
@@ -48,15 +85,7 @@ Arguments Parse(const std::vector<std::string>& words) {
         const std::string& value = *++word;
         if (option == "--model") {
             arguments.model = value;
-        } else if (option == "--runtime") {
-            arguments.options.runtime = value;
-        } else if (option == "--decoder") {
-            arguments.options.decoder = value;
-        } else if (option == "--batch") {
-            arguments.options.batch_size = Number(option, value);
-        } else if (option == "--threads") {
-            arguments.options.threads = Number(option, value);
-        } else {
+        } else if (!Set(arguments.options, option, value)) {
             throw htr::Error("no option is called " + option + "; " + kUsage);
         }
     }

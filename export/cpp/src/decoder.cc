@@ -2,19 +2,31 @@
 
 #include "decoder.h"
 
+#include "beam_decoder.h"
 #include "greedy_decoder.h"
-#include "htr/htr.h"
 
 namespace htr {
 
-std::unique_ptr<Decoder> Decoder::Create(const std::string& name) {
-    if (name.empty()) {
-        return nullptr;
+std::string Decoder::NameOf(const Options& options) {
+    if (!options.decoder.empty() && options.decoder != "greedy" && options.decoder != "beam") {
+        throw Error("there is no decoder '" + options.decoder +
+                    "': choose greedy or beam, or none for the decode inside the model");
     }
+    if (options.decoder == "greedy" && !options.beam.lm.empty()) {
+        throw Error("a language model is for another decoder than greedy: choose beam");
+    }
+    return options.decoder.empty() && !options.beam.lm.empty() ? "beam" : options.decoder;
+}
+
+std::unique_ptr<Decoder> Decoder::Create(const Options& options, const Card& card) {
+    const std::string name = NameOf(options);
     if (name == "greedy") {
         return std::make_unique<GreedyDecoder>();
     }
-    throw Error("there is no decoder '" + name + "': choose greedy, or none for the decode inside the model");
+    if (name == "beam") {
+        return std::make_unique<BeamDecoder>(options.beam, card);
+    }
+    return nullptr;
 }
 
 }  // namespace htr

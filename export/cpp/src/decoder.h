@@ -5,8 +5,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
+
+#include "htr/htr.h"
 
 namespace htr {
 
@@ -25,13 +26,16 @@ struct Hypothesis {
 
 class Decoder {
    public:
-    // The decoder of that name; null where the name is empty, which stands for the decode inside the model.
-    static std::unique_ptr<Decoder> Create(const std::string& name);
+    // The name of the decoder that the options ask for; empty for the decode inside the model.
+    static std::string NameOf(const Options& options);
+
+    // That decoder, for a model with this card; null for the decode inside the model.
+    static std::unique_ptr<Decoder> Create(const Options& options, const Card& card);
 
     virtual ~Decoder() = default;
 
-    // The best reading of a line. Several threads may call this at once.
-    virtual Hypothesis Decode(const Logits& logits) const = 0;
+    // The readings of a line, the best first: at least one, and at most `n_best`. Several threads may call this at once.
+    virtual std::vector<Hypothesis> Decode(const Logits& logits, int n_best) const = 0;
 };
 
 }  // namespace htr

@@ -16,7 +16,7 @@ bool Less(float a, float b) { return a < b || (std::isnan(b) && !std::isnan(a));
 
 }  // namespace
 
-Hypothesis GreedyDecoder::Decode(const Logits& logits) const {
+std::vector<Hypothesis> GreedyDecoder::Decode(const Logits& logits, int) const {
     Hypothesis found{{}, -std::numeric_limits<float>::infinity()};
     float sum = 0;
     int before = kBlank;
@@ -38,7 +38,7 @@ Hypothesis GreedyDecoder::Decode(const Logits& logits) const {
     if (!found.labels.empty()) {
         found.score = sum / float(found.labels.size());
     }
-    return found;
+    return {found};
 }
 
 }  // namespace htr

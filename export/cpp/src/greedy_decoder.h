@@ -9,8 +9,8 @@ namespace htr {
 class GreedyDecoder final : public Decoder {
    public:
     // Repeats are collapsed and blanks dropped; of equal logits the lowest label wins. The score is the mean over the
-    // labels of the log-probability at their first frame.
-    Hypothesis Decode(const Logits& logits) const override;
+    // labels of the log-probability at their first frame. There is one reading, whatever `n_best` is.
+    std::vector<Hypothesis> Decode(const Logits& logits, int n_best) const override;
 };
 
 }  // namespace htr

@@ -54,13 +54,15 @@ std::vector<Reading> ReadLabels(const Output& output, const Card& card) {
             throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
                         " frames: its file is damaged");
         }
-        readings.push_back({TextOf(output.labels.data() + row * frames, length, card.charset), output.scores[row]});
+        readings.push_back(
+            {TextOf(output.labels.data() + row * frames, length, card.charset), output.scores[row], {}});
     }
     return readings;
 }
 
 // The readings of logits; a line has one frame for every `stride` pixels that it begins.
-std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const Decoder& decoder, const Card& card) {
+std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const Decoder& decoder, const Card& card,
+                                int n_best) {
     const int classes = int(card.charset.size()) + 1;
     const std::size_t lines = batch.widths.size(), steps = output.logits.size() / lines / classes;
     std::vector<Reading> readings;
@@ -70,16 +72,26 @@ std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const 
             throw Error("the model gave " + std::to_string(steps) + " frames for a line of " +
                         std::to_string(batch.widths[row]) + " pixels: its file is damaged");
         }
-        const Hypothesis found = decoder.Decode({output.logits.data() + row * steps * classes, frames, classes});
-        readings.push_back({TextOf(found.labels.data(), found.labels.size(), card.charset), found.score});
+        std::vector<Reading> found;
+        for (const Hypothesis& one :
+             decoder.Decode({output.logits.data() + row * steps * classes, frames, classes}, n_best)) {
+            found.push_back({TextOf(one.labels.data(), one.labels.size(), card.charset), one.score, {}});
+        }
+        readings.push_back(found.front());
+        readings.back().alternatives.assign(found.begin() + 1, found.end());
     }
     return readings;
+}
+
+Options Resolved(Options options) {
+    options.decoder = Decoder::NameOf(options);
+    return options;
 }
 
 }  // namespace
 
 Recognizer::Recognizer(const std::filesystem::path& model, const Options& options)
-    : decoder_(Decoder::Create(options.decoder)), backend_(Backend::Create(model, options)),
+    : backend_(Backend::Create(model, Resolved(options))), decoder_(Decoder::Create(options, backend_->card)),
       batch_size_(options.batch_size) {}
 
 Recognizer::Recognizer(Recognizer&&) noexcept = default;
@@ -92,7 +104,10 @@ Image Recognizer::Prepare(const Image& image, const std::string& name) const {
     return ResizeToHeight(image, card().height, std::min(card().max_width, backend_->max_width), name);
 }
 
-std::vector<Reading> Recognizer::Read(const std::vector<Image>& images) {
+std::vector<Reading> Recognizer::Read(const std::vector<Image>& images, int n_best) {
+    if (n_best < 1) {
+        throw Error("the number of readings of a line must be at least 1, not " + std::to_string(n_best));
+    }
     std::vector<Image> lines;
     for (const Image& image : images) {
         lines.push_back(Prepare(image, "image " + std::to_string(lines.size() + 1)));
@@ -115,7 +130,7 @@ std::vector<Reading> Recognizer::Read(const std::vector<Image>& images) {
         const Batch batch = Stack(lines, chosen, card().height, backend.min_width);
         const Output output = backend.Run(batch);
         const std::vector<Reading> found =
-            decoder_ ? ReadLogits(output, batch, *decoder_, card()) : ReadLabels(output, card());
+            decoder_ ? ReadLogits(output, batch, *decoder_, card(), n_best) : ReadLabels(output, card());
         for (std::size_t row = 0; row < chosen.size(); ++row) {
             readings[chosen[row]] = found[row];
         }

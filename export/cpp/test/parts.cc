@@ -8,6 +8,7 @@
 //   parts quota  MOUNTED MEMBERSHIP ...           reads the limits of control groups
 //   parts cores  _ ...                            counts the processors that the process may use
 //   parts greedy IN FRAMES CLASSES ...            decodes raw FP32 logits of one line
+//   parts beam   IN FRAMES CARD LM WEIGHT BONUS WIDTH N_BEST ...  the same with the search; "-" for what is not given
 //
 // Each job gives one line on stdout: "ok" and what was found, or "error: " and why not. OUT is raw grey bytes.
 
@@ -40,6 +41,15 @@ std::string Write(const htr::Image& image, const std::string& path) {
     return std::to_string(image.height) + " " + std::to_string(image.width);
 }
 
+htr::Card CardIn(const std::string& path) {
+    const htr::Metadata entries = htr::ParseMetadata(Bytes(path), path);
+    const auto find = [&](const std::string& key) {
+        const auto found = entries.find(key);
+        return found == entries.end() ? std::nullopt : std::make_optional(found->second);
+    };
+    return htr::ReadCard(find, path);
+}
+
 std::string Describe(const htr::Card& card) {
     std::string text = std::to_string(card.height) + " " + std::to_string(card.stride) + " " +
                        std::to_string(card.max_width) + " " + card.digest + " ";
@@ -49,37 +59,50 @@ std::string Describe(const htr::Card& card) {
     return text;
 }
 
-std::string Meta(const std::string& path) {
-    const htr::Metadata entries = htr::ParseMetadata(Bytes(path), path);
-    const auto find = [&](const std::string& key) {
-        const auto found = entries.find(key);
-        return found == entries.end() ? std::nullopt : std::make_optional(found->second);
-    };
-    return Describe(htr::ReadCard(find, path));
-}
-
 std::string Engine(const std::string& path) {
     const htr::EngineDocument found = htr::ReadEngineDocument(path);
     return found.runtime + " " + found.version + " " + std::to_string(htr::ReadEngine(path, found).size()) + " " +
            found.plugin.string();
 }
 
-std::string Greedy(const std::string& path, int frames, int classes) {
+// The readings that a decoder gives: score and labels of each, with bars between them.
+std::string Decode(const std::string& path, int frames, int classes, const htr::Decoder& decoder, int n_best) {
     const std::string bytes = Bytes(path);
     std::vector<float> values(bytes.size() / sizeof(float));
     std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
-    const htr::Hypothesis found = htr::Decoder::Create("greedy")->Decode({values.data(), frames, classes});
-    std::string text = std::to_string(found.score);
-    for (const int label : found.labels) {
-        text += " " + std::to_string(label);
+    std::string text;
+    for (const htr::Hypothesis& found : decoder.Decode({values.data(), frames, classes}, n_best)) {
+        text += (text.empty() ? "" : " | ") + std::to_string(found.score);
+        for (const int label : found.labels) {
+            text += " " + std::to_string(label);
+        }
     }
     return text;
+}
+
+std::string Beam(const std::string& path, int frames, char** words) {
+    const auto given = [&](int place) { return std::string(words[place]) != "-"; };
+    const htr::Card card = CardIn(words[2]);
+    htr::Options options;
+    options.decoder = "beam";
+    if (given(3)) {
+        options.beam.lm = words[3];
+    }
+    if (given(4)) {
+        options.beam.weight = std::stod(words[4]);
+    }
+    if (given(5)) {
+        options.beam.bonus = std::stod(words[5]);
+    }
+    options.beam.width = std::stoi(words[6]);
+    const auto decoder = htr::Decoder::Create(options, card);
+    return Decode(path, frames, int(card.charset.size()) + 1, *decoder, std::stoi(words[7]));
 }
 
 std::string Run(const std::string& kind, char** words) {
     const auto number = [&](int place) { return std::stoi(words[place]); };
     if (kind == "meta") {
-        return Meta(words[0]);
+        return Describe(CardIn(words[0]));
     }
     if (kind == "engine") {
         return Engine(words[0]);
@@ -94,7 +117,12 @@ std::string Run(const std::string& kind, char** words) {
         return std::to_string(htr::AvailableCores());
     }
     if (kind == "greedy") {
-        return Greedy(words[0], number(1), number(2));
+        htr::Options options;
+        options.decoder = kind;
+        return Decode(words[0], number(1), number(2), *htr::Decoder::Create(options, {}), 1);
+    }
+    if (kind == "beam") {
+        return Beam(words[0], number(1), words);
     }
     const htr::Image image = Picture(words[0], number(4), number(5));
     return Write(kind == "scale" ? htr::Scale(image, number(1), number(2))
@@ -106,7 +134,7 @@ std::string Run(const std::string& kind, char** words) {
 
 int main(int argc, char** argv) {
     const std::string kind = argc > 1 ? argv[1] : "";
-    const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}, {"quota", 2}};
+    const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}, {"beam", 8}, {"quota", 2}};
     const int count = words.count(kind) ? words.at(kind) : 1;
     for (int i = 2; i + count <= argc; i += count) {
         try {

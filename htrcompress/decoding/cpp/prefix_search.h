@@ -97,7 +97,8 @@ class PrefixSearch {
     void Merge(std::size_t longer);
     void Keep();
     Growth Follow(const States& states, std::int32_t label);
-    double EndFactor(const States& states) const;
+    double EndFactor(const States& states);
+    Step LookUp(const ScorerView& scorer, std::int32_t state, std::uint32_t symbol);
     std::vector<std::int32_t> Labels(std::int64_t node) const;
 
     const std::vector<ScorerView> scorers_;
@@ -113,6 +114,7 @@ class PrefixSearch {
     std::vector<double> grown_;
     std::vector<Growth> growths_;
     std::vector<Choice> choices_;
+    std::vector<float> backoffs_;
     std::vector<Cached> cache_;  // steps of the scorers that were looked up before
     std::int64_t scale_ = 0;
 };

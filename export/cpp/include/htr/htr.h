@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -54,14 +55,29 @@ struct Card {
 // What a model reads in one line.
 struct Reading {
     std::string text;  // UTF-8
-    float score = 0;   // mean log-probability of the characters; minus infinity where there are none
+    float score = 0;   // log-probability for each character; minus infinity where there are none
+    std::vector<Reading> alternatives;  // the next best ones, where `Read` is asked for them
+};
+
+// How the beam search decodes; see `BeamOptions` and `LanguageOptions` of htrcompress.
+struct BeamOptions {
+    std::filesystem::path lm;      // a language model from python -m htrcompress.lm; empty for none
+    std::optional<double> weight;  // of its log-probability; as tuned, or 0.5, if not given
+    std::optional<double> bonus;   // added for every character; as tuned, or 0, if not given
+    int width = 12;                // prefixes that are kept
+    int candidates = 8;            // characters that may extend a prefix in a frame
+    double blank = 0.999;          // frames whose blank is so probable are not searched
+    double floor = 1e-4;           // less probable characters do not extend a prefix
 };
 
 struct Options {
     int batch_size = 32;  // lines that the network sees at once, on all threads; fewer where fewer are faster
     int threads = 0;      // for ONNX Runtime; 0 for as many as the process may use cores
     std::string runtime;  // the runtime's library; empty for its usual name, found by the dynamic loader
-    std::string decoder;  // empty for the decode in the model; `greedy` decodes the logits of a model that gives them
+    // Empty for the decode in the model, or for `beam` where a language model is named. `greedy` and `beam` decode the
+    // logits of a model that gives them.
+    std::string decoder;
+    BeamOptions beam;
 };
 
 class Backend;
@@ -79,12 +95,13 @@ class Recognizer {
     // `ResizeToHeight` for this model.
     Image Prepare(const Image& image, const std::string& name) const;
 
-    // Reads lines of any height, in the order given; a line reads the same whatever stands beside it in a batch.
-    std::vector<Reading> Read(const std::vector<Image>& lines);
+    // Reads lines of any height, in the order given; a line reads the same whatever stands beside it in a batch. Of
+    // `n_best` readings, which the beam search gives, all but the best are its alternatives.
+    std::vector<Reading> Read(const std::vector<Image>& lines, int n_best = 1);
 
    private:
-    std::unique_ptr<Decoder> decoder_;
     std::unique_ptr<Backend> backend_;
+    std::unique_ptr<Decoder> decoder_;
     int batch_size_;
 };
 
