@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "htrcompress"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 COMMANDS = {"train", "distill", "prune", "evaluate", "transcribe", "lm", "calibrate", "native"}
-COMMANDS |= {"catalogue.__main__", "data.__main__", "export.__main__", "export.verify"}
+COMMANDS |= {"catalogue.__main__", "data.__main__", "export.__main__", "export.verify", "web.__main__"}
 PARTS = {"__main__", "cli", "parsing", "runs", "export.commands"}
 """What commands consist of besides."""
 MOST_LINES = 350
