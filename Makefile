@@ -18,7 +18,7 @@ PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadgroup
 # The lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest/$(notdir $(BIN))
 
-.PHONY: setup demo test test-all test-lowest lint format-check types imports pytest rtx
+.PHONY: setup demo test test-all test-lowest test-browser lint format-check types imports pytest rtx web
 
 setup: .venv/ready
 
@@ -52,7 +52,7 @@ test: setup format-check imports
 	$(MAKE) --no-print-directory -j 2 types pytest
 
 test-all: lint
-	$(PYTEST) -m ""
+	$(PYTEST) -m "not browser"
 
 test-lowest:
 	$(PYTHON) -m venv .venv-lowest
@@ -67,3 +67,12 @@ rtx: setup
 	$(if $(findstring cu12,$(EXTRA)),$(RUN) -m pip uninstall --quiet --yes tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings)
 	$(INSTALL) -e ".[$(EXTRA)]"
 	$(RUN) benchmarks/engines/rtx.py
+
+# The page that reads in the browser without a server: needs npm.
+web: setup
+	cd export/web && npm ci --ignore-scripts
+	$(RUN) export/web/build.py
+
+# Both forms of the page in headless Chromium: needs npm and the packages chromium and chromium-driver.
+test-browser: web
+	$(RUN) -m pytest -m browser tests/test_browser.py

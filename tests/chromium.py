@@ -86,7 +86,8 @@ class Browser:
 
     def width(self, pixels: int) -> None:
         """Shows the page as a screen so wide does."""
-        self.devtools("Emulation.setDeviceMetricsOverride", width=pixels, height=800, deviceScaleFactor=1, mobile=False)
+        sizes = {"width": pixels, "height": 800, "deviceScaleFactor": 1, "mobile": pixels < 600}
+        self.devtools("Emulation.setDeviceMetricsOverride", **sizes)
 
     def picture(self, path: Path) -> None:
         """Writes a picture of the whole page."""

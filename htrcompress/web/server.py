@@ -74,14 +74,15 @@ class Shelf:
         """
         recognizer = self.recognizer(name)
         started = time.perf_counter()
-        [reading] = recognizer.read([image])
+        [reading] = recognizer.read([image], spans=True)
         return shown(reading) | {"milliseconds": 1000 * (time.perf_counter() - started)}
 
 
 def shown(reading: Reading) -> dict[str, Any]:
     """A reading as JSON has it."""
     score = reading.score if math.isfinite(reading.score) else None
-    return {"text": reading.text, "score": score, "hint": reading.hint}
+    characters = [{"text": span.text, "confidence": span.confidence} for span in reading.characters]
+    return {"text": reading.text, "score": score, "hint": reading.hint, "characters": characters}
 
 
 class Server(ThreadingHTTPServer):

@@ -36,8 +36,8 @@ const visible = (character) => (character === " " ? "space" : character);
 function marked(reading) {
   const line = element("p", "text");
   line.dir = "auto";
-  if (!reading.characters) {
-    line.append(reading.text);
+  if (reading.characters.map(({ text }) => text).join("") !== reading.text) {
+    line.append(reading.text); // characters are in the order of the page, which right-to-left text is not read in
     return line;
   }
   let plain = "";
@@ -75,7 +75,7 @@ function table(characters) {
 function show(place, reading) {
   const parts = [reading.text ? marked(reading) : element("p", "hint", "Nothing was read in this image.")];
   const facts = [`${reading.milliseconds.toFixed(0)} ms`];
-  const characters = reading.characters ?? [];
+  const { characters } = reading;
   if (characters.length) {
     const least = characters.reduce((a, b) => (b.confidence < a.confidence ? b : a));
     const doubtful = characters.filter(({ confidence }) => confidence < DOUBTFUL).length;
