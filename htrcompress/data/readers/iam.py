@@ -1,0 +1,193 @@
+"""Reads the IAM handwriting database: `lines.txt` with line images, or forms with XML, cut into lines (Marti, Bunke 2002).
+
+    lines.txt  (or ascii/lines.txt)     a01-000u-00 ok 154 19 408 746 1663 91 A|MOVE|to|stop|Mr.|Gaitskell|from
+    lines/a01/a01-000u/a01-000u-00.png  or lines/a01-000u-00.png, or in any other folder
+    xml/a01-000u.xml  forms/a01-000u.png                                     where there are no line images
+    splits/train.lst  valid.lst  test.lst                                    ids of lines or of forms
+
+The corpus is handed out after registration, and its splits by others, so the lists come from the user. Lines whose
+segmentation into words failed (`err`) are kept, as the database advises.
+"""
+
+import html
+import logging
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from htrcompress.data.folders import files_in, images_by_name
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.base import read_utf8
+from htrcompress.data.readers.boxes import Box
+from htrcompress.data.readers.naming import ALL
+from htrcompress.data.splitting import has_lists, listed_splits
+from htrcompress.errors import HtrError
+from htrcompress.pages.files import load
+from htrcompress.pages.markup import Element, parse
+
+logger = logging.getLogger(__name__)
+TABLES = ("lines.txt", "ascii/lines.txt")
+LISTS = ("splits", "split", "lists", ".")
+"""Folders where the lists of a split may be."""
+SPLITS = {
+    "aachen": {"train": 6161, "valid": 966, "test": 2915},
+    "rwth": {"train": 6482, "valid": 976, "test": 2915},
+    "fki": {"train": 6161, "valid": 1840, "test": 1861},
+}
+"""Names of the usual splits and how many lines each has; the validation lines of `fki` are 900 and 940 in two lists."""
+FIELDS = 8
+"""Fields of a row before the text."""
+
+
+@dataclass(frozen=True)
+class IamOptions:
+    """How the IAM database is read."""
+
+    split: Literal["aachen", "rwth", "fki"] | None = None
+    """The split that the lists must be, which their numbers of lines tell; any if not given."""
+    lists: Path | None = None
+    """The folder of the lists; `splits` in the database's folder, or that folder itself, if not given."""
+    text: Literal["table", "xml"] | None = None
+    """Where texts are from: `lines.txt`, in which punctuation stands apart ("gone ."), or the XML ("gone."). The table
+    if it is there, when not given."""
+
+
+class IamReader:
+    """Opens the IAM handwriting database."""
+
+    name = "iam"
+    looks_for = "lines.txt, or XML files of forms such as xml/a01-000u.xml"
+    mixes = False
+    options: type | None = IamOptions
+
+    def recognises(self, path: Path) -> bool:
+        """See `Reader.recognises`."""
+        return path.is_dir() and (_table(path) is not None or any(_is_form(file) for file in _xml(path)[:1]))
+
+    def open(self, path: Path, options: IamOptions) -> Dataset:
+        """Opens the database; without lists, all lines are in the split `all`.
+
+        Raises:
+            HtrError: a row or an XML file is not as the database has it, lists name what is not there, or they are
+                not the split that was asked for.
+        """
+        counts: Counter[str] = Counter()
+        broken: dict[str, list[str]] = {}
+        table, files = _table(path), _xml(path)
+        if options.text == "table" and table is None:
+            raise HtrError(f"--read.iam.text table: {path} has no lines.txt")
+        if options.text == "xml" and not files:
+            raise HtrError(f"--read.iam.text xml: {path} has no XML files of forms")
+        forms = [_form(file) for file in files] if files and (table is None or options.text == "xml") else []
+        images = images_by_name(path)
+        if forms:
+            lines = [line for form in forms for line in _form_lines(form, images, broken, counts)]
+        else:
+            assert table is not None
+            lines = list(_table_lines(table, images, broken, counts))
+        changed = {"lines whose segmentation failed, kept": counts["err"]} if counts["err"] else {}
+        dataset = Dataset(path.resolve().name, self.name, {ALL: lines}, changed=changed, broken=broken)
+        return _split(dataset, path, options)
+
+
+def _table(path: Path) -> Path | None:
+    return next((path / name for name in TABLES if (path / name).is_file()), None)
+
+
+def _xml(path: Path) -> list[Path]:
+    folder = path / "xml" if (path / "xml").is_dir() else path
+    return sorted(file for file in files_in(folder, recursive=False) if file.suffix.lower() == ".xml")
+
+
+def _is_form(file: Path) -> bool:
+    with open(file, "rb") as stream:
+        return b"<form" in stream.read(4096)
+
+
+def _form(file: Path) -> Element:
+    root = parse(load(file), str(file)).root
+    if root.name != "form":
+        raise HtrError(f"{file} is not an XML file of a form of IAM: remove it")
+    return root
+
+
+def _table_lines(
+    table: Path, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
+) -> "list[Line]":
+    """The lines of `lines.txt`. Their text may hold spaces, in one variant instead of every `|`."""
+    lines = []
+    for number, row in enumerate(read_utf8(table).splitlines(), 1):
+        if not row.strip() or row.startswith("#"):
+            continue
+        fields = row.split()
+        if len(fields) <= FIELDS or fields[1] not in ("ok", "err"):
+            raise HtrError(f"{table}, line {number} is not a row of IAM's lines.txt: mend or remove it")
+        name = fields[0]
+        counts["err"] += fields[1] == "err"
+        if name not in images:
+            broken.setdefault("missing images", []).append(name)
+        else:
+            text = " ".join(fields[FIELDS:]).replace("|", " ")
+            lines.append(Line(name, text, ALL, images[name], page=name.rpartition("-")[0]))
+    return lines
+
+
+def _form_lines(
+    form: Element, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
+) -> "list[Line]":
+    """The lines of a form: their images where there are any, else boxes on the image of the form."""
+    writer, page = form.attributes.get("writer-id", ""), form.attributes.get("id", "")
+    lines = []
+    for element in form.below("line"):
+        name, text = element.attributes.get("id", ""), _unescaped(element.attributes.get("text", ""))
+        counts["err"] += element.attributes.get("segmentation") == "err"
+        box = _box(element)
+        if name in images:
+            lines.append(Line(name, text, ALL, images[name], writer, page))
+        elif page in images and box:
+            lines.append(Line(name, text, ALL, Box(images[page], *box), writer, page))
+        else:
+            broken.setdefault("forms without an image" if box else "lines without a box", []).append(name)
+    return lines
+
+
+def _unescaped(text: str) -> str:
+    """A text of the XML, which is escaped twice."""
+    return html.unescape(text) if "&" in text else text
+
+
+def _box(line: Element) -> tuple[int, int, int, int] | None:
+    """The box around the components of a line: left, top, right, bottom."""
+    boxes = []
+    for part in line.below("cmp"):
+        try:
+            x, y, width, height = (int(part.attributes[name]) for name in ("x", "y", "width", "height"))
+        except (KeyError, ValueError):
+            continue
+        boxes.append((x, y, x + width, y + height))
+    if not boxes:
+        return None
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def _split(dataset: Dataset, path: Path, options: IamOptions) -> Dataset:
+    """The dataset with the splits of the user's lists, checked against the split that was asked for."""
+    folders = [options.lists] if options.lists else [path / name for name in LISTS]
+    folder = next((folder for folder in folders if has_lists(folder)), None)
+    if folder is None:
+        if options.split or options.lists:
+            wanted = f"the lists of the split {options.split}" if options.split else "lists"
+            raise HtrError(f"{options.lists or path} holds no {wanted}: put train.lst, valid.lst and test.lst there")
+        return dataset
+    broken = {name for names in dataset.broken.values() for name in names}
+    split = listed_splits(dataset, folder, known=broken)
+    counted = {name: len(lines) for name, lines in split.splits.items()}
+    [total] = [sum(map(len, dataset.broken.values()))]
+    name = next((name for name, counts in SPLITS.items() if counts == counted), None)
+    if options.split and name != options.split and not total:
+        found = ", ".join(f"{name} {count}" for name, count in counted.items())
+        raise HtrError(f"the lists in {folder} are not the split {options.split} ({SPLITS[options.split]}): {found}")
+    logger.info("the lists in %s are %s", folder, f"the split {name}" if name else "none of the usual splits")
+    return replace(split, dropped=dict(split.dropped))
