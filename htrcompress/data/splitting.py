@@ -7,27 +7,23 @@ on looks better than it is. What is drawn depends on the names and the seed alon
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from htrcompress.data.lazy import chosen
 from htrcompress.data.lines import Dataset, JoinedLines, Line
-from htrcompress.data.readers.base import read_utf8
+from htrcompress.data.naming import split_name
 from htrcompress.errors import HtrError, listed
-from htrcompress.utils.io import write_atomic
+from htrcompress.image import SUFFIXES as IMAGES
+from htrcompress.utils.io import read_utf8, write_atomic
 
 Unit = Literal["page", "group", "line"]
 UNITS: tuple[Unit, ...] = ("page", "group", "line")
 NAMES = ("train", "valid", "test")
 SUFFIXES = (".lst", ".txt", ".ln", ".uttlist")
 """Of the files with lists of names."""
-ALIASES = {
-    "train": ("train", "tr", "training", "trainset", "trainlines"),
-    "valid": ("valid", "va", "val", "dev", "validation", "validationset", "validationlines"),
-    "test": ("test", "te", "testing", "testset", "testlines"),
-}
-"""What files with the lists of a split are called, in lower case and without suffix."""
 
 
 @dataclass(frozen=True)
@@ -106,19 +102,27 @@ def _renamed(lines: Sequence[Line], rows: Sequence[int], split: str) -> Sequence
     return [replace(line, split=split) for line in chosen(lines, rows)]
 
 
-def listed_splits(dataset: Dataset, folder: Path) -> Dataset:
+def listed_splits(dataset: Dataset, folder: Path, absent_too: AbstractSet[str] = frozenset()) -> Dataset:
     """The dataset with the splits that files of names say: `train.lst`, `valid.lst`, `test.lst` or the like.
 
-    A row of a file names a line by its id, or all lines of a page or group.
+    A row of a file names a line by its id, with or without folders and suffix, or all lines of a page or group.
+
+    Args:
+        dataset: its splits do not matter.
+        folder: of the lists.
+        absent_too: names that the lists may hold though no line of the dataset goes by them.
 
     Raises:
         HtrError: there are no such files, or a file names what the dataset lacks or what another split has.
     """
-    lists = _lists(folder)
+    lists = lists_in(folder)
+    if not lists:
+        raise HtrError(f"--split {folder}: there is no train.lst, valid.lst or test.lst in it")
     lines = JoinedLines(list(dataset.splits.values()))
-    known = {name for line in lines for name in (line.id, line.page, line.group) if name}
+    known = {name for line in lines for name in _names(line)} | absent_too
     where: dict[str, str] = {}
     for split, names in lists.items():
+        names = [name if name in known else _without_suffix(name) for name in names]
         absent = [name for name in names if name not in known]
         if absent:
             raise HtrError(
@@ -129,7 +133,7 @@ def listed_splits(dataset: Dataset, folder: Path) -> Dataset:
                 raise HtrError(f"--split {folder}: {name} is in {where[name]} and in {split}: leave it out of one")
     rows: dict[str, list[int]] = {name: [] for name in lists}
     for row, line in enumerate(lines):
-        found = next((where[name] for name in (line.id, line.page, line.group) if name in where), None)
+        found = next((where[name] for name in _names(line) if name in where), None)
         if found:
             rows[found].append(row)
     left = len(lines) - sum(map(len, rows.values()))
@@ -137,20 +141,30 @@ def listed_splits(dataset: Dataset, folder: Path) -> Dataset:
     return replace(dataset, splits={name: _renamed(lines, rows[name], name) for name in rows}, dropped=dropped)
 
 
-def _lists(folder: Path) -> dict[str, list[str]]:
-    """The names in the lists of a folder, by split."""
+def _without_suffix(name: str) -> str:
+    """A name in a list, which may be that of the line's image."""
+    return name.rpartition(".")[0] if name.lower().endswith(IMAGES) else name
+
+
+def _names(line: Line) -> tuple[str, ...]:
+    """What lists may call a line by."""
+    path = PurePosixPath(line.id)
+    return tuple(name for name in (line.id, path.name, path.stem, line.page, line.group) if name)
+
+
+def lists_in(folder: Path) -> dict[str, list[str]]:
+    """The names in the lists of a folder, by split; nothing where it holds no lists.
+
+    Raises:
+        HtrError: there is no such folder, or a list is not UTF-8.
+    """
     if not folder.is_dir():
         raise HtrError(f"--split {folder}: there is no such folder; or say {', '.join(UNITS)}")
     found: dict[str, list[str]] = {}
     for path in sorted(folder.iterdir()):
-        stem = path.stem.lower()
-        if path.suffix not in SUFFIXES or not path.is_file():
-            continue
-        split = next((name for name, names in ALIASES.items() if stem.rstrip("0123456789") in names), stem)
-        if split in NAMES or split.startswith("test_"):
+        split = split_name(path.stem.lower().rstrip("0123456789"))
+        if path.suffix in SUFFIXES and path.is_file() and (split in NAMES or split.startswith("test_")):
             found.setdefault(split, []).extend(row.strip() for row in read_utf8(path).splitlines() if row.strip())
-    if not found:
-        raise HtrError(f"--split {folder}: there is no train.lst, valid.lst or test.lst in it")
     return {name: found[name] for name in (*NAMES, *sorted(found)) if name in found}
 
 

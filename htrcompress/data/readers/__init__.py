@@ -10,12 +10,16 @@ from typing import Literal
 from htrcompress.data.readers.base import Reader
 from htrcompress.data.readers.bentham import BenthamOptions, BenthamReader
 from htrcompress.data.readers.columns import ColumnOptions
+from htrcompress.data.readers.cvl import CvlReader
+from htrcompress.data.readers.histdb import HistDbOptions, HistDbReader
+from htrcompress.data.readers.iam import IamOptions, IamReader
 from htrcompress.data.readers.images import ImageFolderReader
 from htrcompress.data.readers.kraken_arrow import KrakenArrowReader
 from htrcompress.data.readers.manifest import ManifestReader
 from htrcompress.data.readers.packed import PackedReader
 from htrcompress.data.readers.parquet import ParquetReader
 from htrcompress.data.readers.pylaia import PyLaiaReader
+from htrcompress.data.readers.rimes import RimesOptions, RimesReader
 from htrcompress.data.readers.synthetic import SyntheticReader
 from htrcompress.data.readers.text_pairs import TextPairsReader
 from htrcompress.data.readers.tsv import TsvReader
@@ -26,6 +30,10 @@ READERS: list[Reader] = [
     PackedReader(),
     TsvReader(),
     BenthamReader(),
+    IamReader(),
+    RimesReader(),
+    CvlReader(),
+    HistDbReader(),
     PyLaiaReader(),
     ImageFolderReader(),
     ParquetReader(),
@@ -49,6 +57,12 @@ class ReadConfig:
     """What becomes of invisible characters such as U+FEFF, U+200B and U+00AD; joiners (U+200C, U+200D) are kept."""
     bentham: BenthamOptions = field(default_factory=BenthamOptions)
     """The format of the Bentham corpus."""
+    iam: IamOptions = field(default_factory=IamOptions)
+    """The IAM handwriting database."""
+    rimes: RimesOptions = field(default_factory=RimesOptions)
+    """The RIMES corpus."""
+    histdb: HistDbOptions = field(default_factory=HistDbOptions)
+    """The historical databases of IAM."""
     parquet: ColumnOptions = field(default_factory=ColumnOptions)
     """The columns of parquet files."""
     manifest: ColumnOptions = field(default_factory=ColumnOptions)

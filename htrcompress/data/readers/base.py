@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from htrcompress.data.lines import Dataset
-from htrcompress.utils.io import read_utf8 as read_utf8  # for the readers
 
 
 class Reader(Protocol):

@@ -15,7 +15,7 @@ from typing import Literal
 
 from htrcompress.data.folders import FolderIndex
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.base import read_utf8
+from htrcompress.utils.io import read_utf8
 
 PARTITIONS = {"train": "TrainLines.lst", "valid": "ValidationLines.lst", "test": "TestLines.lst"}
 PACKAGINGS = ((".",), ("BenthamDatasetR0-GT",), ("contestHTRtS/BenthamData", "BenthamData", "contestHTRtS-test"))

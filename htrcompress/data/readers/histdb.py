@@ -13,9 +13,9 @@ from pathlib import Path
 
 from htrcompress.data.folders import images_by_name
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.base import read_utf8
-from htrcompress.data.readers.naming import ALL, is_split, split_name
+from htrcompress.data.naming import ALL, is_split, split_name
 from htrcompress.errors import HtrError
+from htrcompress.utils.io import read_utf8
 
 TOKENS = {
     "s_pt": ".",

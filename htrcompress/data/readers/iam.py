@@ -1,4 +1,4 @@
-"""Reads the IAM handwriting database: `lines.txt` with line images, or forms with XML, cut into lines (Marti, Bunke 2002).
+"""Reads the IAM handwriting database (Marti and Bunke, 2002): `lines.txt` with line images, or forms with XML.
 
     lines.txt  (or ascii/lines.txt)     a01-000u-00 ok 154 19 408 746 1663 91 A|MOVE|to|stop|Mr.|Gaitskell|from
     lines/a01/a01-000u/a01-000u-00.png  or lines/a01-000u-00.png, or in any other folder
@@ -12,19 +12,19 @@ segmentation into words failed (`err`) are kept, as the database advises.
 import html
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from htrcompress.data.folders import files_in, images_by_name
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.base import read_utf8
+from htrcompress.data.naming import ALL
 from htrcompress.data.readers.boxes import Box
-from htrcompress.data.readers.naming import ALL
-from htrcompress.data.splitting import has_lists, listed_splits
+from htrcompress.data.splitting import listed_splits, lists_in
 from htrcompress.errors import HtrError
 from htrcompress.pages.files import load
 from htrcompress.pages.markup import Element, parse
+from htrcompress.utils.io import read_utf8
 
 logger = logging.getLogger(__name__)
 TABLES = ("lines.txt", "ascii/lines.txt")
@@ -114,7 +114,7 @@ def _form(file: Path) -> Element:
 
 def _table_lines(
     table: Path, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
-) -> "list[Line]":
+) -> list[Line]:
     """The lines of `lines.txt`. Their text may hold spaces, in one variant instead of every `|`."""
     lines = []
     for number, row in enumerate(read_utf8(table).splitlines(), 1):
@@ -135,7 +135,7 @@ def _table_lines(
 
 def _form_lines(
     form: Element, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
-) -> "list[Line]":
+) -> list[Line]:
     """The lines of a form: their images where there are any, else boxes on the image of the form."""
     writer, page = form.attributes.get("writer-id", ""), form.attributes.get("id", "")
     lines = []
@@ -174,20 +174,24 @@ def _box(line: Element) -> tuple[int, int, int, int] | None:
 
 def _split(dataset: Dataset, path: Path, options: IamOptions) -> Dataset:
     """The dataset with the splits of the user's lists, checked against the split that was asked for."""
-    folders = [options.lists] if options.lists else [path / name for name in LISTS]
-    folder = next((folder for folder in folders if has_lists(folder)), None)
+    folders = [options.lists] if options.lists else [path / name for name in LISTS if (path / name).is_dir()]
+    folder = next((folder for folder in folders if lists_in(folder)), None)
     if folder is None:
         if options.split or options.lists:
             wanted = f"the lists of the split {options.split}" if options.split else "lists"
             raise HtrError(f"{options.lists or path} holds no {wanted}: put train.lst, valid.lst and test.lst there")
         return dataset
-    broken = {name for names in dataset.broken.values() for name in names}
-    split = listed_splits(dataset, folder, known=broken)
-    counted = {name: len(lines) for name, lines in split.splits.items()}
-    [total] = [sum(map(len, dataset.broken.values()))]
-    name = next((name for name, counts in SPLITS.items() if counts == counted), None)
-    if options.split and name != options.split and not total:
-        found = ", ".join(f"{name} {count}" for name, count in counted.items())
-        raise HtrError(f"the lists in {folder} are not the split {options.split} ({SPLITS[options.split]}): {found}")
-    logger.info("the lists in %s are %s", folder, f"the split {name}" if name else "none of the usual splits")
-    return replace(split, dropped=dict(split.dropped))
+    broken = [name for names in dataset.broken.values() for name in names]
+    lost = {name: name.rpartition("-")[0] for name in broken}  # a line and its form
+    split = listed_splits(dataset, folder, {*lost, *lost.values()})
+    sizes = {}
+    for name, listed in lists_in(folder).items():
+        names = {PurePosixPath(entry).stem for entry in listed}
+        sizes[name] = len(split.splits[name]) + sum(bool({line, form} & names) for line, form in lost.items())
+    usual = next((name for name, counts in SPLITS.items() if counts == sizes), None)
+    if options.split and usual != options.split:
+        found = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
+        wanted = ", ".join(f"{name} {count:,}" for name, count in SPLITS[options.split].items())
+        raise HtrError(f"the lists in {folder} are not the split {options.split}, which has {wanted} lines: {found}")
+    logger.info("the lists in %s are %s", folder, f"the split {usual}" if usual else "none of the usual splits")
+    return split

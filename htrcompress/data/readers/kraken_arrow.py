@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from htrcompress.data.folders import files_in
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.naming import ALL, split_name
 from htrcompress.data.packed_files import arrow
-from htrcompress.data.readers.naming import ALL, split_name
 from htrcompress.errors import HtrError
 from htrcompress.image import read_grey
 

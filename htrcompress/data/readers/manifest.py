@@ -15,8 +15,8 @@ from typing import Any
 
 from htrcompress.data.folders import FolderIndex, files_in
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.naming import is_split, split_name, split_of
 from htrcompress.data.readers.columns import ColumnOptions, find_columns
-from htrcompress.data.readers.naming import is_split, split_name, split_of
 from htrcompress.errors import HtrError
 
 SUFFIXES = (".csv", ".jsonl")

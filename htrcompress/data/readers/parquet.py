@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from htrcompress.data.folders import FolderIndex, files_in
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.naming import split_name
 from htrcompress.data.packed_files import arrow
 from htrcompress.data.readers.columns import ColumnOptions, Columns, find_columns, path_id
-from htrcompress.data.readers.naming import split_name
 from htrcompress.errors import HtrError
 from htrcompress.image import read_grey
 

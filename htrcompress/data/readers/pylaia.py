@@ -12,9 +12,9 @@ from pathlib import Path
 
 from htrcompress.data.folders import images_by_name
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.base import read_utf8
-from htrcompress.data.readers.naming import is_split, split_name
+from htrcompress.data.naming import is_split, split_name
 from htrcompress.errors import HtrError
+from htrcompress.utils.io import read_utf8
 
 SYMBOLS = ("syms.txt", "symbols.txt")
 BLANKS = ("<ctc>", "<eps>")

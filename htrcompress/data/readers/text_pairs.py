@@ -1,6 +1,7 @@
 """Reads line images with a text file each beside them: kraken's and Tesseract's `a.gt.txt`, or plain `a.txt`.
 
-    train/0001.png   train/0001.gt.txt      a folder called like a split holds it; all lines are in `all` otherwise
+    train/0001.png   train/0001.gt.txt      a folder called like a split holds it
+    train.ln  val.ln  test.ln               or lists name the images of each split; all lines are in `all` otherwise
 
 Of several renditions of a line (`a.png`, `a.bin.png`, `a.nrm.png`) the plainest is taken. A `.txt` beside an `.xml` of
 the same name is the text of a page, not of a line, and is no pair.
@@ -11,10 +12,11 @@ from pathlib import Path
 
 from htrcompress.data.folders import files_in
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.base import read_utf8
-from htrcompress.data.readers.naming import split_of
+from htrcompress.data.naming import split_of
+from htrcompress.data.splitting import listed_splits, lists_in
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
+from htrcompress.utils.io import read_utf8
 
 GROUND_TRUTH = ".gt.txt"
 
@@ -59,7 +61,8 @@ class TextPairsReader:
             line = Line(image.relative_to(path).as_posix(), " ".join(rows), split, image)
             splits.setdefault(split, []).append(line)
         dropped["images without a text"] += len(images)
-        return Dataset(path.resolve().name, self.name, splits, dict(+dropped), dict(+changed), broken)
+        dataset = Dataset(path.resolve().name, self.name, splits, dict(+dropped), dict(+changed), broken)
+        return listed_splits(dataset, path) if lists_in(path) else dataset
 
 
 def _pairs(root: Path) -> tuple[dict[Path, str], dict[tuple[Path, str], list[Path]]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from htrcompress.data.folders import FolderIndex
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.base import read_utf8
 from htrcompress.errors import HtrError, listed
+from htrcompress.utils.io import read_utf8
 
 NAMES = ("train", "valid", "test")
 

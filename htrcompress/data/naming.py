@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 SPLITS = {
-    "train": ("train", "training", "tr", "trainset"),
-    "valid": ("valid", "validation", "val", "va", "dev", "eval", "validationset"),
-    "test": ("test", "testing", "te", "testset"),
+    "train": ("train", "training", "tr", "trainset", "trainlines"),
+    "valid": ("valid", "validation", "val", "va", "dev", "eval", "validationset", "validationlines"),
+    "test": ("test", "testing", "te", "testset", "testlines"),
 }
 """A split and the names that it goes by, in lower case."""
 ALL = "all"

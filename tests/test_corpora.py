@@ -1,0 +1,161 @@
+"""Readers of well-known corpora, against small trees of our own with the quirks of the real ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from htrcompress.data.readers import ReadConfig
+from htrcompress.data.readers import iam as iam_reader
+from htrcompress.data.readers.histdb import HistDbOptions
+from htrcompress.data.readers.iam import IamOptions
+from htrcompress.data.readers.open import open_dataset
+from htrcompress.data.readers.rimes import RimesOptions
+from htrcompress.errors import HtrError
+
+
+def save(path: Path, width: int = 60, height: int = 32) -> Path:
+    """An image whose columns count up, so that a cut shows where it is from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.tile(np.arange(width, dtype=np.uint8), (height, 1))).save(path)
+    return path
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+LINES = """#--- lines.txt ---#
+a01-000u-00 ok 154 19 408 746 1663 91 A|MOVE|to|stop|Mr.|B B C|.
+a01-000u-01 err 154 19 408 746 1663 91 any more Labour
+a02-001-00 ok 1 1 1 1 1 1 gone|.
+"""
+
+
+@pytest.mark.parametrize("layout", ["lines/a01/a01-000u/{}.png", "lines/{}.png", "{}.png"])
+def test_iam_lines(tmp_path: Path, layout: str) -> None:
+    write(tmp_path / "ascii" / "lines.txt", LINES)
+    for name in ("a01-000u-00", "a01-000u-01", "a02-001-00"):
+        save(tmp_path / layout.format(name))
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.format == "iam" and dataset.changed == {"lines whose segmentation failed, kept": 1}
+    assert [line.text for line in dataset.split("all")] == ["A MOVE to stop Mr. B B C .", "any more Labour", "gone ."]
+    assert {line.page for line in dataset.split("all")} == {"a01-000u", "a02-001"}
+
+
+def test_iam_lists_of_lines_or_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "lines.txt", LINES)
+    for name in ("a01-000u-00", "a01-000u-01"):  # the image of a02-001-00 is missing
+        save(tmp_path / "lines" / f"{name}.png")
+    write(tmp_path / "splits" / "tr.lst", "a01-000u-00\n")
+    write(tmp_path / "splits" / "va1.ln", "a01-000u-01.png\n")
+    write(tmp_path / "splits" / "te.lst", "a02-001\n")
+    lenient = ReadConfig(max_broken=0.5)
+    dataset = open_dataset(str(tmp_path), lenient)
+    assert {name: len(lines) for name, lines in dataset.splits.items()} == {"train": 1, "valid": 1, "test": 0}
+    with pytest.raises(HtrError, match=r"rwth.*6,482.*train 1"):
+        open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, iam=IamOptions(split="rwth")))
+    monkeypatch.setitem(iam_reader.SPLITS, "rwth", {"train": 1, "valid": 1, "test": 1})  # the missing image counts
+    assert open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, iam=IamOptions(split="rwth"))).split("train")
+    write(tmp_path / "splits" / "te.lst", "a02-001\nb05-005\n")
+    with pytest.raises(HtrError, match=r"b05-005"):
+        open_dataset(str(tmp_path), lenient)
+    with pytest.raises(HtrError, match=r"lists"):
+        open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, iam=IamOptions(lists=tmp_path / "lines")))
+
+
+FORM = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<form id="a01-000u" writer-id="007"><handwritten-part>
+<line id="a01-000u-00" segmentation="ok" text="said &amp;quot;gone.&amp;quot;">
+<word id="a01-000u-00-00" text="said"><cmp x="5" y="4" width="10" height="8"/><cmp x="20" y="2" width="10" height="8"/>
+</word></line>
+<line id="a01-000u-01" segmentation="err" text="M &amp;amp; Co">
+<word><cmp x="0" y="20" width="70" height="9"/></word></line>
+<line id="a01-000u-02" text="no box"/>
+</handwritten-part></form>"""
+
+
+def test_iam_forms_are_cut_into_lines(tmp_path: Path) -> None:
+    write(tmp_path / "xml" / "a01-000u.xml", FORM, "iso-8859-1")
+    save(tmp_path / "formsA-D" / "a01-000u.png")
+    dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5))
+    first, second = dataset.split("all")
+    assert (first.text, second.text, first.group) == ('said "gone."', "M & Co", "007")
+    assert first.pixels().shape == (10, 25) and first.pixels()[0, 0] == 5
+    assert second.pixels().shape == (9, 60)  # what is beyond the page's edge is left out
+    assert dataset.dropped == {"lines without a box": 1}
+    with pytest.raises(HtrError, match=r"lines\.txt"):
+        open_dataset(str(tmp_path), ReadConfig(iam=IamOptions(text="table")))
+
+
+RIMES = """<GEDI><SinglePage FileName="images_gray\\train-1.png"><Paragraph>
+<Line Value="Monsieur &amp; Madame,\\n" Top="2" Bottom="12" Left="-4" Right="30"/>
+<Line Value="" Top="2" Bottom="12" Left="0" Right="30"/>
+<Line Value="flat" Top="12" Bottom="12" Left="0" Right="30"/></Paragraph></SinglePage>
+<SinglePage FileName="train-2.png"><Paragraph><Line Value="deux" Top="0" Bottom="9" Left="0" Right="9"/></Paragraph>
+</SinglePage></GEDI>"""
+
+
+def test_rimes(tmp_path: Path) -> None:
+    write(tmp_path / "training_2011.xml", RIMES)
+    write(tmp_path / "eval_2011_annotated.xml", RIMES.replace("train-", "eval-"))
+    for name in ("train-1", "train-2", "eval-1"):
+        save(tmp_path / "images_gray" / f"{name}.png")
+    dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, rimes=RimesOptions(valid=1)))
+    assert {name: [line.text for line in lines] for name, lines in dataset.splits.items()} == {
+        "train": ["Monsieur & Madame,"],
+        "valid": ["deux"],
+        "test": ["Monsieur & Madame,"],
+    }
+    assert dataset.split("train")[0].pixels().shape == (10, 30)
+    assert dataset.dropped["pages without an image"] == 1 and dataset.dropped["boxes without an area"] == 2
+    write(tmp_path / "training_2011.xml", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>')
+    with pytest.raises(HtrError, match="training_2011"):
+        open_dataset(str(tmp_path))
+
+
+CVL = """<?xml version="1.0" encoding="ISO-8859-1"?><PcGts><Page>
+<AttrRegion attrType="3" fontType="2"><AttrRegion attrType="2" id="0001-1-0">
+<AttrRegion attrType="1" text="für"/><AttrRegion attrType="1"/><AttrRegion attrType="1" text="alle"/>
+</AttrRegion></AttrRegion></Page></PcGts>"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1"])
+def test_cvl(tmp_path: Path, encoding: str) -> None:
+    root = tmp_path / "cvl-database-1-1" / "trainset"
+    write(root / "xml" / "0001-1_attributes.xml", CVL, encoding)
+    for name in ("0001-1-0", "0001-1-1", "0001-1-2"):
+        save(root / "lines" / "0001" / f"{name}.tif")
+    for place, word in ((1, "Welt"), (0, "Die"), (10, "e-mail")):
+        save(root / "words" / "0001" / f"0001-1-1-{place}-{word}.tif")
+    dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5))
+    assert [line.text for line in dataset.split("train")] == ["für alle", "Die Welt e-mail"]
+    assert dataset.dropped == {"lines without a text": 1} and dataset.split("train")[0].page == "0001-1"
+
+
+def test_the_historical_databases_of_iam(tmp_path: Path) -> None:
+    rows = "270-01 O-r-d-e-r-s|f-o-r|s_GW|s_5-t-h-s_cm|s_15th|s_pt\n270-02 a|b\n270-03 s_what\n"
+    write(tmp_path / "ground_truth" / "transcription.txt", rows)
+    for name in ("270-01", "270-02", "270-03"):
+        save(tmp_path / "data" / "line_images_normalized" / f"{name}.png")
+    write(tmp_path / "sets" / "cv1" / "train.txt", "270-01\n270-03\n")
+    write(tmp_path / "sets" / "cv1" / "valid.txt", "270-02\n")
+    dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5))
+    assert dataset.split("train")[0].text == "Orders for G.W. 5th, 15th."
+    assert dataset.split("valid")[0].page == "270" and dataset.dropped == {"unknown tokens": 1}
+    with pytest.raises(HtrError, match=r"cv9.*cv1"):
+        open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, histdb=HistDbOptions("cv9")))
+
+
+def test_lists_beside_pairs(tmp_path: Path) -> None:
+    """The layout of HTR-VT: lines with a text each, and lists of image names."""
+    for name in ("a", "b", "c"):
+        save(tmp_path / "lines" / f"{name}.png")
+        write(tmp_path / "lines" / f"{name}.txt", name)
+    write(tmp_path / "train.ln", "a.png\n")
+    write(tmp_path / "val.ln", "b.png\n")
+    dataset = open_dataset(str(tmp_path))
+    assert [line.text for line in dataset.split("train")] == ["a"] and dataset.dropped == {"in no list": 1}
