@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 STEPS = (1, 2, 2.5, 5, 10)
-LOG_MARKS = ((1, 2, 5), (1, 3), (1,))
+LOG_MARKS = ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,))
 MOST_MARKS = 7
 
 

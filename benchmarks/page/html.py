@@ -21,8 +21,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int, ca
     head = "".join(f'<th scope="col"{kind(n)}>{escape(heading)}</th>' for n, heading in enumerate(headings))
     body = "".join("<tr>" + "".join(_cell(n, cell, kind(n)) for n, cell in enumerate(row)) + "</tr>" for row in rows)
     return (
+        f'<p class="caption" aria-hidden="true">{escape(caption)}</p>'
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -79,7 +79,7 @@ def curves(result: Benchmark) -> list[str]:
     """CER on the validation split against steps and against minutes of training."""
     of_model, figures = colours(result), []
     kinds = (("steps", "CER while training, by steps"), ("minutes", "CER while training, by time"))
-    for name, title in kinds:
+    for name, heading in kinds:
         lines = []
         for model, found in result.curves.items():
             points = []
@@ -94,7 +94,7 @@ def curves(result: Benchmark) -> list[str]:
             text += "; ".join(f"{m}: {100 * f[0].cer:.1f} to {100 * f[-1].cer:.1f} %" for m, f in result.curves.items())
             x = axis(name, [p.x for p in everything], zero=True)
             y = axis("CER %, validation", [p.y for p in everything])
-            figures.append(figure(Plot(x, y, text, lines=lines).svg(), title))
+            figures.append(figure(Plot(x, y, text, lines=lines).svg(), heading))
     key = legend([(model, of_model[model], None) for model in result.curves])
     return [f'<div class="grid2">{"".join(figures)}</div>', key] if figures else []
 
