@@ -51,6 +51,8 @@ class Card:
         direction: of the lines that it reads, `ltr` or `rtl`; cards from before it was noted are of `ltr` models.
         calibration: what makes probabilities of its confidences (`decoding.confidence.Calibration`); empty until
             `htrcompress.calibrate` has fitted it.
+        attention: sizes of the attention decoder that the file keeps (`models.attention.AttentionSizes`); empty if
+            it keeps none.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Card:
     licence: str = ""
     direction: Direction = "ltr"
     calibration: str = ""
+    attention: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("name", "data", "metrics", "training", "versions", "licence"):
@@ -74,8 +77,9 @@ class Card:
     def to_json(self) -> str:
         """The card as one line of JSON, non-ASCII characters as they are."""
         values = {CARD_KEY: FORMAT, **asdict(self)}
-        if not self.calibration:  # as earlier versions read it
-            del values["calibration"]
+        for name in ("calibration", "attention"):  # as earlier versions read it
+            if not values[name]:
+                del values[name]
         return json.dumps(values, ensure_ascii=False, sort_keys=True, allow_nan=False)
 
     @classmethod
@@ -99,6 +103,7 @@ class Card:
             raise HtrError(f"the card of {where} is damaged: {unprintable!a} holds a control character")
         values.setdefault("direction", "ltr")
         values.setdefault("calibration", "")
+        values.setdefault("attention", {})
         kinds = {f.name: get_origin(f.type) or f.type for f in fields(cls)} | {"charset": list, "direction": str}
         if set(values) != set(kinds):
             odd = ", ".join(sorted(set(values) ^ set(kinds)))

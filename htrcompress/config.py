@@ -149,8 +149,38 @@ class DistillConfig:
 
 
 @dataclass(frozen=True)
+class AttentionConfig:
+    """The attention decoder that --aux.attention trains."""
+
+    layers: int = 2
+    """Transformer layers."""
+    dim: int = 128
+    """Their width."""
+    heads: int = 4
+    """Attention heads; must divide the width."""
+    dropout: float = 0.1
+    """Dropout in the decoder."""
+    smoothing: float = 0.1
+    """Label smoothing: the share of the target that is spread over all labels."""
+    keep: bool = False
+    """Keep the decoder in the model's file, for --decoder attention and joint; otherwise only training has it."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.layers <= 64:
+            raise HtrError(f"--aux.decoder.layers must be from 1 to 64, not {self.layers}")
+        if self.heads < 1 or not 2 <= self.dim <= 4096 or self.dim % 2 or self.dim % self.heads:
+            raise HtrError(
+                f"--aux.decoder.dim must be even, at most 4096 and a multiple of --aux.decoder.heads: {self.dim} and "
+                f"{self.heads} are not"
+            )
+        for name in ("dropout", "smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise HtrError(f"--aux.decoder.{name} must be from 0 to below 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class AuxConfig:
-    """CTC losses at other places than the output, in training only."""
+    """Losses beside CTC at the output, in training only."""
 
     shortcut: float = 0.1
     """Weight of CTC at the shortcut that a hybrid has around its recurrence."""
@@ -158,10 +188,16 @@ class AuxConfig:
     """Weight of CTC after intermediate layers, such as 0.3; 0 switches it off."""
     layers: tuple[int, ...] = ()
     """The layers, such as [1], also for --llm; 0 is the input of the sequence part; its middle if empty."""
+    attention: float = 0.0
+    """Weight of a Transformer decoder's loss over the last layer, such as 0.5, where CTC's is 1; 0 switches it off."""
+    decoder: AttentionConfig = AttentionConfig()
+    """that decoder"""
 
     def __post_init__(self) -> None:
         _require_numbers("aux", self)
-        for name in ("shortcut", "intermediate"):
+        if self.decoder != AttentionConfig() and not self.attention:
+            raise HtrError("--aux.decoder.* does nothing without --aux.attention: give it a weight, such as 0.5")
+        for name in ("shortcut", "intermediate", "attention"):
             if getattr(self, name) < 0:
                 raise HtrError(f"--aux.{name} must not be negative, and is {getattr(self, name)}")
         if len(set(self.layers)) < len(self.layers):

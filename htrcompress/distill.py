@@ -61,7 +61,7 @@ class DistillOptions:
     distill: DistillConfig = DistillConfig()
     """what the student learns from the teacher"""
     aux: AuxConfig = AuxConfig()
-    """CTC losses at other places than the output, for the control as well"""
+    """losses beside CTC at the output, for the control as well"""
     lm: LlmConfig = LlmConfig()
     """how the language model is used"""
     read: ReadConfig = ReadConfig()

@@ -51,7 +51,7 @@ class TrainOptions:
     augment: AugmentConfig | None = AugmentConfig()
     """how to vary the training lines; `null` for not at all"""
     aux: AuxConfig = AuxConfig()
-    """CTC losses at other places than the output"""
+    """losses beside CTC at the output"""
     lm: LlmConfig = LlmConfig()
     """how the language model is used"""
     read: ReadConfig = ReadConfig()

@@ -1,34 +1,47 @@
 """Model files: weights as safetensors, and in the file's metadata the card from which the network is rebuilt.
 
-Teacher, student and control are the same kind of file. Loading one never runs code from it.
+Teacher, student and control are the same kind of file. One that keeps the attention decoder that it was trained with
+holds its weights as well. Loading a file never runs code from it.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from htrcompress import models
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.errors import HtrError
+from htrcompress.models.attention import AttentionDecoder, AttentionSizes
 from htrcompress.models.base import LineRecognizer
 from htrcompress.utils.io import write_atomic
 
 TYPES = ("F32", "F16", "BF16")
 """Types of weights that a file may hold, by their names in safetensors."""
+DECODER = "attention_decoder."
+"""How the names of the attention decoder's weights begin."""
 
 
-def save_model(path: Path, model: LineRecognizer, card: Card) -> None:
+def save_model(path: Path, model: LineRecognizer, card: Card, decoder: AttentionDecoder | None = None) -> None:
     """Writes the model's weights and its card to one `.safetensors` file, whole or not at all.
+
+    Args:
+        path: the file.
+        model: the network.
+        card: its card; the sizes of network and decoder are filled in.
+        decoder: the attention decoder that the file keeps, if any.
 
     Raises:
         HtrError: a weight is not a finite number, or the file cannot be written.
     """
-    card = replace(card, architecture=models.architecture(model))
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    sizes = asdict(decoder.sizes) if decoder else {}
+    card = replace(card, architecture=models.architecture(model), attention=sizes)
+    named = {**model.state_dict(), **(decoder.state_dict(prefix=DECODER) if decoder else {})}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     odd = next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
     if odd:
         raise HtrError(f"{path} is not written: {odd} holds numbers that are not finite; train with a lower --train.lr")
@@ -63,16 +76,18 @@ def load_model(path: Path) -> tuple[LineRecognizer, Card]:
     Raises:
         HtrError: the file is missing, damaged, of another kind, or its weights do not fit its card.
     """
+    model, _, card = load_with_decoder(path)
+    return model, card
+
+
+def load_with_decoder(path: Path) -> tuple[LineRecognizer, AttentionDecoder | None, Card]:
+    """Like `load_model`, with the attention decoder in between; None if the file keeps none."""
     with _open(path) as file:
         card = Card.from_json((file.metadata() or {}).get(CARD_KEY), str(path))
-        try:
-            with torch.device("meta"):  # nothing is allocated before the file proves that it holds the weights
-                model = models.build(card.architecture, card.characters().classes)
-        except HtrError as error:
-            raise HtrError(f"the card of {path} is damaged: {error}") from None
-        if (card.height, card.stride) != (model.config.height, model.stride):
-            raise HtrError(f"the card of {path} contradicts itself: height or stride is not that of its architecture")
-        expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+        model, decoder = _build(card, path)
+        parts: dict[str, nn.Module] = {"": model, **({DECODER: decoder} if decoder else {})}
+        named = {prefix + name: w for prefix, part in parts.items() for name, w in part.state_dict().items()}
+        expected = {name: list(tensor.shape) for name, tensor in named.items()}
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         if expected != found:
             odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
@@ -85,8 +100,29 @@ def load_model(path: Path) -> tuple[LineRecognizer, Card]:
         weights = {name: file.get_tensor(name).float() for name in found}
     if not all(torch.isfinite(w).all() for w in weights.values()):
         raise HtrError(f"{path} is damaged: it holds weights that are not finite numbers")
-    model.load_state_dict(weights, assign=True)
-    return model.eval(), card
+    for prefix, part in parts.items():
+        part.load_state_dict({name: weights[prefix + name] for name in part.state_dict()}, assign=True)
+        part.eval()
+    return model, decoder, card
+
+
+def _build(card: Card, path: Path) -> tuple[LineRecognizer, AttentionDecoder | None]:
+    """The networks that a card describes; nothing is allocated before the file proves that it holds the weights.
+
+    Raises:
+        HtrError: the card contradicts itself.
+    """
+    classes, decoder = card.characters().classes, None
+    try:
+        with torch.device("meta"):
+            model = models.build(card.architecture, classes)
+            if card.attention:
+                decoder = AttentionDecoder(AttentionSizes(**card.attention), model.layer_dims[-1], classes)
+    except (HtrError, TypeError, ValueError) as error:
+        raise HtrError(f"the card of {path} is damaged: {error}") from None
+    if (card.height, card.stride) != (model.config.height, model.stride):
+        raise HtrError(f"the card of {path} contradicts itself: height or stride is not that of its architecture")
+    return model, decoder
 
 
 def _open(path: Path) -> safe_open:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from htrcompress.charset import BLANK
 from htrcompress.data.batching import Batch
+from htrcompress.models.attention import AttentionDecoder
 from htrcompress.models.base import Encoding
 from htrcompress.models.layers import LayerNorm
 
@@ -95,6 +96,10 @@ class AuxiliaryLoss(nn.Module, ABC):
     def save(self, folder: Path) -> None:
         """Writes what has been learned here and shall outlive the training to the folder of the log."""
         return
+
+    def kept_decoder(self) -> AttentionDecoder | None:
+        """A decoder that becomes a part of the model's file; None, as by default, where nothing does."""
+        return None
 
     def fingerprint(self) -> dict[str, Any]:
         """What is in no checkpoint and yet must be the same when a stopped training is resumed."""

@@ -16,7 +16,9 @@ from htrcompress.charset import Charset
 from htrcompress.config import AuxConfig, LlmConfig
 from htrcompress.data.batching import Batch
 from htrcompress.errors import HtrError
+from htrcompress.models.attention import AttentionDecoder, AttentionSizes
 from htrcompress.models.base import LineRecognizer
+from htrcompress.training.attention import AttentionLoss
 from htrcompress.training.losses import AuxiliaryLoss, IntermediateCtc, LossTerm, ModelOutput, StepLines, ctc_loss
 from htrcompress.training.optim import precision
 
@@ -59,6 +61,11 @@ class Objective(nn.Module):
         for loss in self._auxiliary().values():
             loss.save(folder)
 
+    def kept_decoder(self) -> AttentionDecoder | None:
+        """The attention decoder that becomes a part of the model's file; None if there is none."""
+        found = (loss.kept_decoder() for loss in self._auxiliary().values())
+        return next((decoder for decoder in found if decoder is not None), None)
+
     def fingerprint(self) -> dict[str, Any]:
         """What the auxiliary losses hold that is in no checkpoint, by the name of the loss."""
         found = {name: loss.fingerprint() for name, loss in self._auxiliary().items()}
@@ -75,8 +82,17 @@ def _intermediate(network: LineRecognizer, charset: Charset, aux: AuxConfig) -> 
     return IntermediateCtc(network.layer_dims, layers, network.classes, aux.intermediate)
 
 
+def _attention(network: LineRecognizer, charset: Charset, aux: AuxConfig) -> AuxiliaryLoss | None:
+    if not aux.attention:
+        return None
+    given = aux.decoder
+    sizes = AttentionSizes(given.layers, given.dim, given.heads, given.dropout)
+    decoder = AttentionDecoder(sizes, network.layer_dims[-1], network.classes)
+    return AttentionLoss(decoder, aux.attention, given.smoothing, given.keep)
+
+
 Build = Callable[[LineRecognizer, Charset, AuxConfig], AuxiliaryLoss | None]
-AUXILIARY_LOSSES: dict[str, Build] = {"intermediate": _intermediate}
+AUXILIARY_LOSSES: dict[str, Build] = {"intermediate": _intermediate, "attention": _attention}
 """Losses that options alone decide, by name; a function returns None where its options leave the loss out."""
 
 
@@ -153,6 +169,8 @@ def card_entries(aux: AuxConfig, llm: str | None = None, lm: LlmConfig = LlmConf
     found: dict[str, Any] = {}
     if aux != AuxConfig():
         found["aux"] = {**asdict(aux), "layers": list(aux.layers)}
+        if not aux.attention:  # as it was before there was one, for runs that are resumed
+            del found["aux"]["attention"], found["aux"]["decoder"]
     if llm is not None:
         found["llm"] = {"name": Path(llm).name if Path(llm).exists() else llm, **asdict(lm)}
     return found

@@ -231,7 +231,8 @@ class Trainer:
                 "options": asdict(self.config),
             }
             self.average.save(self.path.with_suffix(""))
-            save_model(self.path, self.average.model, replace(self.card, metrics={"valid": figures}, training=done))
+            card = replace(self.card, metrics={"valid": figures}, training=done)
+            save_model(self.path, self.average.model, card, self.average.kept_decoder())
 
     def _parts(self) -> dict[str, Any]:
         scaler = ScalerState(self.accelerator.scaler)
