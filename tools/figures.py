@@ -32,6 +32,8 @@ TITLES = {
     "builds": "TensorRT-RTX engines of every preset, random weights: built, not executed",
     "decode": "What the decode in the graph costs",
     "finetune": "A few lines of a new hand",
+    "scaling": "How reading time grows",
+    "peers": "Beside other recognisers",
     "training": "Training on two cores, and what makes it fast",
 }
 """Results in the order of the page, and their headings."""
@@ -41,6 +43,8 @@ def benchmark_page() -> str:
     """All tables, between the markers."""
     parts = [BEGIN, ""]
     for name, title in TITLES.items():
+        if not (FOLDER / f"{name}.json").is_file():
+            continue  # not measured yet
         result = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
         parts += [f"## {title}", "", *render(result), ""]
     for path in sorted(FOLDER.glob("rtx-*.json")):

@@ -214,6 +214,27 @@ def rtx(result: Result) -> list[str]:
     return [*markdown(headings, rows, 2), *_notes(how, *kernel, *missing)]
 
 
+def scaling(result: Result) -> list[str]:
+    """A row for each value of each sweep, and the exponents below."""
+    rows, laws = [], []
+    for name, sweep in result["sweeps"].items():
+        for value, lines, seconds in zip(sweep["values"], sweep["lines"], sweep["seconds"], strict=True):
+            speeds = sorted(lines / some for some in seconds)
+            middle = statistics.median(speeds)
+            spread = f"{middle:.1f} ({speeds[0]:.1f}–{speeds[-1]:.1f})"
+            rows.append([name, f"{value:,}", spread, f"{1000 / middle:.2f}"])
+        if sweep["fit"]:
+            law, (low, high) = sweep["fit"]["exponent"], sweep["fit"]["interval"]
+            laws.append(f"Time grows with {name} by the exponent {law:.2f} (95 %: {low:.2f} to {high:.2f}).")
+    machine, settings, data = result["machine"], result["settings"], result["data"]
+    how = (
+        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores: `{result['model']}` on "
+        f"{data['name']}/{data['split']} {data['hash']}, {settings['threads']} threads, batch {settings['batch']} and "
+        f"{settings['lines']} lines where these are not swept, median of {settings['rounds']} interleaved rounds."
+    )
+    return [*markdown(["sweep", "value", "lines/s (min–max)", "ms a line"], rows, 1), *_notes(how, *laws)]
+
+
 RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "benchmark": benchmark,
     "seeds": seeds,
@@ -221,6 +242,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "decode_cost": decode_cost,
     "decoders": decoders,
     "training_speed": training_speed,
+    "scaling": scaling,
     "proofs": proofs,
     "builds": builds,
     "rtx": rtx,
