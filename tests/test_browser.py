@@ -4,6 +4,7 @@ It is served by the package, and as a folder of files. In the folder the browser
 otherwise than a processor's own in the last bit: what the default model reads in these ten lines is the same in both.
 """
 
+import base64
 import functools
 import os
 import subprocess
@@ -11,14 +12,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chromium import CHROMIUM, DRIVER, Browser, browser
 from PIL import Image
 
 import htrcompress
 from htrcompress.data.synthetic import FONTS, Scan, render
+from htrcompress.image import resize_to_height, to_grey
 from htrcompress.transcribe import TranscribeOptions, transcribe
 from htrcompress.web.__main__ import offered
 from htrcompress.web.server import Server, Shelf
@@ -196,6 +200,36 @@ def test_doubtful_characters_are_marked(page: Browser, images: list[Path]) -> No
     shown = page.run("document.querySelectorAll('details table tr:first-child td').length")
     assert shown == sum(map(len, page.run(READ % 1)))
     assert page.run("[...document.querySelectorAll('mark[title]')].every(m => m.title.endsWith(' %'))")
+
+
+PICTURES = {
+    "grey": ((61, 400), "L"),
+    "colour": ((133, 777), "RGB"),
+    "small": ((9, 31), "RGB"),
+    "cut out": ((70, 500), "RGBA"),
+    "its own height": ((64, 300), "L"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pixels_are_those_of_python(chrome: Browser, static: str, name: str) -> None:
+    (shape, mode), random = PICTURES[name], np.random.default_rng(len(name))
+    pixels = random.integers(0, 256, (*shape, len(mode)), dtype=np.uint8)
+    if mode == "RGBA":  # a browser mixes what is partly transparent before a page sees it
+        pixels[..., 3] = 255 * (random.random(shape) < 0.7)
+    picture, file = Image.fromarray(pixels.squeeze(), mode), BytesIO()
+    picture.save(file, "PNG")
+    chrome.open(static)
+    script = """import("./picture.js").then(async (module) => {
+        const bytes = Uint8Array.from(atob(arguments[0]), (character) => character.charCodeAt(0));
+        const file = new File([bytes], "line.png", { type: "image/png" });
+        const { grey, width } = await module.line(file, { height: 64, max_width: 4096 });
+        return [[...grey], width];
+    })"""
+    found, width = chrome.run(script, base64.b64encode(file.getvalue()).decode())
+    expected = resize_to_height(to_grey(picture), 64, 4096)
+    assert width == expected.shape[1]
+    assert np.array_equal(np.array(found).reshape(64, width), expected)
 
 
 def test_a_browser_without_simd_is_told(chrome: Browser, static: str) -> None:

@@ -2,7 +2,7 @@
 
 import { isLightOnDark, line } from "./picture.js";
 
-export const where = "They are read in this browser and do not leave it.";
+export const where = "Images are read in this browser and do not leave it.";
 
 const HINT = "it looks like light ink on dark paper, which reads as nonsense";
 
