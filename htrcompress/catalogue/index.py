@@ -1,6 +1,5 @@
 """The index of a catalogue: `models.json`, which says what each model file is, reads and scores, and its checksum."""
 
-import difflib
 import json
 import re
 from dataclasses import asdict, dataclass, field, fields
@@ -130,6 +129,8 @@ def chosen(entries: dict[str, Entry], name: str, where: str) -> Entry:
     """
     if name in entries:
         return entries[name]
+    import difflib  # not above, as in `download.py`
+
     near = difflib.get_close_matches(name, entries, n=3, cutoff=0.5)
     offer = f"did you mean {' or '.join(near)}" if near else f"there are {', '.join(entries) or 'none'}"
     raise HtrError(

@@ -4,7 +4,6 @@ import math
 import os
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
@@ -71,6 +70,8 @@ def processor() -> str:
 
 def versions(*packages: str) -> dict[str, str]:
     """Versions of Python and of the named packages that are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # not above: a reader of one line would wait for it
+
     found = {"python": platform.python_version()}
     for package in packages:
         try:
