@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from htrcompress.charset import Charset
+    from htrcompress.decoding.matrix import decode_matrix
     from htrcompress.errors import HtrError
     from htrcompress.metrics import cer, wer
     from htrcompress.runtime.recognizer import Reading, Recognizer, load
     from htrcompress.runtime.spans import Span
 
 __version__ = "0.1.0"
-__all__ = ["Charset", "HtrError", "Reading", "Recognizer", "Span", "cer", "load", "wer"]
+__all__ = ["Charset", "HtrError", "Reading", "Recognizer", "Span", "cer", "decode_matrix", "load", "wer"]
 
 _HOMES = {
     "Charset": "charset",
@@ -28,6 +29,7 @@ _HOMES = {
     "Recognizer": "runtime.recognizer",
     "Span": "runtime.spans",
     "cer": "metrics",
+    "decode_matrix": "decoding.matrix",
     "load": "runtime.recognizer",
     "wer": "metrics",
 }

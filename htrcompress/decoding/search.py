@@ -83,7 +83,8 @@ class NumpySearch:
 
     def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int) -> list[Found]:
         """See `Search.decode`."""
-        margin = logits[:, :, BLANK].astype(np.float64) - logits[:, :, 1:].max(2)
+        with np.errstate(invalid="ignore"):
+            margin = logits[:, :, BLANK].astype(np.float64) - logits[:, :, 1:].max(2)
         searched = ~(margin >= self.settings.margin)  # NaN is searched, and found there
         active = [np.flatnonzero(row[:count]) for row, count in zip(searched, frames, strict=True)]
         order = np.argsort([-len(places) for places in active], kind="stable")
