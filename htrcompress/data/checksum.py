@@ -40,7 +40,11 @@ def _one_byte() -> Matrix:
 
 
 def _applied(matrix: Matrix, values: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """What the map makes of some values, byte by byte of these through a table."""
     result = np.zeros_like(values)
-    for bit in range(32):
-        result ^= np.where(values >> np.uint32(bit) & np.uint32(1), matrix[bit], np.uint32(0))
+    for byte in range(0, 32, 8):
+        table = np.zeros(1, np.uint32)
+        for of_bit in matrix[byte : byte + 8]:
+            table = np.concatenate((table, table ^ of_bit))
+        result ^= table[values >> np.uint32(byte) & np.uint32(255)]
     return result

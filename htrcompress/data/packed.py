@@ -12,8 +12,10 @@ packed set has the same lines, and the same hashes, as its source.
 """
 
 import zlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -119,19 +121,19 @@ class PackedSplit:
 
     def __init__(self, name: str, blocks: Sequence[Block], known_hash: str, packing: Packing):
         self.name, self.blocks, self.hash, self.packing = name, blocks, known_hash, packing
-        self.starts = np.cumsum([0, *(block.count for block in blocks)])
+        self.starts = list(accumulate((block.count for block in blocks), initial=0))
         self.numbers = {
             column: np.concatenate([np.zeros(0, kind), *(block.numbers[column] for block in blocks)])
             for column, kind in NUMBERS.items()
         }
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return self.starts[-1]
 
     def find(self, row: int) -> tuple[Block, int]:
         """The block of a line and its row there."""
-        number = int(np.searchsorted(self.starts, row, "right")) - 1
-        return self.blocks[number], row - int(self.starts[number])
+        number = bisect_right(self.starts, row) - 1
+        return self.blocks[number], row - self.starts[number]
 
     def text(self, row: int, column: str = "text") -> str:
         """The text of a line in one of the columns of `STRINGS`."""
