@@ -1,12 +1,15 @@
 """Shows what a dataset holds, splits it and packs it: `python -m htrcompress.data PATH`.
 
-python -m htrcompress.data letters --gallery letters.html         lines beside their texts, to look through
-python -m htrcompress.data letters --split page --write packed    split by page, images decoded once; --data packed
+    python -m htrcompress.data letters --gallery letters.html         lines beside their texts, to look through
+    python -m htrcompress.data letters --split page --write packed    split by page and decoded once: --data packed
+    python -m htrcompress.data forms --xml xml --split lists --write iam    IAM's forms, cut into lines
+
+What is counted is in `report.py`, how lines are split in `splitting.py`, and how they are packed in `packing.py`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from htrcompress.cli import console, run_command
@@ -15,7 +18,7 @@ from htrcompress.data.characters import characters_of, charset_of
 from htrcompress.data.lines import Dataset
 from htrcompress.data.packing import SHOWN, Packed, pack
 from htrcompress.data.readers import ReadConfig
-from htrcompress.data.readers.open import open_dataset
+from htrcompress.data.readers.open import open_dataset, saved_read
 from htrcompress.data.readers.synthetic import SYNTHETIC
 from htrcompress.data.report import report_split, shared
 from htrcompress.data.sizes import Progress, Sizes, measure_splits
@@ -37,6 +40,8 @@ class DataOptions:
     """A dataset's folder, several with commas between, or `synthetic` for the built-in data."""
     read: ReadConfig = field(default_factory=ReadConfig)
     """How to read texts where a dataset's format leaves a choice."""
+    xml: Path | None = None
+    """The folder of the XML files of IAM forms, where PATH holds the images of the forms or of their lines."""
     images: bool = True
     """Whether to look at the images; those of the built-in data are drawn and not looked at."""
     decode: bool | None = None
@@ -92,7 +97,7 @@ def look(options: DataOptions) -> DataResult:
         HtrError: there is no such folder, no reader recognises it, something in it is not as its format has it, or a
             file cannot be written.
     """
-    dataset = open_dataset(options.path, options.read)
+    dataset = _open(options)
     splitting_rule = None
     if options.split is not None:
         dataset, splitting_rule = _split(dataset, options)
@@ -134,6 +139,14 @@ def look(options: DataOptions) -> DataResult:
     )
 
 
+def _open(options: DataOptions) -> Dataset:
+    """The dataset; its images and its XML may be in two folders."""
+    if options.xml is None:
+        return open_dataset(options.path, options.read)
+    iam = replace(options.read.iam, images=Path(options.path))
+    return open_dataset(str(options.xml), replace(options.read, format="iam", iam=iam))
+
+
 def _split(dataset: Dataset, options: DataOptions) -> tuple[Dataset, dict[str, object]]:
     """The dataset with the splits that --split asks for, and the rule for the manifest."""
     assert options.split is not None
@@ -147,7 +160,7 @@ def _split(dataset: Dataset, options: DataOptions) -> tuple[Dataset, dict[str, o
 def _pack(dataset: Dataset, options: DataOptions, rule: dict[str, object] | None) -> tuple[Dataset, Packed]:
     """Packs a dataset, and opens what was written."""
     assert options.write is not None
-    read = dataset.packing.read if dataset.packing else asdict(replace(options.read, format=None))
+    read = dataset.packing.read if dataset.packing else saved_read(options.read)
     with _progress("packing") as progress:
         done = pack(
             dataset,

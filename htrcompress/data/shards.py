@@ -107,7 +107,7 @@ class Job:
             "checksum": [zlib.crc32(image.data) for image in pixels],
             "origin": self.origins[split][start:stop],
         }
-        pa, *fields = arrow(), *schema()
+        pa, fields = arrow(), list(schema())
         arrays = [pa.array(columns[field.name], field.type) for field in fields[:-1]]
         # An array of memoryviews would be copied as well, and pyarrow 26 never lets go of them.
         ends = np.cumsum([0, *(image.size for image in pixels)], dtype=np.int64)

@@ -13,7 +13,7 @@ from htrcompress.data.lines import Dataset, JoinedLines, Line
 from htrcompress.data.loading import named
 from htrcompress.data.packed import PackedLines
 from htrcompress.errors import HtrError
-from htrcompress.image import FORMATS
+from htrcompress.image import FORMATS, load_grey
 from htrcompress.utils import machine
 
 Progress = Callable[[int, int], None]
@@ -114,8 +114,12 @@ def _of_header(path: Path) -> tuple[int, int]:
             size = image.size
             # A PNG without this entry would be decoded to look for it behind its pixels.
             exif = image.getexif() if image.format in ("JPEG", "MPO", "TIFF") or "exif" in image.info else {}
-            turned = exif.get(ExifTags.Base.Orientation, 1) in _QUARTER_TURNS
-            return (size[1], size[0]) if turned else size
+            if exif.get(ExifTags.Base.Orientation, 1) not in _QUARTER_TURNS:
+                return size
+            if image.format != "TIFF":
+                return size[1], size[0]
+        high, wide = load_grey(path).shape  # Pillow's versions differ in when they turn a TIFF
+        return wide, high
     except FileNotFoundError:
         raise HtrError(f"no image at {path}") from None
     except Exception as error:  # decoders raise nearly anything on damaged files

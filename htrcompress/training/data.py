@@ -1,7 +1,7 @@
 """A dataset prepared for training: encoded lines at one height, their charset, and the entries of the card."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from htrcompress.data.lines import Dataset, JoinedLines
 from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines, encode_splits
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.images import open_unlabelled
-from htrcompress.data.readers.open import open_dataset
+from htrcompress.data.readers.open import open_dataset, saved_read
 from htrcompress.models.base import LineRecognizer
 from htrcompress.utils import machine
 
@@ -56,7 +56,7 @@ class TrainingData:
         data = {
             "name": self.dataset.name,
             "format": self.dataset.format,
-            "read": self.dataset.packing.read if self.dataset.packing else asdict(self.read),
+            "read": self.dataset.packing.read if self.dataset.packing else saved_read(self.read),
             "splits": {s: {"lines": len(ls), "hash": self.dataset.identity(s)} for s, ls in used.items()},
             "dropped": self.dataset.dropped,
             "changed": self.dataset.changed,

@@ -48,6 +48,8 @@ class IamOptions:
     """The split that the lists must be, which their numbers of lines tell; any if not given."""
     lists: Path | None = None
     """The folder of the lists; `splits` in the database's folder, or that folder itself, if not given."""
+    images: Path | None = None
+    """The folder of the images, of lines or forms, where it is not in the database's folder."""
     text: Literal["table", "xml"] | None = None
     """Where texts are from: `lines.txt`, in which punctuation stands apart ("gone ."), or the XML ("gone."). The table
     if it is there, when not given."""
@@ -80,14 +82,17 @@ class IamReader:
         if options.text == "xml" and not files:
             raise HtrError(f"--read.iam.text xml: {path} has no XML files of forms")
         forms = [_form(file) for file in files] if files and (table is None or options.text == "xml") else []
-        images = images_by_name(path)
+        folder = options.images or path
+        if not folder.is_dir():
+            raise HtrError(f"--read.iam.images {folder}: there is no such folder")
+        images = images_by_name(folder)
         if forms:
             lines = [line for form in forms for line in _form_lines(form, images, broken, counts)]
         else:
             assert table is not None
             lines = list(_table_lines(table, images, broken, counts))
         changed = {"lines whose segmentation failed, kept": counts["err"]} if counts["err"] else {}
-        dataset = Dataset(path.resolve().name, self.name, {ALL: lines}, changed=changed, broken=broken)
+        dataset = Dataset(folder.resolve().name, self.name, {ALL: lines}, changed=changed, broken=broken)
         return _split(dataset, path, options)
 
 

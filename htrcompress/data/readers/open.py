@@ -4,7 +4,7 @@ import contextlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,16 @@ def _visible(line: Line, read: ReadConfig, changed: Counter[str]) -> str:
 def read_config(card: Card) -> ReadConfig:
     """How the texts of a model's training data were read, so that its test data is read in the same way."""
     return _read_config(card.data.get("read"))
+
+
+def saved_read(read: ReadConfig) -> dict[str, Any]:
+    """What a card or a manifest keeps of how texts were read; where files are on this machine is no part of it."""
+
+    def without_paths(values: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in values.items() if not isinstance(value, Path)}
+        return {name: without_paths(value) if isinstance(value, dict) else value for name, value in kept.items()}
+
+    return without_paths(asdict(read))
 
 
 def _read_config(saved: Any) -> ReadConfig:
