@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 RUNTIME = HERE / "node_modules" / "onnxruntime-web" / "dist"
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 OWN_FILES = ("engine.js", "picture.js")
+NOTICE = HERE.parent.parent / "NOTICE"
+"""Names the data that the models were trained on, as its licences ask."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def build(options: BuildOptions) -> Site:
     content |= {name: (PAGE / name).read_bytes() for name, _ in FILES.values()}
     content |= {name: (HERE / name).read_bytes() for name in OWN_FILES}  # its engine takes the place of the server's
     content |= {f"ort/{name}": (RUNTIME / name).read_bytes() for name in RUNTIME_FILES}
+    content["NOTICE.txt"] = NOTICE.read_bytes()
     for name, data in content.items():
         write_atomic(options.out / name, data)
     return Site(options.out, names, sum(map(len, content.values())))

@@ -90,10 +90,7 @@ def _remote(reference: Reference) -> Path:
         wanted, file = _agreed(reference, entry, wanted), entry.file
     data = fetch(f"{folder}/{file}")
     if wanted and sha256_of(data) != wanted:
-        raise HtrError(
-            f"{reference.address} is not the file that it was: its SHA-256 is {sha256_of(data)}, not {wanted}; nothing "
-            f"was kept"
-        )
+        raise _other(reference, sha256_of(data), wanted)
     return keep(data, file, reference.address)
 
 
@@ -101,8 +98,16 @@ def _agreed(reference: Reference, entry: Entry, wanted: str | None = None) -> st
     """The checksum that index, user and pin agree on."""
     wanted = wanted or reference.sha256
     if wanted not in (None, entry.sha256):
-        raise HtrError(f"{reference.address} has the SHA-256 {entry.sha256} in its index, not {wanted}")
+        raise _other(reference, entry.sha256, str(wanted))
     return entry.sha256
+
+
+def _other(reference: Reference, found: str, wanted: str) -> HtrError:
+    """The error where an address stands for other bytes than the user named, or than it was pinned to."""
+    return HtrError(
+        f"{reference.address} is not the file that was meant: its SHA-256 is {found}, not {wanted}; if it is to be "
+        f"taken, write #sha256={found} behind it"
+    )
 
 
 def read_source(source: str) -> dict[str, Entry]:
