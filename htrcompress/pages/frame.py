@@ -57,8 +57,10 @@ class Frame:
             angle, baseline = 0.0, np.stack([baseline[:, 0], np.full(len(baseline), baseline[:, 1].max())], 1)
         cos, sin = math.cos(angle), math.sin(angle)
         u, v = _smoothed(*_turned(baseline, cos, sin))
-        level = cls(cos, sin, u, v, polygon)
-        return cls(cos, sin, u, v, level.levelled(polygon))
+        outline = cls(cos, sin, u, v, polygon).levelled(polygon)
+        if len(outline) and (outline[:, 0].max() <= u[0] or outline[:, 0].min() >= u[-1]):
+            outline = outline[:0]  # of another place: it says nothing about the line
+        return cls(cos, sin, u, v, outline)
 
     def levelled(self, points: Points) -> Points:
         """Points on the page as u and their height below the baseline."""

@@ -4,10 +4,12 @@ The image lies beside the file that describes the page, one folder up, or in a f
 another suffix or other capitals than the file says. Names are looked up in these folders alone, so none leads out.
 """
 
+import contextlib
 import os
 import threading
 import unicodedata
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -75,6 +77,7 @@ class Folders:
     def __init__(self, root: Path):
         self.root = root.resolve()
         self._images: dict[Path, dict[str, list[str]]] = {}
+        self._inner: dict[Path, list[Path]] = {}
 
     def image(self, source: Path, name: str) -> Path:
         """The image of the page that `source` describes, under the name that it states or under its own.
@@ -94,20 +97,25 @@ class Folders:
             f"beside it: put it there{up}"
         )
 
-    def _places(self, folder: Path, stated: PurePosixPath) -> list[Path]:
+    def _places(self, folder: Path, stated: PurePosixPath) -> Iterator[Path]:
         """The folders where the image of a page in `folder` may be, the likeliest first."""
+        yield folder
         above = folder.parent if folder != self.root else folder
-        places = [folder, *(base.joinpath(stated.parent) for base in (folder, above) if len(stated.parts) > 1), above]
-        places += self._folders(above) + (self._folders(folder) if above != folder else [])
-        inside = (Path(os.path.normpath(place)) for place in places)
-        return [place for place in dict.fromkeys(inside) if place.is_relative_to(self.root)]
+        for base in dict.fromkeys((folder, above)):
+            inside = Path(os.path.normpath(base.joinpath(stated.parent)))
+            if inside not in (folder, above) and inside.is_relative_to(self.root):
+                yield inside
+        yield above
+        yield from self._folders(above)
+        yield from self._folders(folder)
 
     def _folders(self, folder: Path) -> list[Path]:
-        try:
-            with os.scandir(folder) as entries:
-                return sorted(folder / entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
-        except OSError:
-            return []
+        found = self._inner.get(folder)
+        if found is None:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                found = sorted(folder / entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            found = self._inner[folder] = found or []
+        return found
 
     def _in(self, folder: Path, name: str) -> Path | None:
         """The image of that name in a folder: exactly, or but for capitals, normal form and suffix."""
@@ -120,12 +128,10 @@ class Folders:
 
     def _listed(self, folder: Path) -> dict[str, list[str]]:
         listed: dict[str, list[str]] = {}
-        try:
+        with contextlib.suppress(OSError, ValueError):
             for name in os.listdir(folder):
                 if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
                     listed.setdefault(_stem(name), []).append(name)
-        except (OSError, ValueError):
-            pass
         return listed
 
 
@@ -148,8 +154,9 @@ def _header(path: Path) -> tuple[int, int, int]:
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            # a TIFF is turned as it is decoded
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            # Pillow decodes a whole PNG to look for EXIF data behind the pixels, where hardly any has it
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise HtrError(f"cannot read the image {path}: {error}") from None
     if width * height > MAX_PAGE_PIXELS:
@@ -172,6 +179,8 @@ def _decoded(scan: Scan) -> NDArray[np.uint8]:
         pixels = load_grey(scan.path, MAX_PAGE_PIXELS)
         if not scan.turned:
             pixels = _as_stored(scan.path, pixels)
+        if pixels.shape != (scan.height, scan.width):
+            raise HtrError(f"{scan.path} is turned by EXIF data behind its pixels: save it as it is to be seen")
         pixels.flags.writeable = False
         with _guard:
             _cache[scan] = pixels

@@ -107,7 +107,7 @@ def fault(line: PageLine, width: int, height: int) -> str | None:
         if line.polygon or line.baseline:
             return "with a polygon of one or two points"
         return "without polygon and baseline"
-    points = line.points()
+    points = line.baseline if len(line.baseline) >= 2 else line.polygon
     xs, ys = [x for x, _ in points], [y for _, y in points]
     left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
     inside_x = min(right, width) - max(left, 0)

@@ -7,6 +7,7 @@ has options, make its options dataclass a field of `ReadConfig`, under the reade
 from dataclasses import dataclass, field
 from typing import Literal
 
+from htrcompress.data.readers.alto import AltoReader
 from htrcompress.data.readers.base import Reader
 from htrcompress.data.readers.bentham import BenthamOptions, BenthamReader
 from htrcompress.data.readers.columns import ColumnOptions
@@ -17,6 +18,8 @@ from htrcompress.data.readers.images import ImageFolderReader
 from htrcompress.data.readers.kraken_arrow import KrakenArrowReader
 from htrcompress.data.readers.manifest import ManifestReader
 from htrcompress.data.readers.packed import PackedReader
+from htrcompress.data.readers.page_texts import PageOptions
+from htrcompress.data.readers.page_xml import PageXmlReader
 from htrcompress.data.readers.parquet import ParquetReader
 from htrcompress.data.readers.pylaia import PyLaiaReader
 from htrcompress.data.readers.rimes import RimesOptions, RimesReader
@@ -40,6 +43,8 @@ READERS: list[Reader] = [
     KrakenArrowReader(),
     ManifestReader(),
     TextPairsReader(),
+    PageXmlReader(),
+    AltoReader(),
 ]
 """In the order of trial: the first that recognises a folder opens it. Those that mix are tried after the
 others, and only one of them may recognise it."""
@@ -67,6 +72,11 @@ class ReadConfig:
     """The columns of parquet files."""
     manifest: ColumnOptions = field(default_factory=ColumnOptions)
     """The columns of CSV and JSON Lines files."""
+
+    page_xml: PageOptions = field(default_factory=PageOptions)
+    """Pages in PAGE XML."""
+    alto: PageOptions = field(default_factory=PageOptions)
+    """Pages in ALTO."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_broken <= 1:
