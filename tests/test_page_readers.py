@@ -43,7 +43,7 @@ def write(path: Path, text: str = "", image: str | None = "a.png") -> Path:
     return path
 
 
-def opened(root: Path, broken: float = 0.0, **options: str) -> Dataset:
+def opened(root: Path, broken: float = 0.0, **options: object) -> Dataset:
     return open_dataset(str(root), ReadConfig(max_broken=broken, page_xml=PageOptions(**options)))  # type: ignore[arg-type]
 
 
@@ -179,7 +179,7 @@ def test_splits_from_folders_and_lists(tmp_path: Path) -> None:
     assert opened(root).dropped == {"pages in no list": 1}
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/valid.lst").write_text("y")
-    assert lines(opened(root, lists=str(tmp_path / "lists"))) == ["val/y#l"]
+    assert lines(opened(root, lists=tmp_path / "lists")) == ["val/y#l"]
 
 
 @pytest.mark.parametrize("row", ["absent", "x"])

@@ -35,7 +35,7 @@ class Scan:
 
     Attributes:
         path: the file.
-        width: of the image that coordinates refer to, in pixels.
+        width: of the image that coordinates refer to, in pixels; 0 where that is not known.
         height: likewise.
         turned: whether that image is the one in the file turned as its EXIF data says.
     """
@@ -179,7 +179,7 @@ def _decoded(scan: Scan) -> NDArray[np.uint8]:
         pixels = load_grey(scan.path, MAX_PAGE_PIXELS)
         if not scan.turned:
             pixels = _as_stored(scan.path, pixels)
-        if pixels.shape != (scan.height, scan.width):
+        if scan.width and pixels.shape != (scan.height, scan.width):
             raise HtrError(f"{scan.path} is turned by EXIF data behind its pixels: save it as it is to be seen")
         pixels.flags.writeable = False
         with _guard:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from htrcompress.data.folders import files_in
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.base import read_utf8
-from htrcompress.data.readers.naming import ALL, SPLITS, is_split, split_name, split_of
-from htrcompress.data.readers.page_texts import PageOptions, Texts, page_lists
+from htrcompress.data.naming import ALL, SPLITS, split_of
+from htrcompress.data.readers.page_texts import PageOptions, Texts
+from htrcompress.data.splitting import lists_in
 from htrcompress.errors import HtrError, listed
 from htrcompress.pages.crop import Geometry, cut, measure
 from htrcompress.pages.files import read_page
@@ -29,7 +29,6 @@ from htrcompress.pages.page import Page, PageLine, fault
 HEAD = 4096
 """Bytes at the beginning of a file in which its outermost element is looked for."""
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?(PcGts|alto)[\s>]")
-LISTS = (".txt", ".lst")
 
 
 def kind_of(path: Path) -> str | None:
@@ -75,8 +74,8 @@ class PageFolderReader:
         others = sum(kind is None for kind in kinds.values())
         opened.texts.changed["XML files that are neither PAGE nor ALTO, passed over"] += others
         opened.texts.changed["pages in another format as well, passed over"] += len(kinds) - others - len(files)
-        folder = Path(options.lists) if options.lists else root
-        for file, split in _split_by(files, root, folder, path.is_dir(), opened.texts.dropped):
+        lists = _lists(path, options)
+        for file, split in _listed(files, root, lists, opened.texts.dropped) if lists else _by_folder(files, path):
             opened.add(file, split)
         opened.texts.check_kinds()
         return opened.dataset(path.resolve().name, self.name)
@@ -88,42 +87,44 @@ def xml_files(path: Path) -> list[Path]:
     return sorted((file for file in files if file.suffix.lower() == ".xml"), key=lambda file: file.with_suffix(""))
 
 
-def _split_by(
-    files: list[Path], root: Path, folder: Path, lists: bool, dropped: Counter[str]
+def _by_folder(files: list[Path], path: Path) -> Iterator[tuple[Path, str]]:
+    """The pages, and the split of each by its folder."""
+    return ((file, split_of(file, path) if path.is_dir() else ALL) for file in files)
+
+
+def _lists(path: Path, options: PageOptions) -> dict[str, list[str]]:
+    """The names of the pages in each split, where there are lists of them."""
+    if options.lists is None:
+        return {split: names for split, names in lists_in(path).items() if split in SPLITS} if path.is_dir() else {}
+    if lists := lists_in(options.lists):
+        return lists
+    raise HtrError(f"--read: there is no train.lst, valid.lst or test.lst in {options.lists}")
+
+
+def _listed(
+    files: list[Path], root: Path, lists: dict[str, list[str]], dropped: Counter[str]
 ) -> Iterator[tuple[Path, str]]:
-    """The pages to read, and the split of each."""
-    listed_pages = _lists(folder) if lists else {}
-    if not listed_pages:
-        yield from ((file, split_of(file, root) if lists else ALL) for file in files)
-        return
+    """The pages that lists name, and the split of each."""
     known: dict[str, list[Path]] = {}
     for file in files:
         parts = file.relative_to(root).with_suffix("").parts
         for start in range(len(parts)):
             known.setdefault("/".join(parts[start:]), []).append(file)
     where: dict[Path, str] = {}
-    for split, names in listed_pages.items():
+    for split, names in lists.items():
         found = [_named(name, known) for name in names]
         if absent := [name for name, file in zip(names, found, strict=True) if file is None]:
-            raise HtrError(f"the list of {split} in {folder} names pages that are not there: {listed(absent)}")
+            raise HtrError(f"the list of {split} names pages that are not there once in {root}: {listed(absent)}")
         for file in filter(None, found):
             if where.setdefault(file, split) != split:
-                raise HtrError(f"{file} is in the lists of {where[file]} and {split} in {folder}: leave it out of one")
+                raise HtrError(f"{file} is in the lists of {where[file]} and {split}: leave it out of one")
     dropped["pages in no list"] += len(files) - len(where)
     yield from ((file, where[file]) for file in files if file in where)
 
 
-def _lists(folder: Path) -> dict[str, list[str]]:
-    """The pages of each split, from files such as `train.txt`."""
-    found: dict[str, list[str]] = {}
-    for file in sorted(files_in(folder, recursive=False)):
-        if file.suffix.lower() in LISTS and is_split(file.stem):
-            found.setdefault(split_name(file.stem), []).extend(page_lists(read_utf8(file).splitlines()))
-    return found
-
-
 def _named(name: str, known: dict[str, list[Path]]) -> Path | None:
     """The page of that name, or of as much of its end as there is; None if there is none, or several."""
+    name = re.sub(r"\.(xml|jpe?g|png|tiff?)$", "", name.replace("\\", "/"), flags=re.IGNORECASE)
     while name not in known and "/" in name:
         name = name.partition("/")[2]
     files = known.get(name, [])

@@ -3,8 +3,8 @@
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from htrcompress.errors import HtrError, listed
@@ -25,7 +25,7 @@ class PageOptions:
     """What becomes of editors' marks: they stay in the text, or are removed from it, or the line is left out."""
     mark: str = "^ ⟦ ⟧ < > [ ] XXX ¬"
     """The marks, with spaces between."""
-    lists: str = ""
+    lists: Path | None = None
     """A folder with train.txt, valid.txt and test.txt (or .lst), which name pages; the dataset's own if not given."""
 
     def __post_init__(self) -> None:
@@ -81,9 +81,3 @@ class Texts:
 
 def _names(text: str) -> set[str]:
     return {name.strip() for name in text.split(",") if name.strip()}
-
-
-def page_lists(rows: Iterable[str]) -> list[str]:
-    """The names of pages in a list file, without suffix and folders that lead to the dataset (`./a.xml` is `a`)."""
-    names = (row.strip().replace("\\", "/").removeprefix("./") for row in rows)
-    return [re.sub(r"\.(xml|jpe?g|png|tiff?)$", "", name, flags=re.IGNORECASE) for name in names if name]
