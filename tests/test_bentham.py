@@ -109,7 +109,9 @@ def test_the_parent_folder_and_the_contests_packaging(tmp_path: Path) -> None:
 def test_ids_without_files_are_counted(tmp_path: Path) -> None:
     root = tree(tmp_path, train="\n".join([*TRAIN, "nowhere", "002_080_001_02", "002_080_001_02_99"]))
     (root / "Transcriptions/002_080_001_02_99.txt").write_text("no image")
-    dropped = open_dataset(str(root)).dropped
+    with pytest.raises(HtrError, match=r"3 of 10.*--read\.max_broken.*nowhere"):
+        open_dataset(str(root))
+    dropped = open_dataset(str(root), ReadConfig(max_broken=0.5)).dropped
     assert dropped["no transcription for an id in TrainLines.lst"] == 2
     assert dropped["no image for an id in TrainLines.lst"] == 1
 

@@ -46,6 +46,18 @@ def test_iam_lines(tmp_path: Path, layout: str) -> None:
     assert {line.page for line in dataset.split("all")} == {"a01-000u", "a02-001"}
 
 
+def test_iam_lines_are_cut_from_forms_and_bad_rows_are_left_out(tmp_path: Path) -> None:
+    rows = "a01-000u-00 ok 154 19 5 4 20 10 A|MOVE\na01-000u-01 ok 154 19 5 4 -1 10 x\na01-000u-02 odd\n"
+    write(tmp_path / "lines.txt", rows)
+    save(tmp_path / "forms" / "a01-000u.png")
+    dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.7))
+    [line] = dataset.split("all")
+    assert line.pixels().shape == (10, 20) and line.pixels()[0, 0] == 5
+    assert dataset.dropped == {"missing images": 1, "rows that are not of lines.txt": 1}
+    with pytest.raises(HtrError, match=r"lines\.txt, line 3"):
+        open_dataset(str(tmp_path))
+
+
 def test_iam_lists_of_lines_or_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "lines.txt", LINES)
     for name in ("a01-000u-00", "a01-000u-01"):  # the image of a02-001-00 is missing

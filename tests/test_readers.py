@@ -222,6 +222,53 @@ def test_images_may_be_links_to_anywhere(tmp_path: Path) -> None:
         open_dataset(str(root))
 
 
+def test_texts_are_no_links_to_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a.png\tprivate words\n")
+    root = write(tmp_path / "d", "a.png\tone\n", "a.png", "b.png")
+    (root / "test.tsv").symlink_to("../secret")
+    with pytest.raises(HtrError, match=r"test\.tsv.*link"):
+        open_dataset(str(root))
+    (root / "train.tsv").unlink()
+    (root / "test.tsv").unlink()
+    (root / "a.gt.txt").symlink_to("../secret")
+    with pytest.raises(HtrError, match=r"a\.gt\.txt.*link"):
+        open_dataset(str(root))
+    (root / "a.gt.txt").unlink()
+    (root / "kept.txt").write_text("one")
+    (root / "a.gt.txt").symlink_to("kept.txt")  # stays inside
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "b.gt.txt").write_text("two")
+    assert [line.text for line in open_dataset(str(root)).split("all")] == ["one"]
+    (root / "more").symlink_to("../texts")
+    with pytest.raises(HtrError, match=r"more/b\.gt\.txt.*link"):
+        open_dataset(str(root))
+    (tmp_path / "table.csv").write_text("file,text\nd/a.png,named by the user\n")
+    (tmp_path / "link.csv").symlink_to("table.csv")
+    assert open_dataset(str(tmp_path / "link.csv")).split("all")
+
+
+def test_a_snapshot_of_the_hub_links_to_its_blobs(tmp_path: Path) -> None:
+    root = tmp_path / "datasets--a--b" / "snapshots" / "abc"
+    write(root.parent.parent / "blobs", "")
+    (root.parent.parent / "blobs" / "1f").write_text("a.png\tone\n")
+    root.mkdir(parents=True)
+    (root / "a.png").symlink_to("../../blobs/a.png")
+    (root / "train.tsv").symlink_to("../../blobs/1f")
+    assert open_dataset(str(root)).split("train")[0].pixels().shape == (30, 90)
+
+
+def test_single_bad_rows_are_left_out(tmp_path: Path) -> None:
+    rows = ["no tab here", "a.png\tone\ttwo", "none.png\tx", "0.png\tagain", *(f"{n}.png\tx" for n in range(96))]
+    root = write(tmp_path, "\n".join([*rows[4:], *rows[:4]]), *(f"{n}.png" for n in range(96)))
+    dataset = open_dataset(str(root))
+    assert len(dataset.split("train")) == 96
+    assert dataset.dropped == {
+        "rows that are not file<TAB>text": 2,
+        "missing images": 1,
+        "images that have a text already": 1,
+    }
+
+
 INVISIBLE = "\ufeff one\u200b two\u00ad\u2060 \u0645\u06cc\u200c\u062e"
 
 

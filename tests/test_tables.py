@@ -183,6 +183,15 @@ def test_a_text_beside_each_image(tmp_path: Path) -> None:
     assert dataset.changed == {"texts of several rows, joined": 1}
 
 
+def test_a_long_text_beside_an_image_is_no_line(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("x" * (10 if name == "a" else 1 << 17), encoding="utf-8")
+    with pytest.raises(HtrError, match=r"b\.txt"):
+        open_dataset(str(tmp_path))
+    assert open_dataset(str(tmp_path), ReadConfig(max_broken=0.5)).dropped == {"unreadable texts": 1}
+
+
 def test_the_layout_of_pylaia(tmp_path: Path) -> None:
     save(tmp_path / "imgs" / "m" / "a-1.jpg")
     save(tmp_path / "imgs" / "b.png")

@@ -1,6 +1,9 @@
 """What is in a folder: which files are images, which are litter, and which names a dataset may use.
 
-The one place for these rules; `transcribe`, `--unlabelled` and every reader follow them.
+The one place for these rules; `transcribe`, `--unlabelled` and every reader follow them. An image may be a link to
+anywhere, since nothing but its pixels is used. A file whose text is read (a table, a list, a transcription) must lie in
+the dataset's folder, links followed, so that a dataset from elsewhere cannot bring other files of this machine into
+texts; in the cache of the Hugging Face hub, where files are links to blobs, the folder is that of the repository.
 """
 
 import contextlib
@@ -58,6 +61,38 @@ def images_by_name(root: Path) -> dict[str, Path]:
         for start in range(len(parts)):
             images.setdefault("/".join(parts[start:]), file)
     return images
+
+
+class Inside:
+    """Refuses links that lead out of a dataset's folder, for files that are read as text.
+
+    Args:
+        root: the folder that the user named, or a file, which may be a link itself.
+    """
+
+    def __init__(self, root: Path):
+        self.named = root
+        self.root = Path(os.path.realpath(root if root.is_dir() else root.parent))
+        if self.root.parent.name == "snapshots":  # in the hub's cache: its files are links to ../../blobs
+            self.root = self.root.parent.parent
+        self._folders: dict[Path, bool] = {}
+
+    def check(self, file: Path) -> Path:
+        """The file, if it lies in the folder once links are followed.
+
+        Raises:
+            HtrError: it does not.
+        """
+        inside = self._folders.get(file.parent)
+        if inside is None:
+            inside = self._folders[file.parent] = Path(os.path.realpath(file.parent)).is_relative_to(self.root)
+        if file == self.named:
+            return file
+        if not inside or (file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(self.root)):
+            raise HtrError(
+                f"{file} is a link that leads out of the dataset's folder {self.root}: put a copy in its place"
+            )
+        return file
 
 
 class FolderIndex:

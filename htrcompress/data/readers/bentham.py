@@ -8,12 +8,12 @@ test lines in a folder of their own, is read too.
 """
 
 import html
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from htrcompress.data.folders import FolderIndex
+from htrcompress.data.folders import FolderIndex, Inside
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.utils.io import read_utf8
 
@@ -50,22 +50,23 @@ class BenthamReader:
     def open(self, path: Path, options: BenthamOptions) -> Dataset:
         """Opens the corpus.
 
-        Lines that a list names but that have no image or no text file, and lines that are listed again (training
+        Lines that a list names but that have no image or no text file are broken; lines that are listed again (training
         yields to validation and test) are left out and counted. What was changed in a text is counted too.
 
         Raises:
-            HtrError: a list or text is not UTF-8, or an id leads out of the folder.
+            HtrError: a list or text is not UTF-8 or a link out of the folder, or an id leads out of it.
         """
-        dropped: Counter[str] = Counter()
-        changed: Counter[str] = Counter()
+        corpus = _Corpus(Inside(path), options)
         splits: dict[str, list[Line]] = {}
         for part in _parts(path):
             for split, name in PARTITIONS.items():
                 file = part.root / "Partitions" / name
                 if file.is_file():
-                    splits.setdefault(split, []).extend(_lines(part, file, split, options, dropped, changed))
-        _drop_repeated(splits, dropped)
-        return Dataset(path.resolve().name, self.name, splits, dict(+dropped), dict(+changed))
+                    splits.setdefault(split, []).extend(corpus.lines(part, file, split))
+        _drop_repeated(splits, corpus.dropped)
+        return Dataset(
+            path.resolve().name, self.name, splits, dict(+corpus.dropped), dict(+corpus.changed), corpus.broken
+        )
 
 
 @dataclass(frozen=True)
@@ -102,41 +103,50 @@ def _drop_repeated(splits: dict[str, list[Line]], dropped: Counter[str]) -> None
         taken |= lines.keys()
 
 
-def _lines(
-    part: _Part, path: Path, split: str, options: BenthamOptions, dropped: Counter[str], changed: Counter[str]
-) -> list[Line]:
-    lines = []
-    images, texts = FolderIndex(part.images), FolderIndex(part.root / "Transcriptions")
-    for number, row in enumerate(read_utf8(path).splitlines(), 1):
-        name = row.strip().removesuffix(".png")
-        if not name:
-            continue
-        where = f"{path}, line {number}"
-        image, transcription = images.find(f"{name}.png", where), texts.find(f"{name}.txt", where)
-        if image is None or transcription is None:
-            dropped[f"no {'image' if transcription else 'transcription'} for an id in {path.name}"] += 1
-            continue
-        text = _text(read_utf8(transcription), options, changed)
-        if text is None or not text.strip():
-            dropped["with a gap" if text is None else "empty transcription"] += 1
-            continue
-        lines.append(Line(name, text, split, image))
-    return lines
+class _Corpus:
+    """Reads lists and texts, and counts what was left out and changed."""
 
+    def __init__(self, inside: Inside, options: BenthamOptions):
+        self.inside, self.options = inside, options
+        self.dropped: Counter[str] = Counter()
+        self.changed: Counter[str] = Counter()
+        self.broken: defaultdict[str, list[str]] = defaultdict(list)
 
-def _text(raw: str, options: BenthamOptions, changed: Counter[str]) -> str | None:
-    """The transcription as it is trained on; None where the line is to be left out."""
-    rows = [row for row in raw.splitlines() if row.strip()]
-    changed["texts of several rows, joined"] += len(rows) > 1
-    escaped = " ".join(rows)
-    text = html.unescape(escaped)
-    changed["texts with HTML entities, decoded"] += text != escaped
-    if GAP in text:
-        if options.gap == "drop":
-            return None
-        changed[f"gaps {'removed' if options.gap == 'remove' else f'written as {GAP_SYMBOL}'}"] += text.count(GAP)
-        text = text.replace(GAP, GAP_SYMBOL if options.gap == "symbol" else " ")
-    if options.underscore == "remove" and "_" in text:
-        changed["underscores removed"] += text.count("_")
-        text = text.replace("_", "")
-    return text
+    def lines(self, part: _Part, path: Path, split: str) -> list[Line]:
+        """The lines that a list names."""
+        lines = []
+        images, texts = FolderIndex(part.images), FolderIndex(part.root / "Transcriptions")
+        for number, row in enumerate(read_utf8(self.inside.check(path)).splitlines(), 1):
+            name = row.strip().removesuffix(".png")
+            if not name:
+                continue
+            where = f"{path}, line {number}"
+            image, transcription = images.find(f"{name}.png", where), texts.find(f"{name}.txt", where)
+            if image is None or transcription is None:
+                missing = "image" if transcription else "transcription"
+                self.broken[f"no {missing} for an id in {path.name}"].append(f"line {number}: {name[:200]}")
+                continue
+            text = self._text(read_utf8(self.inside.check(transcription)))
+            if text is None or not text.strip():
+                self.dropped["with a gap" if text is None else "empty transcription"] += 1
+            else:
+                lines.append(Line(name, text, split, image))
+        return lines
+
+    def _text(self, raw: str) -> str | None:
+        """The transcription as it is trained on; None where the line is to be left out."""
+        options, changed = self.options, self.changed
+        rows = [row for row in raw.splitlines() if row.strip()]
+        changed["texts of several rows, joined"] += len(rows) > 1
+        escaped = " ".join(rows)
+        text = html.unescape(escaped)
+        changed["texts with HTML entities, decoded"] += text != escaped
+        if GAP in text:
+            if options.gap == "drop":
+                return None
+            changed[f"gaps {'removed' if options.gap == 'remove' else f'written as {GAP_SYMBOL}'}"] += text.count(GAP)
+            text = text.replace(GAP, GAP_SYMBOL if options.gap == "symbol" else " ")
+        if options.underscore == "remove" and "_" in text:
+            changed["underscores removed"] += text.count("_")
+            text = text.replace("_", "")
+        return text

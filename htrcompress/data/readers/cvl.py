@@ -10,7 +10,7 @@ transcribed.
 from collections import defaultdict
 from pathlib import Path
 
-from htrcompress.data.folders import images_in
+from htrcompress.data.folders import Inside, images_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.pages.files import load
 from htrcompress.pages.markup import Element, parse
@@ -73,8 +73,9 @@ def _texts(folder: Path) -> dict[str, list[str]]:
             if len(parts) == 5 and parts[3].isdigit():
                 numbered["-".join(parts[:3])].append((int(parts[3]), parts[4]))
     texts = {line: [word for _, word in sorted(words)] for line, words in numbered.items()}
+    inside = Inside(folder)
     for file in sorted((folder / "xml").glob("*.xml")):
-        for line in parse(_honest(load(file)), str(file)).root.below("AttrRegion"):
+        for line in parse(_honest(load(inside.check(file))), str(file)).root.below("AttrRegion"):
             name, words = line.attributes.get("id", ""), _words(line)
             if line.attributes.get("attrType") == LINE and name and words:
                 texts[name] = words

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from htrcompress.data.folders import images_by_name
+from htrcompress.data.folders import Inside, images_by_name
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL, is_split, split_name
 from htrcompress.errors import HtrError
@@ -65,7 +65,7 @@ class HistDbReader:
         images = images_by_name(path / "data") if (path / "data").is_dir() else images_by_name(path)
         lines: dict[str, Line] = {}
         broken: dict[str, list[str]] = {}
-        for row in read_utf8(path / TRANSCRIPTION).splitlines():
+        for row in read_utf8(Inside(path).check(path / TRANSCRIPTION)).splitlines():
             name, _, rest = row.strip().partition(" ")
             if not name:
                 continue

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from htrcompress.data.folders import files_in, images_by_name
+from htrcompress.data.folders import Inside, files_in, images_by_name
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL
 from htrcompress.data.readers.boxes import Box
@@ -71,26 +71,27 @@ class IamReader:
         """Opens the database; without lists, all lines are in the split `all`.
 
         Raises:
-            HtrError: a row or an XML file is not as the database has it, lists name what is not there, or they are
-                not the split that was asked for.
+            HtrError: an XML file is not of the database, lists name what is not there, or they are not the split that
+                was asked for.
         """
         counts: Counter[str] = Counter()
         broken: dict[str, list[str]] = {}
-        table, files = _table(path), _xml(path)
+        table, files, inside = _table(path), _xml(path), Inside(path)
         if options.text == "table" and table is None:
             raise HtrError(f"--read.iam.text table: {path} has no lines.txt")
         if options.text == "xml" and not files:
             raise HtrError(f"--read.iam.text xml: {path} has no XML files of forms")
-        forms = [_form(file) for file in files] if files and (table is None or options.text == "xml") else []
         folder = options.images or path
         if not folder.is_dir():
             raise HtrError(f"--read.iam.images {folder}: there is no such folder")
         images = images_by_name(folder)
+        from_forms = bool(files) and (table is None or options.text == "xml")
+        forms = [_form(inside.check(file)) for file in files] if from_forms else []
         if forms:
             lines = [line for form in forms for line in _form_lines(form, images, broken, counts)]
         else:
             assert table is not None
-            lines = list(_table_lines(table, images, broken, counts))
+            lines = list(_table_lines(inside.check(table), images, broken, counts))
         changed = {"lines whose segmentation failed, kept": counts["err"]} if counts["err"] else {}
         dataset = Dataset(folder.resolve().name, self.name, {ALL: lines}, changed=changed, broken=broken)
         return _split(dataset, path, options)
@@ -127,15 +128,25 @@ def _table_lines(
             continue
         fields = row.split()
         if len(fields) <= FIELDS or fields[1] not in ("ok", "err"):
-            raise HtrError(f"{table}, line {number} is not a row of IAM's lines.txt: mend or remove it")
-        name = fields[0]
+            broken.setdefault("rows that are not of lines.txt", []).append(f"{table}, line {number}")
+            continue
+        name, page = fields[0], fields[0].rpartition("-")[0]
+        image = images.get(name) or _cut(images.get(page), fields[4:FIELDS])
         counts["err"] += fields[1] == "err"
-        if name not in images:
+        if image is None:
             broken.setdefault("missing images", []).append(name)
         else:
-            text = " ".join(fields[FIELDS:]).replace("|", " ")
-            lines.append(Line(name, text, ALL, images[name], page=name.rpartition("-")[0]))
+            lines.append(Line(name, " ".join(fields[FIELDS:]).replace("|", " "), ALL, image, page=page))
     return lines
+
+
+def _cut(form: Path | None, numbers: list[str]) -> Box | None:
+    """A line on the image of its form, from the x, y, width and height of its row."""
+    try:
+        x, y, width, height = map(int, numbers)
+    except ValueError:
+        return None
+    return Box(form, x, y, x + width, y + height) if form and width > 0 and height > 0 else None
 
 
 def _form_lines(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.data.folders import files_in
+from htrcompress.data.folders import Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL, split_name
 from htrcompress.data.packed_files import arrow
@@ -46,8 +46,9 @@ class KrakenArrowReader:
         """
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
+        inside = Inside(path)
         for file in sorted(_files(path)):
-            table = _Table(file)
+            table = _Table(inside.check(file))
             for row, split, text in table.rows():
                 name = f"{file.stem}/{row:07}"
                 if text is None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from htrcompress.data.folders import FolderIndex, files_in
+from htrcompress.data.folders import FolderIndex, Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import is_split, split_name, split_of
 from htrcompress.data.readers.columns import ColumnOptions, find_columns
@@ -43,16 +43,16 @@ class ManifestReader:
         """Opens a table, or all tables in a folder.
 
         Raises:
-            HtrError: a table lacks the columns, is not UTF-8 or not what its suffix says, or names a file outside the
-                folder.
+            HtrError: a table lacks the columns, is not UTF-8 or not what its suffix says, names a file outside the
+                folder, or is a link out of it.
         """
         root = path if path.is_dir() else path.parent
-        index = FolderIndex(root)
+        index, inside = FolderIndex(root), Inside(root)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         for table in [path] if path.is_file() else sorted(file for file in _tables(path) if _is_manifest(file)):
             default = split_name(table.stem) if is_split(table.stem) else split_of(table, root)
-            for line in _lines(table, root, default, options, index, broken):
+            for line in _lines(inside.check(table), root, default, options, index, broken):
                 splits.setdefault(line.split, []).append(line)
         return Dataset(path.resolve().stem if path.is_file() else path.resolve().name, self.name, splits, broken=broken)
 

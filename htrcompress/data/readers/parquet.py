@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.data.folders import FolderIndex, files_in
+from htrcompress.data.folders import FolderIndex, Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import split_name
 from htrcompress.data.packed_files import arrow
@@ -56,13 +56,13 @@ class ParquetReader:
         broken: dict[str, list[str]] = {}
         owners: dict[str, str] = {}
         seen: Counter[str] = Counter()
-        root = path if path.is_dir() else path.parent
+        root, inside = path if path.is_dir() else path.parent, Inside(path)
         for file in sorted(_tables(path)):
             split, stem = _split_of(file, path)
             owner = owners.setdefault(split, stem)
             if owner != stem:
                 raise HtrError(f"{path}: {owner} and {stem} are both called {split}: leave one of the two out")
-            table = _Table(file)
+            table = _Table(inside.check(file))
             for line in _lines(table, split, options, FolderIndex(root), broken):
                 seen[line.id] += 1
                 number = seen[line.id]

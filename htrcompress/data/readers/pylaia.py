@@ -10,7 +10,7 @@ A line of a table is an id and symbols with spaces between; `<space>` is a space
 
 from pathlib import Path
 
-from htrcompress.data.folders import images_by_name
+from htrcompress.data.folders import Inside, images_by_name
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import is_split, split_name
 from htrcompress.errors import HtrError
@@ -43,7 +43,7 @@ class PyLaiaReader:
             HtrError: a table is not UTF-8, or two tables are of one split.
         """
         symbols = _symbols(path)
-        images = images_by_name(path)
+        images, inside = images_by_name(path), Inside(path)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         dropped = {"empty transcription": 0}
@@ -52,7 +52,7 @@ class PyLaiaReader:
             if split in splits:
                 raise HtrError(f"{path}: two tables are of the split {split}, the second is {table.name}: remove one")
             lines = splits.setdefault(split, [])
-            for number, row in enumerate(read_utf8(table).splitlines(), 1):
+            for number, row in enumerate(read_utf8(inside.check(table)).splitlines(), 1):
                 name, _, rest = row.strip().partition(" ")
                 if not name or name.startswith("#"):
                     continue

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from htrcompress.data.folders import images_by_name
+from htrcompress.data.folders import Inside, images_by_name
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.readers.boxes import Box
 from htrcompress.errors import HtrError
@@ -54,7 +54,7 @@ class RimesReader:
         for split, name in FILES.items():
             if not (path / name).is_file():
                 continue
-            pages = list(parse(load(path / name), str(path / name)).root.below("SinglePage"))
+            pages = list(parse(load(Inside(path).check(path / name)), str(path / name)).root.below("SinglePage"))
             if not pages:
                 raise HtrError(f"{path / name} holds no SinglePage elements: it is not a file of RIMES 2011")
             first_valid = len(pages) - options.valid if split == "train" else len(pages)

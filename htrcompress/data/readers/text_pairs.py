@@ -7,10 +7,11 @@ Of several renditions of a line (`a.png`, `a.bin.png`, `a.nrm.png`) the plainest
 the same name is the text of a page, not of a line, and is no pair.
 """
 
+import contextlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from htrcompress.data.folders import files_in
+from htrcompress.data.folders import Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import split_of
 from htrcompress.data.splitting import listed_splits, lists_in
@@ -19,6 +20,8 @@ from htrcompress.image import SUFFIXES
 from htrcompress.utils.io import read_utf8
 
 GROUND_TRUTH = ".gt.txt"
+MAX_BYTES = 1 << 16
+"""Of the text of a line; longer files are something else."""
 
 
 class TextPairsReader:
@@ -37,21 +40,23 @@ class TextPairsReader:
         """Opens such a folder. A text without an image is broken; images without a text are left out and counted.
 
         Raises:
-            HtrError: there is a link to outside the folder.
+            HtrError: a text is a link that leads out of the folder.
         """
         pairs, images = _pairs(path)
+        inside = Inside(path)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         dropped: Counter[str] = Counter()
         changed: Counter[str] = Counter()
         for text_file, name in sorted(pairs.items()):
+            inside.check(text_file)
             renditions = images.pop((text_file.parent, name), [])
             if not renditions:
                 broken.setdefault("texts without an image", []).append(str(text_file))
                 continue
             dropped["other renditions of a line's image"] += len(renditions) - 1
             try:
-                rows = [row for row in read_utf8(text_file).splitlines() if row.strip()]
+                rows = [row for row in _short_text(text_file).splitlines() if row.strip()]
             except HtrError as error:
                 broken.setdefault("unreadable texts", []).append(str(error))
                 continue
@@ -63,6 +68,18 @@ class TextPairsReader:
         dropped["images without a text"] += len(images)
         dataset = Dataset(path.resolve().name, self.name, splits, dict(+dropped), dict(+changed), broken)
         return listed_splits(dataset, path) if lists_in(path) else dataset
+
+
+def _short_text(file: Path) -> str:
+    """The text of a file that is no longer than a line may be.
+
+    Raises:
+        HtrError: it is longer, or not UTF-8.
+    """
+    with contextlib.suppress(OSError):
+        if file.stat().st_size > MAX_BYTES:
+            raise HtrError(f"{file} has more than {MAX_BYTES} bytes: it is not the text of a line")
+    return read_utf8(file)
 
 
 def _pairs(root: Path) -> tuple[dict[Path, str], dict[tuple[Path, str], list[Path]]]:

@@ -4,15 +4,16 @@ Further `test_*.tsv` files become splits of their own, such as a test without re
 """
 
 import posixpath
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
-from htrcompress.data.folders import FolderIndex
+from htrcompress.data.folders import FolderIndex, Inside
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.errors import HtrError, listed
 from htrcompress.utils.io import read_utf8
 
 NAMES = ("train", "valid", "test")
+NAMED = 10
+"""Missing images that similar names are looked for; more are not shown."""
 
 
 class TsvReader:
@@ -30,14 +31,14 @@ class TsvReader:
     def open(self, path: Path, options: None) -> Dataset:
         """Opens such a folder. Lines without text are left out and counted.
 
+        A row without exactly one tab, or whose image is missing or has a text already, is broken.
+
         Raises:
-            HtrError: a line has not exactly one tab, names a file that is missing, that leads out of the folder or
-                that has a text already, or a file is not UTF-8.
+            HtrError: a row names a file that leads out of the folder, or a table is not UTF-8 or a link out of it.
         """
-        dropped: Counter[str] = Counter()
-        index = FolderIndex(path)
-        splits = {name: _read(file, name, index, dropped) for name, file in _split_files(path).items()}
-        return Dataset(path.resolve().name, self.name, splits, dict(dropped))
+        tables = _Tables(path)
+        splits = {name: tables.read(file, name) for name, file in _split_files(path).items()}
+        return Dataset(path.resolve().name, self.name, splits, dict(tables.dropped), broken=tables.broken)
 
 
 def _split_files(root: Path) -> dict[str, Path]:
@@ -47,36 +48,38 @@ def _split_files(root: Path) -> dict[str, Path]:
     return {name: path for name, path in {**named, **further}.items() if path.is_file()}
 
 
-def _read(path: Path, split: str, index: FolderIndex, dropped: Counter[str]) -> list[Line]:
-    lines: list[Line] = []
-    numbers: dict[str, int] = {}
-    missing: list[str] = []
-    for number, row in enumerate(read_utf8(path).split("\n"), 1):
-        if not row.strip():
-            continue
-        name, text = _columns(row, f"{path}, line {number}")
-        image = index.find(name, f"{path}, line {number}")
-        if image is None:
-            missing.append(f"line {number}: {name[:200]}{index.near_miss(name) if len(missing) < 10 else ''}")
-        elif not text or text.isspace():
-            dropped["empty transcription"] += 1
-        else:
-            first = numbers.setdefault(posixpath.normpath(name) if "./" in name or "//" in name else name, number)
-            if first != number:
-                raise HtrError(
-                    f"{path}, line {number}: {name[:200]} has a text in line {first} already: leave one of them out"
-                )
-            lines.append(Line(name, text, split, image))
-    if missing:
-        raise HtrError(f"{path} names images that are not there ({len(missing)}): {listed(missing)}")
-    return lines
+class _Tables:
+    """The tables of one folder, and what is wrong with their rows."""
 
+    def __init__(self, root: Path):
+        self.inside, self.index = Inside(root), FolderIndex(root)
+        self.dropped: Counter[str] = Counter()
+        self.broken: defaultdict[str, list[str]] = defaultdict(list)
 
-def _columns(row: str, where: str) -> tuple[str, str]:
-    """The file's name and the text in a row."""
-    name, tab, text = row.rstrip("\r").partition("\t")
-    if not tab:
-        raise HtrError(f"{where}: expected file<TAB>text, found no tab")
-    if "\t" in text:
-        raise HtrError(f"{where}: expected file<TAB>text, found a second tab: put spaces in its place")
-    return name, text
+    def read(self, path: Path, split: str) -> list[Line]:
+        """The lines of one table."""
+        lines: list[Line] = []
+        numbers: dict[str, int] = {}
+        for number, row in enumerate(read_utf8(self.inside.check(path)).split("\n"), 1):
+            if not row.strip():
+                continue
+            where = f"{path}, line {number}"
+            name, tab, text = row.rstrip("\r").partition("\t")
+            if not tab or "\t" in text:
+                found = "a second tab" if tab else "no tab"
+                self.broken["rows that are not file<TAB>text"].append(f"{where} has {found}")
+                continue
+            image = self.index.find(name, where)
+            if image is None:
+                near = self.index.near_miss(name) if len(self.broken["missing images"]) < NAMED else ""
+                self.broken["missing images"].append(f"{where}: {name[:200]}{near}")
+            elif not text or text.isspace():
+                self.dropped["empty transcription"] += 1
+            else:
+                normal = posixpath.normpath(name) if "./" in name or "//" in name else name
+                first = numbers.setdefault(normal, number)
+                if first != number:
+                    self.broken["images that have a text already"].append(f"{where}: {name[:200]}, as in line {first}")
+                else:
+                    lines.append(Line(name, text, split, image))
+        return lines
