@@ -17,6 +17,7 @@ import yaml
 from htrcompress.card import Card
 from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.find import locate
+from htrcompress.catalogue.index import PACKAGED, read_folder
 from htrcompress.data.readers.open import default_data
 from htrcompress.errors import HtrError
 from htrcompress.parsing import options_from
@@ -217,7 +218,9 @@ def reader(model_or_name: str | Path | None) -> Path:
     if model_or_name is None:
         return model(None) if _trained() else locate(DEFAULT)
     path = Path(model_or_name)
-    return model(path) if path.is_dir() else locate(model_or_name)
+    # a folder that happens to be called like a model that ships, such as that of its data, does not hide it
+    is_run = path.is_dir() and (any(path.glob("*.safetensors")) or str(path) not in read_folder(PACKAGED))
+    return model(path) if is_run else locate(model_or_name)
 
 
 # ---- finding the data of a model

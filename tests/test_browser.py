@@ -22,7 +22,7 @@ from PIL import Image
 
 import htrcompress
 from htrcompress.data.synthetic import FONTS, Scan, render
-from htrcompress.image import resize_to_height, to_grey
+from htrcompress.image import read_grey, resize_to_height
 from htrcompress.transcribe import TranscribeOptions, transcribe
 from htrcompress.web.__main__ import offered
 from htrcompress.web.server import Server, Shelf
@@ -203,31 +203,34 @@ def test_doubtful_characters_are_marked(page: Browser, images: list[Path]) -> No
 
 
 PICTURES = {
-    "grey": ((61, 400), "L"),
-    "colour": ((133, 777), "RGB"),
-    "small": ((9, 31), "RGB"),
-    "cut out": ((70, 500), "RGBA"),
-    "its own height": ((64, 300), "L"),
+    "grey": ((61, 400), "L", "PNG"),
+    "colour": ((133, 777), "RGB", "PNG"),
+    "small": ((9, 31), "RGB", "PNG"),
+    "cut out": ((70, 500), "RGBA", "PNG"),
+    "JPEG": ((90, 450), "L", "JPEG"),
+    "colour JPEG": ((90, 450), "RGB", "JPEG"),
+    "WebP": ((90, 450), "RGB", "WEBP"),
+    "its own height": ((64, 300), "L", "PNG"),
 }
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_pixels_are_those_of_python(chrome: Browser, static: str, name: str) -> None:
-    (shape, mode), random = PICTURES[name], np.random.default_rng(len(name))
+    (shape, mode, kind), random = PICTURES[name], np.random.default_rng(len(name))
     pixels = random.integers(0, 256, (*shape, len(mode)), dtype=np.uint8)
     if mode == "RGBA":  # a browser mixes what is partly transparent before a page sees it
         pixels[..., 3] = 255 * (random.random(shape) < 0.7)
-    picture, file = Image.fromarray(pixels.squeeze(), mode), BytesIO()
-    picture.save(file, "PNG")
+    file = BytesIO()
+    Image.fromarray(pixels.squeeze(), mode).save(file, kind)
     chrome.open(static)
     script = """import("./picture.js").then(async (module) => {
         const bytes = Uint8Array.from(atob(arguments[0]), (character) => character.charCodeAt(0));
-        const file = new File([bytes], "line.png", { type: "image/png" });
+        const file = new File([bytes], "line.png", { type: arguments[1] });
         const { grey, width } = await module.line(file, { height: 64, max_width: 4096 });
         return [[...grey], width];
     })"""
-    found, width = chrome.run(script, base64.b64encode(file.getvalue()).decode())
-    expected = resize_to_height(to_grey(picture), 64, 4096)
+    found, width = chrome.run(script, base64.b64encode(file.getvalue()).decode(), f"image/{kind.lower()}")
+    expected = resize_to_height(read_grey(BytesIO(file.getvalue()), name), 64, 4096)
     assert width == expected.shape[1]
     assert np.array_equal(np.array(found).reshape(64, width), expected)
 

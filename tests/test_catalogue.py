@@ -12,7 +12,7 @@ from urllib.error import HTTPError
 import pytest
 
 import htrcompress
-from htrcompress import HtrError
+from htrcompress import HtrError, runs
 from htrcompress.catalogue import DEFAULT, download
 from htrcompress.catalogue.__main__ import ModelsOptions, models
 from htrcompress.catalogue.find import find, folder_url, locate, parse
@@ -108,8 +108,21 @@ def test_the_nearest_names_are_offered(near: str) -> None:
 def test_a_path_is_a_path(tmp_path: Path, shipped: Path) -> None:
     assert locate(shipped) == shipped
     assert locate(str(tmp_path / "missing.onnx")) == tmp_path / "missing.onnx"
-    (tmp_path / DEFAULT).mkdir()
-    assert locate(tmp_path / DEFAULT) == tmp_path / DEFAULT
+    with pytest.raises(HtrError, match="no model at"):
+        locate(tmp_path / "missing")
+
+
+def test_a_folder_of_that_name_hides_no_model(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(DEFAULT).mkdir()
+    assert locate(DEFAULT) == runs.reader(DEFAULT) == PACKAGED / read_folder(PACKAGED)[DEFAULT].file
+    shutil.copy(tiny_model, Path(DEFAULT) / "student.safetensors")
+    assert runs.reader(DEFAULT) == Path(DEFAULT) / "student.safetensors"
+    Path("empty").mkdir()
+    with pytest.raises(HtrError, match="empty holds no"):
+        runs.reader("empty")
 
 
 def test_a_folder_is_a_catalogue(folder: Path) -> None:

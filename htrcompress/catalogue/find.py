@@ -138,13 +138,13 @@ def folder_url(source: str) -> str:
 
 
 def locate(model: str | os.PathLike[str]) -> Path:
-    """A model's file: the path itself where something is there or it ends like a file, else what the name stands for.
+    """A model's file: the path itself where a file is there or it ends like one, else what the name stands for.
 
     Raises:
         HtrError: see `find`.
     """
     text = os.fspath(model)
     path = Path(text)
-    if not text.startswith(REMOTE) and (os.path.exists(text) or path.suffix[1:].isalpha()):
+    if not text.startswith(REMOTE) and (os.path.isfile(text) or path.suffix[1:].isalpha()):
         return path
     return find(text)

@@ -12,6 +12,8 @@ from htrcompress.errors import HtrError
 
 MOST_BYTES = 16 << 20
 """Larger images are not taken."""
+MOST_DIGITS = 12
+"""Longer numbers are no length of anything."""
 KINDS = tuple(f"image/{kind}" for kind in ("png", "jpeg", "webp", "tiff", "bmp", "gif", "jp2"))
 """Content types of images; what a file really is decides when it is read."""
 HEADERS = {
@@ -62,10 +64,16 @@ def check_image(headers: Message) -> int:
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in KINDS:
         raise Rejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"this is no image of a line: {kind or 'it has no type'}")
-    length = headers.get("Content-Length", "")
-    if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in headers:
+    length = length_of(headers)
+    if length is None or "Transfer-Encoding" in headers:
         raise Rejected(HTTPStatus.LENGTH_REQUIRED, "an image must come with its length")
-    if not 0 < int(length[:12]) <= MOST_BYTES:
+    if not 0 < length <= MOST_BYTES:
         most = f"images of up to {MOST_BYTES >> 20} MiB are read"
-        raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the image has {int(length[:12]):,} bytes; {most}")
-    return int(length)
+        raise Rejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the image has {length:,} bytes; {most}")
+    return length
+
+
+def length_of(headers: Message) -> int | None:
+    """How many bytes a request says it brings; None where it does not say so in a plain number."""
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None

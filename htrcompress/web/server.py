@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from htrcompress.errors import HtrError
 from htrcompress.runtime import Reading, Recognizer, load
-from htrcompress.web.guard import HEADERS, MOST_BYTES, Rejected, check_host, check_image, check_origin
+from htrcompress.web.guard import HEADERS, MOST_BYTES, Rejected, check_host, check_image, check_origin, length_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,13 @@ class Server(ThreadingHTTPServer):
             reason = "is in use" if taken else f"cannot be used ({error.strerror})"
             raise HtrError(f"port {port} {reason}: choose another with --port, or 0 for any free one") from None
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Logs what went wrong with a connection; that a browser has left is nothing to tell."""
+        if isinstance(sys.exc_info()[1], OSError):
+            logger.debug("a connection ended early", exc_info=True)
+        else:
+            logger.exception("a request failed")
+
     @property
     def port(self) -> int:
         """The port that it listens on."""
@@ -154,11 +162,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self, most: int) -> bytes:
         """What the request brings and was not read yet, if it says that it is at most so long."""
-        length = self.headers.get("Content-Length", "")
-        if self._taken or not length.isdigit() or int(length[:12]) > most:
+        length = length_of(self.headers)
+        if self._taken or length is None or length > most:
             return b""
         self._taken = True
-        return self.rfile.read(int(length))
+        return self.rfile.read(length)
 
     def _answer(self, make: Callable[[], tuple[bytes, str]]) -> None:
         self._taken = False
