@@ -13,6 +13,8 @@ from htrcompress import metrics
 from htrcompress.card import Card
 from htrcompress.data.batching import by_width
 from htrcompress.data.lines import Line
+from htrcompress.decoding.base import Decoder
+from htrcompress.decoding.batches import decode_all
 from htrcompress.errors import HtrError
 from htrcompress.export.results import Check
 from htrcompress.image import pad, resize_to_height
@@ -73,6 +75,11 @@ class Reader:
         self.texts = [""] * len(lines.images)
         self.logits: list[Any] = [None] * len(lines.images)
 
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the logits of every line were read."""
+        return all(row is not None for row in self.logits)
+
     def read(self) -> None:
         """Reads all lines, those of like width together."""
         widths = [image.shape[1] for image in self.lines.images]
@@ -101,13 +108,33 @@ class Reader:
         note = f"{sensitive} lines depend on their batch" if sensitive > share * len(truth) else ""
         if not math.isfinite((logits or 0) + (batch or 0)):
             note = "it gives logits that are not finite"
-        elif difference[2] > allowed:
-            note = f"the CER rises by up to {100 * difference[2]:.3f} points; {100 * allowed:g} are allowed"
-            if difference[0] <= allowed:
-                note += "; its mean is within that, so more lines may decide"
+        else:
+            note = _rise(difference, allowed) or note
         return Check(
             model, self.name, arithmetic, score.cer, difference, differing, logits, batch, sensitive, note, not note
         )
+
+    def compare_decoded(
+        self, reference: "Reader", decoder: Decoder, name: str, model: str, limit: float | None
+    ) -> Check:
+        """Compares what a decoder reads in the logits of both.
+
+        Args:
+            reference: the model in PyTorch.
+            decoder: decodes the logits that were read.
+            name: what it is called.
+            model, limit: see `compare`.
+        """
+        truth = [line.text for line in self.lines.lines]
+        before, now = ([self.charset.decode(f) for f in decode_all(decoder, r.logits)] for r in (reference, self))
+        score = metrics.score(truth, now)
+        difference = metrics.paired_interval(score, metrics.score(truth, before))
+        pairs = zip(self.lines.lines, before, now, strict=True)
+        differing = tuple((line.id, line.text, old, new) for line, old, new in pairs if old != new)
+        arithmetic = self.backend.arithmetic
+        note = _rise(difference, TOLERANCE[arithmetic] if limit is None else limit / 100)
+        form = f"{self.name}, {name}"
+        return Check(model, form, arithmetic, score.cer, difference, differing, note=note, passed=not note)
 
     def _batch_sensitivity(self) -> tuple[float | None, int]:
         """Every line alone, and batches of every size that the back end takes, against the first reading."""
@@ -128,6 +155,14 @@ class Reader:
             frames = max(1, -(-width // self.backend.card.stride))
             text = self.charset.decode(output.labels[row, : output.lengths[row]].tolist())
             yield text, None if output.logits is None else output.logits[row, :frames]
+
+
+def _rise(difference: tuple[float, float, float], allowed: float) -> str:
+    """What is wrong with a change of the CER, mean and interval, of which so much is allowed; empty if nothing is."""
+    if difference[2] <= allowed:
+        return ""
+    note = f"the CER rises by up to {100 * difference[2]:.3f} points; {100 * allowed:g} are allowed"
+    return note + "; its mean is within that, so more lines may decide" * (difference[0] <= allowed)
 
 
 def _largest(pairs: Iterable[tuple[Any, Any]]) -> float | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from htrcompress.card import Card
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 
 Decode = Literal["graph", "plugin", "none"]
@@ -62,6 +63,11 @@ class ExportOptions:
     decode: Decode = "graph"
     """graph decodes in standard operators, which run everywhere; plugin leaves it to the TensorRT plugin of
     export/plugin; none gives logits and frames."""
+    decoder: Literal["greedy", "beam"] | None = None
+    """beam also writes the language model of --lm into the package, for searches in Python, C++ and clients of Triton;
+    greedy decoding is in the graph. If not given, beam with --lm, else greedy."""
+    lm: LanguageOptions = LanguageOptions()
+    """the language model that is written into the package, with its weight and bonus"""
     out: Path | None = None
     """Where to write; `export/<model>` in the run if not given."""
     data: str | None = None
@@ -78,6 +84,11 @@ class ExportOptions:
     """Which TensorRT builds the engines; auto takes the first that is installed."""
     plugin: Path | None = None
     """Library that `export/plugin` builds, for engines with --decode plugin; needs a GPU."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether the package is for a beam search too."""
+        return self.decoder == "beam" or (self.decoder is None and self.lm != LanguageOptions())
 
     @property
     def limit(self) -> float:
@@ -101,7 +112,18 @@ class ExportOptions:
             raise HtrError(f"--min-guard-lines must be positive, not {self.min_guard_lines}")
         if self.int8 and self.decode != "graph":
             raise HtrError(f"--int8 and --decode {self.decode} do not go together: leave out one of the two")
+        self._check_decoder()
         self._check_engine()
+
+    def _check_decoder(self) -> None:
+        if self.decoder == "greedy" and self.lm != LanguageOptions():
+            raise HtrError("--decoder greedy uses no --lm: leave out one of the two")
+        if self.searches and self.lm.file is None:
+            raise HtrError("--decoder beam is exported with its language model: name one with --lm")
+        if self.lm.words is not None:
+            raise HtrError("--lm.words is not exported: give the list to `transcribe` or `evaluate`")
+        if self.searches and self.decode == "plugin":
+            raise HtrError("--decoder beam needs logits, which --decode plugin does not give: leave out one of the two")
 
     def _check_engine(self) -> None:
         given = {"profile": self.profile is not None, "plugin": bool(self.plugin), "runtime": self.runtime != "auto"}

@@ -18,6 +18,8 @@ from htrcompress.utils.io import write_atomic
 
 LIBRARY = "libhtr_ctc.so"
 """The plugin, beside the engines that decode with it."""
+LANGUAGE = "language.ngram"
+"""The language model of a beam search."""
 REPOSITORY = "model_repository"
 """Not `triton`: Python would take a folder of that name for the package that PyTorch imports."""
 COMMON = ("verify.json", "card.json", "labels.txt")

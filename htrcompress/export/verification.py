@@ -9,17 +9,20 @@ as not executed elsewhere. The result goes into the card beside the model.
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.data.readers.open import open_dataset, read_config
+from htrcompress.decoding.base import Decoder
+from htrcompress.decoding.beam import BeamDecoder
+from htrcompress.decoding.language import LanguageOptions, open_language
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.backends import HalfTorchBackend
 from htrcompress.export.checks import LineSet, Reader
 from htrcompress.export.options import VerifyOptions
-from htrcompress.export.package import check_package
+from htrcompress.export.package import LANGUAGE, check_package
 from htrcompress.export.results import Check, Verification
 from htrcompress.models.serialization import load_card
 from htrcompress.runtime.backend import Open, exported_files, open_backend
@@ -92,16 +95,27 @@ def _check_folder(place: Path, artefact: Path, lines: LineSet, options: VerifyOp
     files = sorted(exported_files(place), key=lambda path: (len(path.name), path.name))
     exported = [path for path in files if path.suffix != ".engine"]
     reference = Reader(torch.name, torch, lines)
+    decoders = _decoders(place, torch.card)
     for reader in _readers(reference, artefact, place, exported, options):
         logger.info("%s: reading %d lines with %s", place.name, len(lines.lines), reader.name)
         reader.read()
         yield reader.compare(reference, place.name, options.max_cer_rise)
+        for name, decoder in decoders.items() if reader.gives_logits else ():
+            yield reader.compare_decoded(reference, decoder, name, place.name, options.max_cer_rise)
     for path in exported:
         if PLUGIN in path.name:
             yield Check(place.name, path.name, note="its plugin runs in TensorRT alone, not executed")
     for path in sorted(path for path in files if path.suffix == ".engine"):
         logger.info("%s: %s", place.name, path.name)
-        yield _check_engine(place, path, reference, options.max_cer_rise)
+        yield from _check_engine(place, path, reference, decoders, options.max_cer_rise)
+
+
+def _decoders(place: Path, card: Card) -> dict[str, Decoder]:
+    """What else decodes the logits of an export, by name: a beam search where the package holds a language model."""
+    path = place / LANGUAGE
+    if not path.is_file():
+        return {}
+    return {f"beam with {LANGUAGE}": BeamDecoder(card, open_language(LanguageOptions(path), card.characters()))}
 
 
 def _readers(
@@ -121,8 +135,10 @@ def _readers(
         yield Reader(path.name, backend, reference.lines)
 
 
-def _check_engine(place: Path, path: Path, reference: Reader, limit: float | None) -> Check:
-    """An engine against PyTorch, or what is known of one that cannot be executed here."""
+def _check_engine(
+    place: Path, path: Path, reference: Reader, decoders: Mapping[str, Decoder], limit: float | None
+) -> Iterator[Check]:
+    """An engine against PyTorch, with every decoder, or what is known of one that cannot be executed here."""
     own, built = read_document(path)
     if own != reference.backend.card:
         raise HtrError(f"{path} is not of the model beside it: export it again")
@@ -134,13 +150,16 @@ def _check_engine(place: Path, path: Path, reference: Reader, limit: float | Non
         inspected, arithmetic = backend.inspect(), backend.arithmetic
         check = replace(reader.compare(reference, place.name, limit), inspected=inspected)
         if inspected and arithmetic not in inspected:
-            return replace(check, note=f"its layers give {', '.join(inspected)} and no {arithmetic}", passed=False)
-        return check
+            note = f"its layers give {', '.join(inspected)} and no {arithmetic}"
+            check = replace(check, note=note, passed=False)
+        yield check
+        for name, decoder in decoders.items() if reader.gives_logits else ():
+            yield reader.compare_decoded(reference, decoder, name, place.name, limit)
     except Unavailable as error:
         note = f"built for {built['runtime']} {built['version']}, not executed: {error}"
-        return Check(place.name, path.name, note=note)
+        yield Check(place.name, path.name, note=note)
     except HtrError as error:
-        return Check(place.name, path.name, note=f"not executed: {error}", passed=False)
+        yield Check(place.name, path.name, note=f"not executed: {error}", passed=False)
 
 
 def _record(place: Path, card: Card, checks: list[Check], identity: str, lines: int) -> None:

@@ -6,13 +6,15 @@ from htrcompress.export.results import ExportedFile
 from htrcompress.export.targets.base import ExportTarget, Job
 from htrcompress.export.targets.engines import Engines
 from htrcompress.export.targets.int8_files import Int8
+from htrcompress.export.targets.language import LanguageFile
 from htrcompress.export.targets.onnx_files import Fp16, Fp32
 from htrcompress.export.targets.triton import TritonRepository
 
 __all__ = ["TARGETS", "ExportTarget", "ExportedFile", "Job", "chosen_targets"]
 
-TARGETS: list[ExportTarget] = [Fp32(), Fp16(), Int8("cpu"), Int8("trt"), Engines(), TritonRepository()]
-"""In the order in which they are written: engines are built of the graphs that stand before them."""
+TARGETS: list[ExportTarget] = [Fp32(), Fp16(), Int8("cpu"), Int8("trt"), Engines(), TritonRepository(), LanguageFile()]
+"""In the order in which they are written: engines are built of the graphs that stand before them, and
+Triton's repository gets a copy of the language model."""
 
 
 def chosen_targets(options: ExportOptions) -> list[ExportTarget]:
