@@ -1,12 +1,14 @@
-"""Reads images of lines: `python -m htrcompress.transcribe IMAGES`.
+"""Reads images of lines: `python -m htrcompress.transcribe IMAGES`, or pages: `... PAGE.xml --write DIR`.
 
-Prints `path<TAB>text` for every image, some batches at a time, since lines of similar width are read together. An image
-that cannot be read is reported on stderr, the others are still read, and the exit status is 2.
+Prints `path<TAB>text` for every image, some batches at a time, since lines of similar width are read together. Of
+pages, PAGE or ALTO files with their images beside them, it writes copies with the text of every line filled in, and
+prints what it did to each. What cannot be read is reported on stderr, the rest is still read, and the exit status is 2.
 """
 
 import math
 import sys
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from htrcompress import runs
@@ -14,11 +16,13 @@ from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.index import PACKAGED
 from htrcompress.cli import console, run_command
 from htrcompress.data.folders import images_in
+from htrcompress.data.readers.page_folder import kind_of, xml_files
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
 from htrcompress.runtime import Device, Invert, Reading, Span, load
+from htrcompress.runtime.page_reading import PageFile, PageOutcome, read_pages
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class TranscribeOptions:
     """Reads images of text lines and prints `path<TAB>text` for each."""
 
     images: list[Path]
-    """Image files, or folders of them."""
+    """Images of lines, or folders of them; with --write, PAGE or ALTO files of pages, or folders of them."""
     model: str | Path | None = None
     """A model's name (see `htrcompress models`), a .onnx, .safetensors or .engine file, or a run folder; if not given,
     the student of the newest run in ./runs, or the model that ships where there is no run."""
@@ -48,6 +52,17 @@ class TranscribeOptions:
     """Put into the result of --json where characters and words stand in the picture, and how sure they are."""
     invert: Invert = "never"
     """Light ink on dark paper: `auto` inverts such pictures, `always` inverts every picture."""
+    write: Path | None = None
+    """A folder for copies of PAGE or ALTO files in which every line has its text. A page whose copy is there already is
+    not read again."""
+    only_empty: bool = False
+    """With --write, fill in only the lines that have no text."""
+
+    def __post_init__(self) -> None:
+        if self.only_empty and self.write is None:
+            raise HtrError("--only_empty is for pages: say with --write where they go")
+        if self.write is not None and (self.spans or self.n_best > 1):
+            raise HtrError("--spans and --n_best are for images of lines: leave them out with --write")
 
 
 @dataclass(frozen=True)
@@ -90,15 +105,18 @@ class Transcripts:
     Attributes:
         model: the model file.
         images: one entry for each image, in the order given.
+        pages: one entry for each page, where pages were read.
     """
 
     model: Path
     images: list[Transcript]
+    pages: list[PageOutcome] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
-        """2 if any image could not be read."""
-        return 2 if any(image.error for image in self.images) else 0
+        """2 if any image or page could not be read."""
+        errors = [*(image.error for image in self.images), *(page.error for page in self.pages)]
+        return 2 if any(errors) else 0
 
 
 def transcribe(options: TranscribeOptions) -> Transcripts:
@@ -107,12 +125,18 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
     Raises:
         HtrError: a folder has no images, or the model cannot be used.
     """
-    paths = expand(options.images)
+    pages = page_files(options.images, options.write) if options.write else []
+    paths = [] if options.write else expand(options.images)
     file = runs.reader(options.model)
     if options.model is None:
         name = DEFAULT if file.parent == PACKAGED else file
         print(f"reading with {name}: --model names another, `htrcompress models` lists them", file=sys.stderr)
     recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
+    if options.write:
+        outcomes = read_pages(recognizer, pages, options.only_empty, options.batch, options.invert)
+        return Transcripts(
+            file, [], [_shown(outcome, number, len(pages)) for number, outcome in enumerate(outcomes, 1)]
+        )
     transcripts = []
     readings = recognizer.read_each(paths, options.batch, options.invert, options.n_best, options.spans)
     for path, reading in zip(paths, readings, strict=True):
@@ -125,6 +149,18 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
     if hints:
         print(f"hint: {hints[0].path} and {len(hints) - 1} others: {hints[0].hint} (--invert)", file=sys.stderr)
     return Transcripts(file, transcripts)
+
+
+def _shown(outcome: PageOutcome, number: int, count: int) -> PageOutcome:
+    """Prints what became of a page."""
+    left = "".join(f", {lines} left as they were ({reason})" for reason, lines in outcome.left.items())
+    if outcome.error:
+        print(f"error: {outcome.error}", file=sys.stderr)
+    elif outcome.skipped:
+        print(f"{number}/{count}\t{outcome.source}\twas read before", file=console.file, flush=True)
+    else:
+        print(f"{number}/{count}\t{outcome.written}\t{outcome.lines} lines{left}", file=console.file, flush=True)
+    return outcome
 
 
 def _transcript(path: Path, reading: Reading | HtrError) -> Transcript:
@@ -150,6 +186,8 @@ def expand(images: list[Path]) -> list[Path]:
         raise HtrError("no images to read: name image files or folders")
     paths: list[Path] = []
     for path in images:
+        if path.suffix.lower() == ".xml":
+            raise HtrError(f"{path} describes a page: say with --write where its copy with the texts goes")
         if path.is_dir():
             found = images_in(path, recursive=False)
             if not found:
@@ -158,6 +196,34 @@ def expand(images: list[Path]) -> list[Path]:
         else:
             paths.append(path)
     return paths
+
+
+def page_files(paths: list[Path], write: Path) -> list[PageFile]:
+    """The pages that PAGE and ALTO files, and folders of them, describe, and where their copies go.
+
+    Raises:
+        HtrError: nothing is given, a folder has no such files, an image has none, or a copy would replace its original.
+    """
+    if not paths:
+        raise HtrError("no pages to read: name PAGE or ALTO files, or folders of them")
+    files: list[PageFile] = []
+    for path in paths:
+        folder = path if path.is_dir() else path.parent
+        found = [file for file in xml_files(path) if kind_of(file)] if path.is_dir() else [path]
+        if not found or path.suffix.lower() in SUFFIXES:
+            raise HtrError(
+                f"{path} has no PAGE or ALTO file that says where its lines are: make one with a tool that finds lines "
+                "(eScriptorium, Transkribus, or kraken's `segment`), then read that"
+            )
+        root = folder.resolve().parent  # an image may be one folder above
+        files += [PageFile(file.resolve(), root, write / file.relative_to(folder)) for file in found]
+    targets = Counter(file.target for file in files)
+    for file in files:
+        if targets[file.target] > 1:
+            raise HtrError(f"two pages would be written to {file.target}: read them into folders of their own")
+        if file.target.resolve() == file.source:
+            raise HtrError(f"--write {write} would replace {file.source}: name another folder")
+    return files
 
 
 if __name__ == "__main__":
