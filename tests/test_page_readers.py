@@ -10,17 +10,20 @@ import pytest
 from PIL import Image, ImageDraw
 from test_pages import alto, page_line, page_xml
 
-from htrcompress.data.lines import Dataset
+from htrcompress import cer, load
+from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.data.readers.page_texts import PageOptions
 from htrcompress.errors import HtrError
+from htrcompress.image import load_grey
 from htrcompress.pages import images
 from htrcompress.pages.crop import Geometry, cut, cut_box, measure
 from htrcompress.pages.files import read_page
 from htrcompress.pages.images import Folders, find
 from htrcompress.pages.page import PageLine
 
+MODELS = Path(__file__).parent.parent / "models"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 LINE = page_line("l", "one")
 
@@ -315,8 +318,8 @@ def test_page_and_alto_of_one_page_agree(tmp_path: Path) -> None:
         assert a.id == b.id and (a.pixels() == b.pixels()).all()
 
 
-@pytest.mark.parametrize("name", ["hooker_en", "copiste_fr"])
-def test_texts_of_pages_are_those_of_the_corpus(name: str) -> None:
+def corpus_lines(name: str) -> list[tuple[Line, Path, str]]:
+    """The test lines of a corpus that are on its pages: as read from these, the image in the corpus, and the text."""
     root = needs(name)
     meta = (root / "meta.tsv").read_text(encoding="utf-8").splitlines()
     rows = csv.DictReader(meta, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -324,5 +327,21 @@ def test_texts_of_pages_are_those_of_the_corpus(name: str) -> None:
     texts = dict(row.split("\t") for row in (root / "test.tsv").read_text(encoding="utf-8").splitlines())
     found = {tuple(line.id.split("#")): line for line in open_dataset(str(root / "pages")).splits["all"]}
     pages = {page for page, _ in found}
-    wanted = {key: texts[file] for key, file in files.items() if key[0] in pages}
-    assert len(wanted) > 50 and {key: found[key].text for key in wanted} == wanted
+    return [(found[key], root / file, texts[file]) for key, file in files.items() if key[0] in pages]
+
+
+@pytest.mark.parametrize("name", ["hooker_en", "copiste_fr"])
+def test_texts_of_pages_are_those_of_the_corpus(name: str) -> None:
+    lines = corpus_lines(name)
+    assert len(lines) > 50 and [line.text for line, _, _ in lines] == [text for _, _, text in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hooker_en", "copiste_fr"])
+def test_lines_of_pages_read_like_those_of_the_corpus(name: str) -> None:
+    lines = corpus_lines(name)
+    model = load(str(MODELS / f"{name}.safetensors"))
+    texts = [text for _, _, text in lines]
+    ours = cer(texts, [reading.text for reading in model.read([line.pixels() for line, _, _ in lines])])
+    theirs = cer(texts, [reading.text for reading in model.read([load_grey(image) for _, image, _ in lines])])
+    assert ours < theirs + 0.003

@@ -32,11 +32,11 @@ def read(markup: Markup, source: str) -> Page:
     root = markup.root
     page = _page_element(root, source)
     names = {id(element): name for name, element in _lines(page, source).items()}
-    labels, spaced = _labels(root), _spaced(page)
+    labels = _labels(root)
     lines = []
     for element, region, tags in _walk(page, "", ()):
         kinds = tuple(dict.fromkeys(labels.get(tag, tag) for tag in tags))
-        text, confidence = _text(element, spaced)
+        text, confidence = _text(element)
         box = _box(element)
         polygon, baseline = _polygon(element, box, source), _baseline(element, box, source)
         lines.append(PageLine(names[id(element)], text, baseline, polygon, kinds, region, confidence))
@@ -65,7 +65,7 @@ def fill(markup: Markup, readings: Mapping[str, Reading], only_empty: bool, sour
     edits: list[Edit] = []
     for name, reading in readings.items():
         line = lines[name]
-        if only_empty and _text(line, spaced)[0].strip():
+        if only_empty and _text(line)[0].strip():
             continue
         old = list(line.all(*_TEXT))
         if len(old) == 1 and old[0].name == "String" and not spaced:
@@ -110,7 +110,7 @@ def _labels(root: Element) -> dict[str, str]:
 
 
 def _spaced(page: Element) -> bool:
-    """Whether the file has spaces of its own: if so, strings without one between them belong together."""
+    """Whether the file has a string for each word, with spaces between."""
     return next(page.below("SP"), None) is not None
 
 
@@ -128,8 +128,9 @@ def _walk(element: Element, region: str, tags: tuple[str, ...]) -> Iterator[tupl
             yield from _walk(child, child.attributes.get("ID", region) if child.name == "TextBlock" else region, own)
 
 
-def _text(line: Element, spaced: bool) -> tuple[str, float | None]:
-    """A line's text, and the mean confidence of its words."""
+def _text(line: Element) -> tuple[str, float | None]:
+    """A line's text, and the mean confidence of its words. A line without any `SP` has one between all its strings."""
+    spaced = line.first("SP") is not None
     parts: list[str] = []
     confidences = []
     for part in line.all(*_TEXT):
