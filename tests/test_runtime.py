@@ -198,7 +198,7 @@ def test_pickles_are_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("a.engine", "no model at"), ("a.txt", "not a model"), ("a", "not a model"), ("a.onnx", "no model at")],
+    [("a.engine", "no model at"), ("a.txt", "not a model"), ("a", "no model at"), ("a.onnx", "no model at")],
 )
 def test_other_files_are_refused(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(HtrError, match=says):

@@ -144,7 +144,7 @@ def locate(model: str | os.PathLike[str]) -> Path:
         HtrError: see `find`.
     """
     text = os.fspath(model)
+    if text.startswith(REMOTE):
+        return find(text)
     path = Path(text)
-    if not text.startswith(REMOTE) and (os.path.isfile(text) or path.suffix[1:].isalpha()):
-        return path
-    return find(text)
+    return path if os.path.isfile(text) or path.suffix[1:].isalpha() else find(path.as_posix())
