@@ -111,6 +111,16 @@ def test_a_folder_of_several_formats_asks_for_one(tmp_path: Path, monkeypatch: p
     assert open_dataset(str(tmp_path)).format == "tsv"
 
 
+def test_two_layouts_of_their_own_ask_for_one(tmp_path: Path) -> None:
+    write(tmp_path, "a.png\tone\n")
+    (tmp_path / "lines.txt").write_text("a ok 1 1 1 1 1 1 A|word\n", encoding="utf-8")
+    with pytest.raises(HtrError, match=r"tsv.*iam.*--read\.format"):
+        open_dataset(str(tmp_path))
+    for name, text in (("tsv", "one"), ("iam", "A word")):
+        dataset = open_dataset(str(tmp_path), ReadConfig(format=name))
+        assert [line.text for lines in dataset.splits.values() for line in lines] == [text]
+
+
 def test_broken_lines_are_left_out_up_to_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("htrcompress.data.readers.open.READERS", [_Suffix("one")])
     (tmp_path / "a.one").touch()

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from htrcompress.data.lines import Line
 from htrcompress.data.readers import ReadConfig
+from htrcompress.data.readers import parquet as parquet_reader
 from htrcompress.data.readers.columns import ColumnOptions
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
@@ -102,6 +104,69 @@ def test_two_parquet_sets_of_one_split_are_refused(tmp_path: Path) -> None:
     parquet(tmp_path / "validation.parquet", [row(1, "a")])
     with pytest.raises(HtrError, match=r"val.*validation.*valid"):
         open_dataset(str(tmp_path))
+
+
+def test_groups_of_rows_are_kept_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", "test"):
+        parquet(tmp_path / f"{name}.parquet", [row(n, f"{n}") for n in range(6)], row_group_size=2)
+    dataset = open_dataset(str(tmp_path))
+    monkeypatch.setattr(parquet_reader, "KEPT_BYTES", 3 * len(png(1)))
+    parquet_reader._kept.clear()
+    for number in (0, 5, 3, 0, 1, 4):
+        for split in ("train", "test"):
+            assert int(dataset.split(split)[number].pixels()[0, 0]) == number
+            assert len(parquet_reader._kept) == 1
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
+    """A hub of one dataset, which is in the cache once it was fetched; what was asked of it."""
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    asked: dict = {"files": ["README.md", "load.py", "data/train.parquet", "a[1].png"]}
+
+    def list_repo_files(name: str, *, repo_type: str, revision: str | None) -> list[str]:
+        if asked.get("down"):
+            raise ConnectionError("no route")
+        assert (name, repo_type) == ("owner/name", "dataset")
+        return asked["files"]
+
+    def snapshot_download(name: str, **options: object) -> str:
+        asked.update(options)
+        if options["local_files_only"] and not asked.get("fetched"):
+            raise FileNotFoundError("nothing in the cache\nand more")
+        folder = tmp_path / "datasets--owner--name" / "snapshots" / "0f"
+        parquet(folder.parent.parent / "blobs" / "1", [row(1, "one")])
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        if not asked.get("fetched"):
+            (folder / "data" / "train.parquet").symlink_to("../../../blobs/1")
+        asked["fetched"] = True
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", list_repo_files)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    yield asked
+
+
+def test_a_dataset_of_the_hub_by_name(hub: dict) -> None:
+    hub["down"] = True
+    with pytest.raises(HtrError, match=r"hf://owner/name.*nothing in the cache$"):
+        open_dataset("hf://owner/name")
+    hub["down"] = False
+    dataset = open_dataset("hf://owner/name@v1")
+    assert dataset.name == "name" and texts(dataset, "train") == ["one"]
+    assert int(dataset.split("train")[0].pixels()[0, 0]) == 1
+    assert hub["revision"] == "v1" and hub["allow_patterns"] == ["data/train.parquet"]
+    hub["down"] = True  # what was fetched is used
+    assert open_dataset("hf://owner/name").split("train") and hub["local_files_only"]
+    for bad in ("hf://name", "hf://owner/na me", "hf://owner/name/../x"):
+        with pytest.raises(HtrError, match="hf://owner/name@revision"):
+            open_dataset(bad)
+
+
+def test_a_dataset_of_the_hub_without_parquet(hub: dict) -> None:
+    hub["files"] = ["load.py", "weights.pkl", "train/a[1].PNG", "train/metadata.csv"]
+    open_dataset("hf://owner/name")
+    assert hub["allow_patterns"] == ["train/a[[]1].PNG", "train/metadata.csv"]
 
 
 def test_the_hub_form_and_the_folder_of_a_corpus_have_the_same_lines(tmp_path: Path) -> None:

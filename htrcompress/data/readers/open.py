@@ -10,6 +10,7 @@ from typing import Any
 
 from htrcompress.card import Card
 from htrcompress.charset import clean_text
+from htrcompress.data import hub
 from htrcompress.data.lines import Dataset, JoinedLines, Line, NamedLines
 from htrcompress.data.readers import READERS, ReadConfig, Reader
 from htrcompress.data.readers.synthetic import SYNTHETIC
@@ -22,7 +23,7 @@ _VISIBLE_FORMAT = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\
 
 
 def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
-    """Opens `synthetic`, the built-in data, a folder or file in any supported format, or several, as in `en,fr`.
+    """Opens `synthetic`, a folder or file in any supported format, `hf://owner/name`, or several, as in `en,fr`.
 
     Args:
         source: what to open. Lines of several datasets are named after theirs, and grouped by it.
@@ -59,6 +60,9 @@ def _parts(source: str) -> list[str]:
 
 
 def _open_one(source: str, read: ReadConfig) -> Dataset:
+    if source.startswith(hub.PREFIX):
+        folder, name = hub.fetch(source)
+        return replace(_open_one(str(folder), read), name=name)
     path = Path(source)
     try:
         str(path.resolve()).encode()
@@ -86,12 +90,12 @@ def _reader_of(path: Path, name: str | None) -> Reader:
         raise HtrError(f"no format is called '{name}': choose --read.format {', '.join(known)}")
     found: list[Reader] = []
     for reader in sorted(READERS, key=lambda reader: reader.mixes):
+        if reader.mixes and found and not found[0].mixes:
+            break
         if name in (None, reader.name):
             with _named_failure(reader, path):
                 if reader.recognises(path):
                     found.append(reader)
-        if found and not found[0].mixes:
-            return found[0]
     if len(found) > 1:
         both = " and ".join(f"{reader.name} ({reader.looks_for})" for reader in found)
         raise HtrError(f"--data {path} holds more than one format: {both}; choose with --read.format {found[0].name}")

@@ -3,15 +3,16 @@
     data/train-00000-of-00003.parquet   data/validation.parquet   test/0000.parquet
 
 The split is the file's name without its number, or the folder's where the file's name is a number. Images are decoded
-when they are asked for; a group of rows is read at once, since parquet compresses them together, and the last few are
-kept. An id is `lines/<path>`, as the line would be called in a folder of images, so that both have the same hash.
+when they are asked for; a group of rows is read at once, since parquet compresses them together, and the last are kept,
+up to a number of bytes. An id is `lines/<path>`, as the line would be called in a folder of images, so that both have
+the same hash.
 """
 
 import re
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from htrcompress.image import read_grey
 
 MAX_GROUP_BYTES = 1 << 29
 """Groups of rows that unpack to more are refused: a group is read at once."""
-KEPT = 2
-"""Groups of rows whose images are kept in memory, of one file."""
+KEPT_BYTES = 1 << 28
+"""Of the images of the groups that are kept in memory, of all files together; the last group is kept in any case."""
 _NUMBERED = re.compile(r"[-_.]?\d+(-of-\d+)?$")
 
 
@@ -62,7 +63,7 @@ class ParquetReader:
             owner = owners.setdefault(split, stem)
             if owner != stem:
                 raise HtrError(f"{path}: {owner} and {stem} are both called {split}: leave one of the two out")
-            table = _Table(inside.check(file))
+            table = _Table.of(inside.check(file))
             for line in _lines(table, split, options, FolderIndex(root), broken):
                 seen[line.id] += 1
                 number = seen[line.id]
@@ -89,20 +90,28 @@ def _renamed(line: Line, number: int) -> Line:
     return Line(f"{line.id}#{number}", line.text, line.split, line.image, line.group, line.page)
 
 
-@dataclass
+_kept: OrderedDict[tuple["_Table", int], Any] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
 class _Table:
-    """One parquet file; its groups of rows are read when a line of them is asked for. It can be pickled.
+    """One parquet file; its groups of rows are read when a line of them is asked for.
 
     Attributes:
         path: the file.
+        changed: when it was last written, in nanoseconds, and its size: images of another version are not taken for
+            those of this one.
     """
 
     path: Path
-    _groups: dict[int, Any] = field(default_factory=dict, repr=False)
-    _lock: Any = field(default_factory=threading.Lock, repr=False)
+    changed: tuple[int, int]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Table, (self.path,)
+    @classmethod
+    def of(cls, path: Path) -> "_Table":
+        """The table in a file."""
+        status = path.stat()
+        return cls(path, (status.st_mtime_ns, status.st_size))
 
     def file(self) -> Any:
         """The open file.
@@ -137,8 +146,14 @@ class _Table:
 
     def image(self, column: str, group: int, row: int) -> bytes | None:
         """The bytes of an image."""
-        with self._lock:
-            values = self._groups.get(group)
+        value = self._images(column, group)[row].as_py()
+        found: bytes | None = value["bytes"] if isinstance(value, dict) else value
+        return found
+
+    def _images(self, column: str, group: int) -> Any:
+        """The column of images of one group, which is kept for its other rows."""
+        with _lock:
+            values = _kept.get((self, group))
             if values is None:
                 try:
                     values = self.file().read_row_group(group, columns=[column]).column(0)
@@ -146,12 +161,11 @@ class _Table:
                     raise
                 except Exception as error:
                     raise HtrError(f"{self.path} is damaged: {error}") from None
-                while len(self._groups) >= KEPT:
-                    self._groups.pop(next(iter(self._groups)))
-                self._groups[group] = values
-        value = values[row].as_py()
-        found: bytes | None = value["bytes"] if isinstance(value, dict) else value
-        return found
+                _kept[self, group] = values
+                while len(_kept) > 1 and sum(kept.nbytes for kept in _kept.values()) > KEPT_BYTES:
+                    _kept.popitem(last=False)
+            _kept.move_to_end((self, group))
+            return values
 
 
 @dataclass(frozen=True)
