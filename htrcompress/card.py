@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, get_origin
 
@@ -161,6 +161,10 @@ class Card:
         if self.direction != "ltr":
             entries += (self.direction,)
         return hashlib.sha256(json.dumps(entries, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+    def without_attention(self) -> "Card":
+        """The card of a file of the same model that does not hold its attention decoder."""
+        return replace(self, attention={})
 
     def characters(self) -> Charset:
         """The charset as an object."""

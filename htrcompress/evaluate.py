@@ -20,6 +20,7 @@ from htrcompress import metrics, runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
 from htrcompress.data.readers.open import open_dataset, read_config
+from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
@@ -50,11 +51,14 @@ class EvaluateOptions:
     device: Device | None = None
     """Where to compute, with no fallback to another device; if not given, CUDA where it works, else the CPU."""
     decoder: str | None = None
-    """How logits become text: greedy or beam; if not given, beam with --lm, else greedy."""
+    """How logits become text: greedy or beam; or attention or joint, with a model that keeps an attention decoder; if
+    not given, beam with --lm, else greedy."""
     lm: LanguageOptions = LanguageOptions()
-    """what the beam search knows about the language"""
+    """what is known about the language"""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
+    attention: AttentionOptions = AttentionOptions()
+    """how the attention decoder reads"""
     out: Path | None = None
     """JSON file for every line's reading; `<model>.<split>.json` for a model in a run if not given."""
 
@@ -132,7 +136,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         HtrError: the model or the data cannot be used, or no line at all could be read.
     """
     file, split = runs.reader(options.model or runs.newest()), options.split
-    recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
+    recognizer = load(
+        file, options.threads, options.device, options.decoder, options.lm, options.beam, options.attention
+    )
     source = runs.own_data(file, recognizer.card) if options.data is None else options.data
     dataset = open_dataset(source, read_config(recognizer.card))
     dataset.require_height(recognizer.card.height)

@@ -17,6 +17,7 @@ from htrcompress.catalogue.index import PACKAGED
 from htrcompress.cli import console, run_command
 from htrcompress.data.folders import images_in
 from htrcompress.data.readers.page_folder import kind_of, xml_files
+from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
@@ -41,11 +42,14 @@ class TranscribeOptions:
     device: Device | None = None
     """Where to compute, with no fallback to another device; if not given, CUDA where it works, else the CPU."""
     decoder: str | None = None
-    """How logits become text: greedy or beam; if not given, beam with --lm, else greedy."""
+    """How logits become text: greedy or beam; or attention or joint, with a model that keeps an attention decoder; if
+    not given, beam with --lm, else greedy."""
     lm: LanguageOptions = LanguageOptions()
-    """what the beam search knows about the language"""
+    """what is known about the language"""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
+    attention: AttentionOptions = AttentionOptions()
+    """how the attention decoder reads"""
     n_best: int = 1
     """Readings of each line in the result of --json; all but the best are its alternatives. Greedy decoding has one."""
     spans: bool = False
@@ -131,7 +135,9 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
     if options.model is None:
         name = DEFAULT if file.parent == PACKAGED else file
         print(f"reading with {name}: --model names another, `htrcompress models` lists them", file=sys.stderr)
-    recognizer = load(file, options.threads, options.device, options.decoder, options.lm, options.beam)
+    recognizer = load(
+        file, options.threads, options.device, options.decoder, options.lm, options.beam, options.attention
+    )
     if options.write:
         outcomes = read_pages(recognizer, pages, options.only_empty, options.batch, options.invert)
         return Transcripts(

@@ -1,7 +1,8 @@
 """`Decoder`: from frames of logits to readings. A new decoder is one file and one row in `registry.DECODERS`.
 
 Greedy decoding stands inside exported graphs (`greedy.py`); every other decoder runs behind the network, on logits
-that the back end gives when it is opened for them.
+that the back end gives when it is opened for them. One that also reads with an attention decoder holds the network of
+that (`attention.AttentionModel`), and is given its `memory` of the frames.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,11 @@ class Decoder(Protocol):
     """Turns frames of logits into readings."""
 
     def decode(
-        self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
+        self,
+        logits: NDArray[np.float32],
+        frames: NDArray[np.integer],
+        n_best: int = 1,
+        memory: NDArray[np.float32] | None = None,
     ) -> list[list[Hypothesis]]:
         """The readings of each row, the best first: at least one, and at most `n_best`.
 
@@ -39,6 +44,8 @@ class Decoder(Protocol):
             logits: (B, T, C), not normalised; class 0 is the blank.
             frames: (B,), valid frames of each row; what lies beyond them must not matter.
             n_best: the largest number of readings for each row.
+            memory: (B, T, M), what an attention decoder reads of the frames; given only to decoders that were made
+                with the network of one (`registry.OVER_ATTENTION`).
         """
 
 
@@ -49,7 +56,11 @@ class GreedyDecoder:
         self.card = card
 
     def decode(
-        self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
+        self,
+        logits: NDArray[np.float32],
+        frames: NDArray[np.integer],
+        n_best: int = 1,
+        memory: NDArray[np.float32] | None = None,
     ) -> list[list[Hypothesis]]:
         """See `Decoder.decode`."""
         labels, lengths, scores = reference.greedy(logits, frames)

@@ -4,7 +4,6 @@ A text is scored as log P(text) and what the language says about it (`language.p
 `python -m htrcompress.native` has compiled it (`compiled.py`), and NumPy elsewhere (`search.py`): they find the same.
 """
 
-import logging
 import math
 from dataclasses import dataclass
 
@@ -14,11 +13,9 @@ from numpy.typing import NDArray
 from htrcompress.card import Card
 from htrcompress.decoding.base import Hypothesis
 from htrcompress.decoding.compiled import CompiledSearch, compiled_search
-from htrcompress.decoding.language import Language
+from htrcompress.decoding.language import Language, report_unknown, require_left_to_right, unknown_characters
 from htrcompress.decoding.search import NumpySearch, Search, Settings
 from htrcompress.errors import HtrError
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,20 +56,13 @@ class BeamDecoder:
 
     def __init__(self, card: Card, language: Language = Language(), options: BeamOptions = BeamOptions()):
         self.card, self.options, self.language = card, options, language
-        self.unknown: tuple[str, ...] = ()
-        if language.scorers:
-            if card.direction != "ltr":
-                raise HtrError(
-                    f"--lm: {card.name} reads from right to left, and language models are not used there yet"
-                )
-            known = set.intersection(*(set(scorer.automaton.charset.characters) for scorer in language.scorers))
-            self.unknown = tuple(c for c in card.charset if c not in known)
+        require_left_to_right(card, language)
+        self.unknown = unknown_characters(card, language)
         self.search = self._search()
 
     def report_unknown(self) -> None:
         """Warns of characters that the language model lacks."""
-        if self.unknown:
-            logger.warning("the language model lacks %s: scored as unknown", " ".join(self.unknown))
+        report_unknown(self.card, self.language)
 
     def _search(self) -> Search:
         options, text = self.options, "".join(self.card.charset)
@@ -88,7 +78,11 @@ class BeamDecoder:
         return BeamDecoder, (self.card, self.language, self.options)
 
     def decode(
-        self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int = 1
+        self,
+        logits: NDArray[np.float32],
+        frames: NDArray[np.integer],
+        n_best: int = 1,
+        memory: NDArray[np.float32] | None = None,
     ) -> list[list[Hypothesis]]:
         """The readings of each row, the best first; see `Decoder.decode`.
 

@@ -6,18 +6,24 @@ score for all symbols that have no arc. A character n-gram is one, a list of wor
 decoder follows any number of them side by side without knowing which is which.
 """
 
+import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from htrcompress.card import Card
 from htrcompress.charset import Charset
-from htrcompress.decoding.ngram import NGram
+from htrcompress.decoding.kneser_ney import END
+from htrcompress.decoding.ngram import NGram, Rows
 from htrcompress.decoding.ngram_file import load_ngram
 from htrcompress.decoding.words import compile_words, read_words
 from htrcompress.errors import HtrError
 
+logger = logging.getLogger(__name__)
 DEFAULT_WEIGHT = 0.5
 """Weight of a language model that was not tuned."""
 DEFAULT_WORDS_BONUS = 0.5
@@ -58,6 +64,11 @@ class Scorer:
     automaton: NGram
     weight: float
 
+    @property
+    def raises(self) -> bool:
+        """Whether another character may raise the score, as a listed word does."""
+        return self.weight < 0 or bool((self.automaton.arrays["arc_log_probability"] > 0).any())
+
 
 @dataclass(frozen=True)
 class Language:
@@ -73,6 +84,77 @@ class Language:
     scorers: tuple[Scorer, ...] = ()
     bonus: float = 0.0
     calibration: str = ""
+
+
+class Follower:
+    """Follows the scorers of a language along many texts at once, for searches in NumPy.
+
+    Args:
+        card: of the recogniser, whose labels are followed.
+        language: its scorers and its bonus.
+
+    Attributes:
+        rises: whether another character may raise a score.
+
+    Raises:
+        HtrError: the recogniser reads from right to left.
+    """
+
+    def __init__(self, card: Card, language: Language):
+        require_left_to_right(card, language)
+        text = "".join(card.charset)
+        self.language, self.classes = language, len(text) + 1
+        self.symbols = [[0, *scorer.automaton.symbols(text).tolist()] for scorer in language.scorers]  # 0: the blank's
+        self.rises = language.bonus > 0 or any(scorer.raises for scorer in language.scorers)
+        self._tables = threading.local()  # rows are made while decoding, so each thread has its own
+
+    @property
+    def rows(self) -> list[Rows]:
+        """Each scorer's rows for the labels and the end of a line, of this thread."""
+        if not hasattr(self._tables, "rows"):
+            pairs = zip(self.language.scorers, self.symbols, strict=True)
+            self._tables.rows = [Rows(scorer.automaton, [*symbols, END]) for scorer, symbols in pairs]
+        return self._tables.rows
+
+    def begin(self, lines: int) -> NDArray[np.int64]:
+        """The scorers' states at the start of each line, (lines, 1, scorers)."""
+        begin = np.array([scorer.automaton.begin for scorer in self.language.scorers], np.int64)
+        return np.broadcast_to(begin, (lines, 1, len(begin)))
+
+    def follow(self, states: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """What each label behind some texts scores, and the scorers' states behind it.
+
+        (B, K, scorers) to (B, K, classes), where column 0 is the end of the line, and (B, K, classes, scorers).
+        """
+        shape = (*states.shape[:2], self.classes)
+        score, following = np.full(shape, self.language.bonus), np.zeros((*shape, states.shape[2]), np.int64)
+        score[:, :, 0] = 0
+        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows, strict=True)):
+            row, columns = rows.rows_of(states[:, :, place]), rows.place[[-1, *range(1, self.classes)]]
+            score += scorer.weight * rows.log_probability[row][:, :, columns].astype(np.float64)
+            following[:, :, :, place] = rows.next_state[row][:, :, columns]
+        return score, following
+
+
+def require_left_to_right(card: Card, language: Language) -> None:
+    """Raises HtrError where something is known about the language of a recogniser that reads from right to left."""
+    if language.scorers and card.direction != "ltr":
+        raise HtrError(f"--lm: {card.name} reads from right to left, and language models are not used there yet")
+
+
+def unknown_characters(card: Card, language: Language) -> tuple[str, ...]:
+    """Characters of a recogniser that a scorer lacks and scores as unknown."""
+    if not language.scorers:
+        return ()
+    known = set.intersection(*(set(scorer.automaton.charset.characters) for scorer in language.scorers))
+    return tuple(c for c in card.charset if c not in known)
+
+
+def report_unknown(card: Card, language: Language) -> None:
+    """Warns of characters that the language model lacks."""
+    unknown = unknown_characters(card, language)
+    if unknown:
+        logger.warning("the language model lacks %s: scored as unknown", " ".join(unknown))
 
 
 def open_language(options: LanguageOptions, charset: Charset) -> Language:

@@ -17,7 +17,7 @@ from htrcompress.export.options import ExportOptions
 from htrcompress.export.package import Package, replaced, write_labels
 from htrcompress.export.results import ExportedFile, ExportResult
 from htrcompress.export.targets import TARGETS, ExportTarget, Job, chosen_targets
-from htrcompress.models.serialization import load_card, load_model
+from htrcompress.models.serialization import load_card, load_with_decoder
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,10 @@ def export_models(
     for role, artefact in models.items():
         logger.info("exporting %s to %s", role, folders[role])
         with replaced(folders[role], owned) as package:
-            network, card = load_model(artefact)
+            network, decoder, card = load_with_decoder(artefact)
+            card = card.without_attention()
             write_labels(package.folder, card)
-            job = Job(role, network, card, package.folder, options, lines[role])
+            job = Job(role, network, card, package.folder, options, lines[role], decoder)
             written = _write(job, targets, package, refused)
         files += [replace(file, path=folders[role] / file.path.relative_to(package.folder)) for file in written]
         notes |= dict.fromkeys(job.notes)

@@ -23,7 +23,15 @@ from torch import nn
 from htrcompress.card import Card
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError
-from htrcompress.export.deployable import DECODED_OUTPUTS, OUTPUTS, RAW_OUTPUTS, Deployable, deployable, sample
+from htrcompress.export.deployable import (
+    DECODED_OUTPUTS,
+    OUTPUTS,
+    RAW_OUTPUTS,
+    AttentiveDeployable,
+    Deployable,
+    deployable,
+    sample,
+)
 from htrcompress.export.graph import Graph, copy_of, make_graph, require_onnx
 from htrcompress.export.graph_passes import keep_outputs, reorder_gelu
 from htrcompress.export.options import Decode
@@ -61,7 +69,7 @@ def make_onnx(model: nn.Module, card: Card, name: str, *, half: bool = False, de
     """
     module = deployable(model, torch.float16 if half else torch.float32)
     traced = make_graph(name, trace(module, card.height), card)
-    _compare(traced, module, half)
+    compare(traced, module, half)
     proto = copy_of(traced.proto)
     keep_outputs(proto, DECODED_OUTPUTS if decode == "graph" else RAW_OUTPUTS)
     if decode == "plugin":
@@ -69,16 +77,16 @@ def make_onnx(model: nn.Module, card: Card, name: str, *, half: bool = False, de
     return make_graph(name, proto, card)
 
 
-def trace(module: Deployable, height: int) -> "ModelProto":
-    """The module as an ONNX graph with all of `OUTPUTS`; takes several seconds, whatever the size of the network."""
+def trace(module: Deployable | AttentiveDeployable, height: int) -> "ModelProto":
+    """The module as an ONNX graph with all its outputs; takes several seconds, whatever the size of the network."""
     require_onnx()
     dynamic = torch.export.Dim.DYNAMIC
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             module,
             sample(height, 2, 93),
             input_names=["pixels", "widths"],
-            output_names=list(OUTPUTS),
+            output_names=list(module.outputs),
             dynamic_shapes=({0: dynamic, 3: dynamic}, {0: dynamic}),
             opset_version=OPSET,
             dynamo=True,
@@ -132,20 +140,28 @@ def _tidy(proto: "ModelProto") -> None:
             shape[-1 if value.name == "pixels" else 1].dim_param = "width" if value.name == "pixels" else "frames"
 
 
-def _compare(graph: Graph, module: Deployable, half: bool) -> None:
-    """Raises HtrError unless the graph's logits are PyTorch's and its labels are what the reference decode reads."""
+def compare(graph: Graph, module: Deployable | AttentiveDeployable, half: bool) -> None:
+    """Raises HtrError unless the graph's logits and memory are PyTorch's and its labels those of the reference decode.
+
+    Args:
+        graph: with all outputs of the module.
+        module: what was traced.
+        half: whether the graph is FP16.
+    """
     run, stride = graph.runner(), graph.card.stride
     for batch, width in ((1, 1), (3, 61), (2, 4 * stride)):
         pixels, widths = sample(graph.card.height, batch, width)
         with torch.inference_mode():
-            expected = module(pixels, widths)[OUTPUTS.index("logits")].numpy()
+            expected = dict(zip(module.outputs, module(pixels, widths), strict=True))
         found = run(pixels.numpy(), widths.numpy())
         logits, frames = found["logits"], -(-widths.numpy() // stride)
         valid = np.arange(logits.shape[1]) < frames[:, None]
-        limit = TOLERANCE[half] * max(1.0, float(np.abs(expected[valid]).max()))
-        difference = float(np.abs(logits - expected)[valid].max())
-        if not difference <= limit:
-            raise HtrError(f"{graph.name} is not written: its logits differ from PyTorch's by {difference:.2g}")
+        for what in {"logits", "memory"} & expected.keys():
+            value = expected[what].numpy()
+            limit = TOLERANCE[half] * max(1.0, float(np.abs(value[valid]).max()))
+            difference = float(np.abs(found[what] - value)[valid].max())
+            if not difference <= limit:
+                raise HtrError(f"{graph.name} is not written: its {what} differ from PyTorch's by {difference:.2g}")
         labels, lengths, scores = reference.greedy(logits, frames)
         same = all(np.array_equal(found[n], v) for n, v in zip(OUTPUTS, (labels, lengths), strict=False))
         same = same and np.array_equal(found["frames"], frames)
@@ -154,7 +170,7 @@ def _compare(graph: Graph, module: Deployable, half: bool) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences the exporter's progress notes; its errors are exceptions and still pass."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -58,6 +58,9 @@ class ExportOptions:
     """Also write an FP16 ONNX file, with the proof that it is one."""
     int8: bool = False
     """Also write INT8 ONNX files, one for ONNX Runtime on the CPU and one for TensorRT."""
+    attention: bool = False
+    """Also write the attention decoder that the model's file keeps, as two ONNX files for --decoder attention and
+    joint; the other files have no trace of it."""
     also: str | None = None
     """Further targets by name, separated by commas (see `htrcompress/export/targets`)."""
     decode: Decode = "graph"
@@ -97,6 +100,8 @@ class ExportOptions:
 
     def check(self) -> None:
         """Raises HtrError where options contradict each other, with the flags in its sentence."""
+        if not self.onnx and self.attention:
+            raise HtrError("--attention writes ONNX files: leave out --no-onnx")
         if not self.onnx and not self.trt:
             raise HtrError("--no-onnx leaves nothing to write: add --trt, or leave out --no-onnx")
         if self.data is not None and not self.data.strip():

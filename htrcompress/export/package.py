@@ -151,8 +151,10 @@ def _model(folder: Path) -> Card | None:
 
 
 def _unverified(card: Card) -> Card:
-    """The card without the figures that `verify` adds."""
-    return replace(card, metrics={name: value for name, value in card.metrics.items() if name != "verified"})
+    """The card without the figures that `verify` adds, and without the attention decoder, which few files hold."""
+    return replace(
+        card.without_attention(), metrics={name: value for name, value in card.metrics.items() if name != "verified"}
+    )
 
 
 def check_package(folder: Path, card: Card) -> None:

@@ -64,7 +64,7 @@ def verify_folders(options: VerifyOptions, own_data: Callable[[Path, Card], str]
             chosen = [chosen[i * len(chosen) // count] for i in range(count)]
         own = list(_check_folder(place, artefact, LineSet(chosen, card), options))
         checks += own
-        _record(place, card, own, dataset.identity(options.split), len(chosen))
+        _record(place, card.without_attention(), own, dataset.identity(options.split), len(chosen))
     assert dataset is not None
     identity = dataset.identity(options.split)
     return Verification(dataset.name, options.split, identity, len(chosen), tuple(checks))
@@ -130,7 +130,7 @@ def _readers(
             continue
         how = Open(device=options.device, logits=True)
         backend = open_backend(path, how)
-        if backend.card != reference.backend.card:
+        if backend.card.without_attention() != reference.backend.card.without_attention():
             raise HtrError(f"{path} is not of the model beside it: its {CARD_KEY} card differs; export it again")
         yield Reader(path.name, backend, reference.lines)
 
@@ -140,7 +140,7 @@ def _check_engine(
 ) -> Iterator[Check]:
     """An engine against PyTorch, with every decoder, or what is known of one that cannot be executed here."""
     own, built = read_document(path)
-    if own != reference.backend.card:
+    if own != reference.backend.card.without_attention():
         raise HtrError(f"{path} is not of the model beside it: export it again")
     read_plan(path, built)
     try:

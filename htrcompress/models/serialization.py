@@ -106,6 +106,17 @@ def load_with_decoder(path: Path) -> tuple[LineRecognizer, AttentionDecoder | No
     return model, decoder, card
 
 
+def require_decoder(decoder: AttentionDecoder | None, path: Path) -> AttentionDecoder:
+    """The attention decoder of a file.
+
+    Raises:
+        HtrError: it keeps none.
+    """
+    if decoder is None:
+        raise HtrError(f"{path} keeps no attention decoder: train with --aux.attention and --aux.decoder.keep true")
+    return decoder
+
+
 def _build(card: Card, path: Path) -> tuple[LineRecognizer, AttentionDecoder | None]:
     """The networks that a card describes; nothing is allocated before the file proves that it holds the weights.
 

@@ -38,12 +38,14 @@ class Output:
         lengths: int32 (B,), labels of each row.
         scores: float32 (B,), mean log-probability of the labels; -inf in a row without labels.
         logits: float32 (B, T, C), not normalised; None unless the back end was opened with `logits=True`.
+        memory: float32 (B, T, M), what an attention decoder reads; None unless it was opened with `memory=True`.
     """
 
     labels: NDArray[np.int32]
     lengths: NDArray[np.int32]
     scores: NDArray[np.float32]
     logits: NDArray[np.float32] | None = None
+    memory: NDArray[np.float32] | None = None
 
 
 def joined(outputs: Sequence[Output]) -> Output:
@@ -51,12 +53,12 @@ def joined(outputs: Sequence[Output]) -> Output:
     if len(outputs) == 1:
         return outputs[0]
     labels, lengths, scores = ([getattr(o, name) for o in outputs] for name in ("labels", "lengths", "scores"))
-    logits = [output.logits for output in outputs if output.logits is not None]
+    frames = [[getattr(o, name) for o in outputs] for name in ("logits", "memory")]
     return Output(
         _stacked(labels, -1),
         np.concatenate(lengths),
         np.concatenate(scores),
-        _stacked(logits, 0) if len(logits) == len(outputs) else None,
+        *(None if any(array is None for array in arrays) else _stacked(arrays, 0) for arrays in frames),
     )
 
 
@@ -121,11 +123,13 @@ class Open:
         threads: CPU threads; the cores that the process may use if None.
         device: one of `Device`, and nothing else is used; `cuda` where it works, else `cpu`, if None.
         logits: whether `Output.logits` is filled where `run` is not told.
+        memory: whether `Output.memory` is filled.
     """
 
     threads: int | None = None
     device: str | None = None
     logits: bool = False
+    memory: bool = False
 
 
 TRAINED = ".safetensors"
@@ -138,9 +142,14 @@ BACKENDS: dict[str, str | Callable[[Path, Open], Backend]] = {
 """Suffix of a model file to the back end that runs it: a class, or `module:class` where importing it is expensive."""
 
 
+STEP = ".step.onnx"
+"""How the name of the graph of an attention decoder's step ends, in the place of the `.onnx` of the model beside it."""
+
+
 def exported_files(folder: Path) -> list[Path]:
     """The files of a folder that a back end runs, trained models apart, in no order."""
-    return [path for path in folder.iterdir() if path.suffix in BACKENDS and path.suffix != TRAINED]
+    found = [path for path in folder.iterdir() if path.suffix in BACKENDS and path.suffix != TRAINED]
+    return [path for path in found if not path.name.endswith(STEP)]
 
 
 def open_backend(path: Path, options: Open = Open()) -> Backend:

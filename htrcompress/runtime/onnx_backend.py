@@ -20,7 +20,7 @@ from htrcompress.runtime.onnx_session import first_line, open_session, stored_ca
 from htrcompress.utils.machine import cores
 
 DECODED = {"labels": "tensor(int32)", "lengths": "tensor(int32)", "scores": "tensor(float)"}
-"""What a graph with its decoder inside gives; `logits` may stand beside."""
+"""What a graph with its decoder inside gives; `logits` and `memory` may stand beside."""
 RAW = ("logits", "frames")
 """What a graph without a decoder gives."""
 
@@ -63,6 +63,11 @@ class OnnxRuntimeBackend:
         self._outputs = _check(self._session, self.card, self._where)
         self._decoded = set(DECODED) <= self._outputs
         self._logits = options.logits
+        self._memory = options.memory
+        if options.memory and "memory" not in self._outputs:
+            raise HtrError(
+                f"{path} gives nothing to an attention decoder: write model.attention.onnx with `export --attention`"
+            )
         self._names(options.logits)
         self.arithmetic = _arithmetic(path, self.device)
 
@@ -79,7 +84,7 @@ class OnnxRuntimeBackend:
                 f"ONNX Runtime failed on {lines} lines of width {width}; a smaller batch may pass: {first_line(error)}"
             ) from None
         if self._decoded:
-            return Output(*found)
+            return Output(**dict(zip(names, found, strict=True)))
         raw, frames = found
         return Output(*reference.greedy(raw, frames), raw if shown else None)
 
@@ -91,7 +96,7 @@ class OnnxRuntimeBackend:
         """
         if logits and "logits" not in self._outputs:
             raise NoLogits(f"{self._where} gives no logits: export the model again")
-        return [*DECODED, *["logits"] * logits] if self._decoded else list(RAW)
+        return [*DECODED, *["logits"] * logits, *["memory"] * self._memory] if self._decoded else list(RAW)
 
     def stream(self) -> "OnnxRuntimeBackend":
         """With a session of one thread, which several threads may call at once; opened when it is first asked for."""
@@ -136,7 +141,7 @@ def _check(session: Any, card: Card, where: str) -> set[str]:
     except UnicodeDecodeError:
         raise HtrError(f"{where} is damaged: the names in its graph are not UTF-8 text") from None
     fits = set(inputs) == {"pixels", "widths"} and (
-        set(outputs) == set(RAW) or set(outputs) - {"logits"} == set(DECODED)
+        set(outputs) == set(RAW) or set(outputs) - {"logits", "memory"} == set(DECODED)
     )
     if fits:
         (pixel_type, shape), (width_type, width_shape) = inputs["pixels"], inputs["widths"]
@@ -147,8 +152,8 @@ def _check(session: Any, card: Card, where: str) -> set[str]:
     if fits and "labels" in outputs:
         fits = all(outputs[name][0] == kind for name, kind in DECODED.items())
         fits = fits and [len(outputs[name][1]) for name in DECODED] == [2, 1, 1]
-    if fits and "logits" in outputs:
-        fits = outputs["logits"][0] == "tensor(float)" and len(outputs["logits"][1]) == 3
+    for name in {"logits", "memory"} & outputs.keys():
+        fits = fits and outputs[name][0] == "tensor(float)" and len(outputs[name][1]) == 3
     if not fits:
         raise HtrError(f"the graph in {where} does not fit its card: export it again with `htrcompress export`")
     return set(outputs)

@@ -24,13 +24,15 @@ from PIL import Image
 
 from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.find import locate
+from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.base import Decoder, Hypothesis
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.confidence import Calibration, Odds
 from htrcompress.decoding.language import Language, LanguageOptions
-from htrcompress.decoding.registry import BEAM, GREEDY, DecoderOptions, check_decoder, make_decoder
+from htrcompress.decoding.registry import BEAM, GREEDY, OVER_ATTENTION, DecoderOptions, check_decoder, make_decoder
 from htrcompress.errors import HtrError
 from htrcompress.image import pad
+from htrcompress.runtime.attention import open_attention
 from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, joined, open_backend
 from htrcompress.runtime.pictures import Invert, Picture, Pixels, PreparedLine, prepare
 from htrcompress.runtime.schedule import Schedule
@@ -209,7 +211,8 @@ class Recognizer:
         elif output.logits is None:
             raise HtrError(f"{self.backend.name} was opened without logits, which {type(self.decoder).__name__} needs")
         else:
-            found = self.decoder.decode(output.logits, -(-widths // self.card.stride), n_best)
+            given = () if output.memory is None else (output.memory,)
+            found = self.decoder.decode(output.logits, -(-widths // self.card.stride), n_best, *given)
         if len(found) != len(widths) or not all(found):
             raise HtrError(f"{type(self.decoder).__name__} does not give a reading for each of {len(widths)} lines")
         return [row[:n_best] for row in found]
@@ -253,6 +256,7 @@ def load(
     decoder: str | None = None,
     lm: LanguageOptions | str | os.PathLike[str] | None = None,
     beam: BeamOptions = BeamOptions(),
+    attention: AttentionOptions = AttentionOptions(),
 ) -> Recognizer:
     """Opens a model file for reading lines.
 
@@ -262,14 +266,15 @@ def load(
         threads: CPU threads; by default one for each core that the process may use.
         device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
         decoder: one of `decoding.registry.DECODERS`; by default `beam` with something in `lm`, else `greedy`. All but
-            `greedy` need the network's logits.
-        lm: a character language model (`python -m htrcompress.lm`) for the beam search, or `LanguageOptions` with its
-            weight as well.
+            `greedy` need the network's logits; `attention` and `joint` the attention decoder that a file may keep.
+        lm: a character language model (`python -m htrcompress.lm`) for the other decoders than `greedy`, or
+            `LanguageOptions` with its weight as well.
         beam: how the beam search decodes.
+        attention: how the attention decoder reads.
 
     Raises:
         HtrError: the file is missing, damaged or of a kind that is not read, its runtime is not installed, the device
-            or the decoder is not there, or the file gives no logits for the decoder.
+            or the decoder is not there, or the file gives no logits for the decoder or keeps no attention decoder.
     """
     if threads is not None:
         _check_count("number of threads", threads, MAX_THREADS)
@@ -277,14 +282,17 @@ def load(
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
     if not isinstance(lm, LanguageOptions):
         lm = LanguageOptions(None if lm is None else Path(lm))
-    options = DecoderOptions(lm, beam)
+    options = DecoderOptions(lm, beam, attention)
     if decoder is None:
         decoder = GREEDY if lm == LanguageOptions() else BEAM
     check_decoder(decoder, options)
+    file, attends = locate(path), decoder in OVER_ATTENTION
     try:
-        backend = open_backend(locate(path), Open(threads, device, logits=decoder != GREEDY))
+        backend = open_backend(file, Open(threads, device, logits=decoder != GREEDY, memory=attends))
     except NoLogits as error:
         raise HtrError(f"the decoder '{decoder}' needs logits: {error}") from None
+    if attends:
+        options = replace(options, model=open_attention(file, backend.card, Open(threads, backend.device)))
     return Recognizer(backend, None if decoder == GREEDY else make_decoder(decoder, backend.card, options), threads)
 
 

@@ -17,7 +17,7 @@ except ImportError as error:
 
 from htrcompress.decoding.greedy import greedy
 from htrcompress.models.base import fuse
-from htrcompress.models.serialization import load_model
+from htrcompress.models.serialization import load_with_decoder, require_decoder
 from htrcompress.models.threads import set_threads
 from htrcompress.runtime.backend import LINES_PER_THREAD, UNLIMITED, Open, Output
 from htrcompress.runtime.forking import ProcessGuard
@@ -38,7 +38,7 @@ class TorchBackend:
     Args:
         path: the model file.
         options: threads, for which PyTorch has one setting for the whole process, which this changes; the device,
-            `cpu`, `cuda` or `mps`; and whether to give logits.
+            `cpu`, `cuda` or `mps`; and whether to give logits and memory.
 
     Raises:
         HtrError: the device is not there, or the file cannot be used.
@@ -64,17 +64,22 @@ class TorchBackend:
         set_threads(threads or min(torch.get_num_threads(), cores()))
         self.max_batch = LINES_PER_THREAD * torch.get_num_threads() if self.device == "cpu" else UNLIMITED
         self._opened_as, self._logits, self._guard = (path.absolute(), options), options.logits, ProcessGuard()
-        model, self.card = load_model(path)
-        self.model = fuse(model).to(self.device)
+        model, decoder, self.card = load_with_decoder(path)
+        fuse(model)
+        self.model = model.to(self.device)
+        self._memory = require_decoder(decoder, path).to(self.device).memory if options.memory else None
 
     @torch.inference_mode()
     def run(self, pixels: NDArray[np.uint8], widths: NDArray[np.int32], logits: bool | None = None) -> Output:
         """One batch; see `Backend.run`."""
         self._guard.renew(self._after_fork)
-        raw, frames = self.model(torch.tensor(pixels).to(self.device), torch.tensor(widths).to(self.device))
-        labels, lengths, scores = greedy(raw, frames)
+        encoding = self.model.encode(torch.tensor(pixels).to(self.device), torch.tensor(widths).to(self.device))
+        features, frames = encoding.layers[-1], encoding.frames
+        raw = self.model.classify(features)
+        labels, lengths, scores = (value.cpu().numpy() for value in greedy(raw, frames))
         shown = raw.float().cpu().numpy() if (self._logits if logits is None else logits) else None
-        return Output(labels.cpu().numpy(), lengths.cpu().numpy(), scores.cpu().numpy(), shown)
+        memory = self._memory(features, frames).cpu().numpy() if self._memory else None
+        return Output(labels, lengths, scores, shown, memory)
 
     def stream(self) -> "TorchBackend":
         """Itself: PyTorch's threads are one setting for the whole process."""
@@ -82,7 +87,7 @@ class TorchBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        del self.model
+        del self.model, self._memory
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._opened_as

@@ -3,6 +3,7 @@
 from htrcompress.errors import HtrError
 from htrcompress.export.options import ExportOptions
 from htrcompress.export.results import ExportedFile
+from htrcompress.export.targets.attention_files import Attention
 from htrcompress.export.targets.base import ExportTarget, Job
 from htrcompress.export.targets.engines import Engines
 from htrcompress.export.targets.int8_files import Int8
@@ -12,7 +13,16 @@ from htrcompress.export.targets.triton import TritonRepository
 
 __all__ = ["TARGETS", "ExportTarget", "ExportedFile", "Job", "chosen_targets"]
 
-TARGETS: list[ExportTarget] = [Fp32(), Fp16(), Int8("cpu"), Int8("trt"), Engines(), TritonRepository(), LanguageFile()]
+TARGETS: list[ExportTarget] = [
+    Fp32(),
+    Fp16(),
+    Int8("cpu"),
+    Int8("trt"),
+    Engines(),
+    TritonRepository(),
+    LanguageFile(),
+    Attention(),
+]
 """In the order in which they are written: engines are built of the graphs that stand before them, and
 Triton's repository gets a copy of the language model."""
 

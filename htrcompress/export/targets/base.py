@@ -11,6 +11,7 @@ from htrcompress.export.lines import ProofLines
 from htrcompress.export.onnx_export import make_onnx
 from htrcompress.export.options import ExportOptions
 from htrcompress.export.results import ExportedFile
+from htrcompress.models.attention import AttentionDecoder
 from htrcompress.models.base import LineRecognizer
 
 Value = TypeVar("Value")
@@ -23,7 +24,8 @@ class Job:
     Attributes:
         role: see `ExportedFile`.
         network: in PyTorch, FP32.
-        card: its card.
+        card: its card, without the attention decoder.
+        decoder: the attention decoder that its file keeps, if any.
         folder: where to write.
         options: those of the command.
         lines: training and validation lines for proofs.
@@ -38,6 +40,7 @@ class Job:
     folder: Path
     options: ExportOptions
     lines: ProofLines
+    decoder: AttentionDecoder | None = None
     graphs: dict[str, Graph] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     activation: float | None = None
