@@ -68,7 +68,7 @@ class Sample:
     decode_ms: float
 
 
-def _file(line: Line, otherwise: Path) -> Path:
+def file_of(line: Line, otherwise: Path) -> Path:
     """The line's image file; a new one where its pixels come from elsewhere."""
     if isinstance(line.image, Path):
         return line.image
@@ -129,7 +129,7 @@ class Split:
         if not readable:
             raise HtrError(f"no line of {self.name} can be read by every model")
         chosen = [self.lines[i] for i in evenly(readable, count)]
-        files = [_file(line, folder / f"{number}.png") for number, line in enumerate(chosen)]
+        files = [file_of(line, folder / f"{number}.png") for number, line in enumerate(chosen)]
         start = time.perf_counter()
         greys = [load_grey(file) for file in files]
         return Sample(greys, files, 1000 * (time.perf_counter() - start) / len(chosen))

@@ -34,6 +34,11 @@ class Spread:
     min: float
     max: float
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """The spread of some values."""
+        return cls(statistics.median(values), min(values), max(values))
+
 
 @dataclass(frozen=True)
 class Latency:
@@ -70,8 +75,7 @@ class Timing:
         return self._speed(self.files) if self.files else None
 
     def _speed(self, rounds: list[float]) -> Spread:
-        speeds = [self.lines / seconds for seconds in rounds]
-        return Spread(statistics.median(speeds), min(speeds), max(speeds))
+        return Spread.of([self.lines / seconds for seconds in rounds])
 
     @property
     def latency_ms(self) -> Latency:

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.results import FOLDER, markdown
@@ -214,6 +215,43 @@ def rtx(result: Result) -> list[str]:
     return [*markdown(headings, rows, 2), *_notes(how, *kernel, *missing)]
 
 
+def peers(result: Result) -> list[str]:
+    """Tables of recognisers: those trained on the data, those read zero-shot, and those with random weights."""
+    batch, data, machine = result["settings"]["batch"], result["data"], result["machine"]
+    speeds = [(source, lines) for source in ("files", "memory") for lines in (1, batch)]
+    headings = ["", "runs in", "parameters", "MiB", "CER % (95 %)", "to the first, points (95 %)"]
+    headings += [f"lines/s from {source}, batch {lines}" for source, lines in speeds] + ["otherwise alone"]
+    titles = {"trained": "Trained on these data", "zero-shot": "Zero-shot", "speed": "Random weights: speed alone"}
+    lines: list[str] = []
+    for kind, title in titles.items():
+        rows = [_peer(row, speeds) for row in result["rows"] if row["kind"] == kind]
+        if rows:
+            lines += [f"**{title}**", "", *markdown(headings, rows, 2), ""]
+    settings = result["settings"]
+    how = (
+        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores: {data['lines']} lines of "
+        f"{data['name']}/{data['split']} ({data['hash']}), {settings['threads']} threads each, median of "
+        f"{settings['rounds']} interleaved rounds, own preprocessing and decoding included. “Otherwise alone”: lines "
+        f"that are read otherwise one by one than in batches of {batch}."
+    )
+    return [*lines, *_notes(how)[1:]]
+
+
+def _peer(row: Result, speeds: list[tuple[str, int]]) -> list[str]:
+    parameters = f"{row['parameters'] / 1e6:.2f} M" if row["parameters"] else ""
+    size = f"{row['bytes'] / 2**20:.1f}" if row["bytes"] else ""
+    name = f"`{Path(row['name']).name}`" if "/" in row["name"] else row["name"]
+    if row["reason"]:
+        return [name, row["reason"], parameters, size, *[""] * (len(speeds) + 3)]
+    rate = with_interval(row["cer"], row["interval"]) if row["cer"] is not None else ""
+    points = [f"{100 * value:+.2f}" for value in row["difference"] or ()]
+    difference = "{} ({} to {})".format(*points) if points else ""
+    found = [row["speeds"].get(f"{source}, batch {lines}") for source, lines in speeds]
+    cells = [f"{speed['median']:.1f}" if speed else "" for speed in found]
+    runs_in = f"{row['version']}; {row['arithmetic']}"
+    return [name, runs_in, parameters, size, rate, difference, *cells, str(row["differing"])]
+
+
 def scaling(result: Result) -> list[str]:
     """A row for each value of each sweep, and the exponents below."""
     rows, laws = [], []
@@ -243,6 +281,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "decoders": decoders,
     "training_speed": training_speed,
     "scaling": scaling,
+    "peers": peers,
     "proofs": proofs,
     "builds": builds,
     "rtx": rtx,

@@ -1,0 +1,137 @@
+"""Other recognisers beside ours: their processes, what fails, and what counts as trained."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks import peer_setup, peers
+from benchmarks.peer_setup import PEERS, RUNNERS, Peer, Process, interpreter, set_up
+from benchmarks.peers import PeersOptions, measure_peers
+from htrcompress.errors import HtrError
+from tools.tables import render
+
+FAKE = f"""
+import sys
+sys.path.insert(0, {str(RUNNERS)!r})
+from protocol import Reader, serve
+
+class Fake(Reader):
+    def __init__(self, threads, options):
+        if "fail" in options:
+            raise ValueError("no such weights")
+        self.options = options
+        self.about = {{"version": "1", "arithmetic": "none", "parameters": 7, "bytes": 28}}
+
+    def decoded(self, files):
+        print("libraries print")
+        return files
+
+    def read(self, pictures, batch):
+        if "late" in self.options:
+            raise ValueError("it broke")
+        return ["ab" if batch == 1 and place == 0 else "cd" for place in range(len(pictures))]
+
+serve(Fake)
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runner, and peers of all fates that use it."""
+    runner = tmp_path / "fake.py"
+    runner.write_text(FAKE)
+    known = {
+        "good": Peer("good", str(runner), "zero-shot"),
+        "random": Peer("random", str(runner), "speed", sources=("files",)),
+        "fails": Peer("fails", str(runner), "zero-shot", options={"fail": 1}),
+        "late": Peer("late", str(runner), "zero-shot", options={"late": 1}),
+        "absent": Peer("absent", str(runner), "zero-shot", ("no-such-package-of-this-name",)),
+        "kraken": Peer("kraken", str(runner), "speed"),
+    }
+    monkeypatch.setattr(peer_setup, "PEERS", known)
+    monkeypatch.setattr(peers, "PEERS", known)
+    return runner
+
+
+@pytest.fixture
+def data(tmp_path: Path, picture: Callable[..., NDArray[np.uint8]]) -> Path:
+    folder = tmp_path / "lines"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(picture(60 + 30 * number, 40)).save(folder / f"{number}.png")
+    (folder / "test.tsv").write_text("".join(f"{number}.png\tcd\n" for number in range(3)))
+    return folder
+
+
+def test_every_fate_has_a_row(fake: Path, data: Path, tmp_path: Path) -> None:
+    options = PeersOptions(
+        data=str(data),
+        peers="good,random,fails,late,absent,kraken",
+        folder=tmp_path / "peers",
+        kraken_weights=tmp_path / "weights",
+        lines=3,
+        rounds=2,
+        batch=2,
+        out=tmp_path / "peers.json",
+    )
+    found = measure_peers(options)
+    assert isinstance(found, peers.Peers)
+    good, random, fails, late, absent, kraken = found.rows
+    assert (good.cer, good.differing, good.parameters, good.reason) == (0, 1, 7, "")
+    assert sorted(good.speeds) == ["files, batch 1", "files, batch 2", "memory, batch 1", "memory, batch 2"]
+    assert random.cer is None and sorted(random.speeds) == ["files, batch 1", "files, batch 2"]
+    assert "no such weights" in fails.reason and "it broke" in late.reason and "--setup absent" in absent.reason
+    assert kraken.kind == "trained" and kraken.cer == 0
+    tables = "\n".join(render(json.loads((tmp_path / "peers.json").read_text(encoding="utf-8"))))
+    assert tables.count("**") == 6 and "no such weights" in tables
+
+
+def test_our_models_come_first(tiny_onnx: Path, data: Path) -> None:
+    found = measure_peers(PeersOptions(str(tiny_onnx), str(data), peers="", lines=3, rounds=1, batch=2))
+    assert isinstance(found, peers.Peers)
+    (ours,) = found.rows
+    assert ours.name == str(tiny_onnx) and ours.kind == "zero-shot" and ours.differing == 0
+    assert ours.cer is not None and ours.bytes == tiny_onnx.stat().st_size
+
+
+def test_an_installation_that_fails_leaves_its_reason(
+    fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert set_up("absent", tmp_path).startswith("its installation failed")
+    with pytest.raises(HtrError, match="its installation failed"):
+        interpreter("absent", tmp_path)
+
+
+def test_a_program_that_the_system_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_setup.shutil, "which", lambda name: None)
+    assert "tesseract" in set_up("tesseract", tmp_path)
+    with pytest.raises(HtrError, match="tesseract"):
+        interpreter("tesseract", tmp_path)
+
+
+@pytest.mark.parametrize("network", ["pylaia", "retsinas"])
+def test_published_networks_have_their_sizes(network: str, data: Path) -> None:
+    files = [data / "0.png", data / "2.png"]
+    process = Process(Path(sys.executable), "published.py", files, 1, {"network": network})
+    seconds, texts = process.read("memory", 2)
+    process.close()
+    published = {"pylaia": 4.79e6, "retsinas": 7.36e6}  # with about 80 characters
+    assert process.about["parameters"] == pytest.approx(published[network], rel=0.01)
+    assert len(texts) == 2 and seconds > 0
+
+
+def test_what_makes_no_sense_is_told() -> None:
+    with pytest.raises(HtrError, match="--peers"):
+        PeersOptions(peers="laia")
+    with pytest.raises(HtrError, match="--batch"):
+        PeersOptions(batch=0)
+    with pytest.raises(HtrError, match="--data"):
+        measure_peers(PeersOptions())
+    assert all((RUNNERS / peer.runner).is_file() for peer in PEERS.values())
