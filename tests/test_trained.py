@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.studies import finetuning
+from benchmarks.studies.calibration import CalibrationStudyOptions, study_calibration
 from benchmarks.studies.decode_cost import DecodeOptions, measure_decode
 from benchmarks.studies.decoders import DecodersOptions, compare_decoders
 from benchmarks.studies.finetuning import FineTuningOptions, fine_tune
@@ -104,6 +105,23 @@ def test_decoders_are_compared(tiny_model: Path, data: Path, tmp_path: Path) -> 
     assert "| beam, language model |" in page and result.splits["test"]["hash"] in page
     with pytest.raises(HtrError, match="--lm"):
         DecodersOptions(tiny_model)
+
+
+def test_confidences_are_studied(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    make_language_model(LmOptions([str(data)], order=3, out=tmp_path / "lm.ngram"))
+    options = CalibrationStudyOptions(
+        tiny_model, str(data), fit="test_more", lm=LanguageOptions(tmp_path / "lm.ngram"), out=tmp_path / "c.json"
+    )
+    result = study_calibration(options)
+    assert set(result.decoders) == {"greedy", "beam, language model"} and set(result.splits) == {"test_more", "test"}
+    found = result.decoders["greedy"]
+    assert found["trade"][0]["cer"] == pytest.approx(found["cer"])
+    assert all(row["lowest"] <= row["cer"] for row in found["trade"])
+    assert sum(b["count"] for b in found["characters"]["reliability"]["after"]) == found["characters"]["count"]
+    page = "\n".join(render(json.loads((tmp_path / "c.json").read_text())))
+    assert "% sent" in page and result.splits["test"]["hash"] in page
+    with pytest.raises(HtrError, match="--lm"):
+        CalibrationStudyOptions(tiny_model)
 
 
 def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path, tmp_path: Path) -> None:

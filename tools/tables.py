@@ -122,6 +122,30 @@ def decoders(result: Result) -> list[str]:
     return [*markdown([*headings, "lines/s", "from files"], rows, 1), *_notes(how)]
 
 
+def calibration(result: Result) -> list[str]:
+    """Calibration errors of each decoder, and what remains when the least sure lines are sent to a person."""
+    rows, trades = [], []
+    for decoder, found in result["decoders"].items():
+        for what in ("characters", "words"):
+            part = found[what]
+            errors = [
+                f"{100 * part['error'][k]:.2f}" if k in part["error"] else "" for k in ("shown", "odds", "calibrated")
+            ]
+            rows.append([decoder, what, f"{part['count']:,}", f"{100 * part['right']:.2f}", *errors])
+        cells = [f"{100 * row['cer']:.2f} ({100 * row['lowest']:.2f})" for row in found["trade"]]
+        trades.append([decoder, found["sorted_by"], *cells])
+    shares = [f"{100 * row['share']:.0f} % sent" for row in found["trade"]]
+    splits = ", ".join(f"{name} {split['hash']} ({split['lines']} lines)" for name, split in result["splits"].items())
+    how = (
+        f"`{result['command']}`, {result['machine']}. Chosen on the first and reported on the second split of "
+        f"{result['data']}: {splits}. Expected calibration error over 15 bins; in brackets the lowest CER that any "
+        "order of the lines could leave."
+    )
+    headings = ["decoder", "of", "number", "% right", "error % as commonly shown", "of the odds", "calibrated"]
+    remains = markdown(["decoder", "sorted by", *(f"CER % of the rest, {share}" for share in shares)], trades, 2)
+    return [*markdown(headings, rows, 2), "", *remains, *_notes(how)]
+
+
 def builds(result: Result) -> list[str]:
     """A row for each engine of a preset."""
     rows = []
@@ -279,6 +303,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "finetuning": finetuning,
     "decode_cost": decode_cost,
     "decoders": decoders,
+    "calibration": calibration,
     "training_speed": training_speed,
     "scaling": scaling,
     "peers": peers,
