@@ -4,7 +4,8 @@ Every file is run through its back end (`htrcompress.runtime`). TensorRT engines
 TensorRT are, and only listed elsewhere.
 """
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from htrcompress import runs
 from htrcompress.card import Card
 from htrcompress.data.lines import Dataset
+from htrcompress.decoding.registry import GREEDY, DecoderOptions
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.runtime import Recognizer, load
-from htrcompress.runtime.backend import exported_files
+from htrcompress.runtime.backend import NoLogits, exported_files
 from htrcompress.runtime.engine_file import read_document
 from htrcompress.runtime.onnx_backend import precision_of
 
@@ -34,6 +36,7 @@ class Artefact:
         precision: type of the weights in the file.
         recognizer: reads lines; None where the file cannot be executed here.
         reason: why it cannot.
+        decoder: what makes text of the network's output.
     """
 
     model: str
@@ -42,11 +45,17 @@ class Artefact:
     precision: str
     recognizer: Recognizer | None
     reason: str = ""
+    decoder: str = GREEDY
 
     @property
     def key(self) -> str:
         """What this artefact is called among those of its run."""
-        return key_of(self.model, self.file, self.runtime, self.arithmetic)
+        return key_of(self.model, self.file, self.runtime, self.arithmetic, self.decoder)
+
+    @property
+    def is_original(self) -> bool:
+        """Whether it is the model as it was trained, decoded greedily: what all others are compared with."""
+        return self.runtime == PYTORCH and self.decoder == GREEDY
 
     @property
     def device(self) -> str:
@@ -94,9 +103,22 @@ def find(run: Path, threads: int, device: str = "cpu") -> list[Artefact]:
     return found
 
 
-def key_of(model: str, file: Path, runtime: str, arithmetic: str) -> str:
-    """What an artefact is called among those of its run: one file may run in several runtimes."""
-    return f"{model}/{file.name}, {runtime} {arithmetic}"
+def key_of(model: str, file: Path, runtime: str, arithmetic: str, decoder: str = GREEDY) -> str:
+    """What an artefact is called among those of its run: one file may have several runtimes and decoders."""
+    return f"{model}/{file.name}, {runtime} {arithmetic}{'' if decoder == GREEDY else f', {decoder}'}"
+
+
+def with_decoder(artefacts: list[Artefact], threads: int, decoder: str, options: DecoderOptions) -> list[Artefact]:
+    """The artefacts, and behind each that is executed and gives logits the same with another decoder."""
+    found = []
+    for artefact in artefacts:
+        found.append(artefact)
+        if artefact.recognizer is None:
+            continue
+        with suppress(NoLogits):
+            again = load(artefact.file, threads, artefact.device, decoder, options.lm, options.beam)
+            found.append(replace(artefact, recognizer=again, decoder=decoder))
+    return found
 
 
 def is_teacher(model: str) -> bool:

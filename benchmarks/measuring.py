@@ -23,6 +23,9 @@ from benchmarks.timing import Timing, measure, require_positive
 from htrcompress.card import Card
 from htrcompress.cli import console
 from htrcompress.data.lines import Dataset
+from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.language import LanguageOptions
+from htrcompress.decoding.registry import BEAM, DecoderOptions, check_decoder
 from htrcompress.errors import HtrError
 from htrcompress.metrics import Score
 from htrcompress.runtime import Reading
@@ -54,6 +57,12 @@ class BenchmarkOptions:
     """Timed rounds, in each of which every artefact has its turn."""
     out: Path | None = None
     """Folder for benchmark.json, benchmark.md and report.html; the run folder if not given."""
+    decoder: str | None = None
+    """Measure another decoder beside greedy decoding; beam with --lm, none else, if not given."""
+    lm: LanguageOptions = LanguageOptions()
+    """what the beam search knows about the language"""
+    beam: BeamOptions = BeamOptions()
+    """how the beam search decodes"""
     device: Literal["cpu", "cuda", "openvino", "tensorrt", "tensorrt-rtx"] = "cpu"
     """What runs the ONNX files; PyTorch is on the CPU for cpu and openvino, else on the GPU with them."""
 
@@ -61,13 +70,25 @@ class BenchmarkOptions:
         require_positive(batch=self.batch, threads=self.threads, lines=self.lines, rounds=self.rounds)
         if self.run and self.presets:
             raise HtrError("give --run or --presets, not both")
+        if self.beside is not None:
+            check_decoder(self.beside, self.decoding)
+
+    @property
+    def decoding(self) -> DecoderOptions:
+        """What the decoder beside is made from."""
+        return DecoderOptions(self.lm, self.beam)
+
+    @property
+    def beside(self) -> str | None:
+        """The decoder that is measured beside greedy decoding; None for none."""
+        return self.decoder or (BEAM if self.decoding != DecoderOptions() else None)
 
 
 def measure_all(
     artefacts: list[Artefact], dataset: Dataset, splits: list[Split], options: BenchmarkOptions
 ) -> Benchmark:
     """Measures everything, one thing after the other."""
-    originals = [artefact for artefact in artefacts if artefact.runtime == PYTORCH]
+    originals = [artefact for artefact in artefacts if artefact.is_original]
     folder = originals[0].file.parent
     cards = [card_of(artefact) for artefact in originals]
     typical = [splits[0].median_line(card) for card in cards]
@@ -78,7 +99,11 @@ def measure_all(
         timings = _time(artefacts, sample, options)
     peaks = _weigh(artefacts, sample.greys, options)
     work = {s.model: _work(s, card, sample.greys) for s, card in zip(originals, cards, strict=True)}
-    settings = {name: getattr(options, name) for name in ("batch", "threads", "lines", "rounds", "device")}
+    settings: dict[str, Any] = {
+        name: getattr(options, name) for name in ("batch", "threads", "lines", "rounds", "device")
+    }
+    if options.beside is not None:
+        settings["decoding"] = {"decoder": options.beside, "lm": options.lm.file and options.lm.file.name}
     timed = {"split": splits[0].name, "timed_lines": len(sample.greys), "flop_width": typical[0].shape[1]}
     with console.status("measuring what the machine can do"):
         machine_peaks = measure_peaks(options.threads) if options.device in ON_CPU else None
@@ -118,11 +143,11 @@ class _Read:
 
 def _read(artefacts: list[Artefact], splits: list[Split], batch: int) -> _Read:
     found = _Read({}, {split.name: {} for split in splits}, {})
-    models = {artefact.model: artefact.key for artefact in artefacts if artefact.runtime == PYTORCH}
+    models = {artefact.model: artefact.key for artefact in artefacts if artefact.is_original}
     shown = "student" if "student" in models else next(iter(models))
     for split in splits:
         readings: dict[str, list[Reading]] = {}
-        reference: list[str] = []
+        reference: dict[str, list[str]] = {}
         for artefact in artefacts:
             if artefact.recognizer is None:
                 continue
@@ -131,8 +156,10 @@ def _read(artefacts: list[Artefact], splits: list[Split], batch: int) -> _Read:
             texts = [reading.text for reading in readings[artefact.key]]
             score = split.compare(texts)
             if artefact.runtime == PYTORCH:
-                reference, found.scores[split.name][artefact.model] = texts, score
-            differs = sum(a != b for a, b in zip(reference, texts, strict=True))
+                reference[artefact.decoder] = texts
+            if artefact.is_original:
+                found.scores[split.name][artefact.model] = score
+            differs = sum(a != b for a, b in zip(reference[artefact.decoder], texts, strict=True))
             rates = split.rates(artefact.recognizer.card, score, differs)
             found.rates.setdefault(artefact.key, {})[split.name] = rates
         widths = [0 if image is None else image.shape[1] for image in split.scaled(card_of(artefacts[0]))]
@@ -161,7 +188,9 @@ def _weigh(artefacts: list[Artefact], greys: list[Pixels], options: BenchmarkOpt
         np.savez(pictures, *greys)
         measure_one = partial(memory.peak_of, pictures=pictures, batch=options.batch, threads=options.threads)
         with ThreadPoolExecutor(2) as pool:  # memory, unlike time, does not depend on other processes
-            peaks = pool.map(lambda artefact: measure_one(artefact.file, device=artefact.device), executed)
+            peaks = pool.map(
+                lambda a: measure_one(a.file, device=a.device, decoder=a.decoder, options=options.decoding), executed
+            )
             return {artefact.key: peak for artefact, peak in zip(executed, peaks, strict=True)}
 
 

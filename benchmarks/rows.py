@@ -9,6 +9,7 @@ from benchmarks.evidence import CurvePoint, Evidence
 from benchmarks.peaks import Peaks
 from benchmarks.splits import SplitScore
 from benchmarks.timing import Latency, Spread, Timing
+from htrcompress.decoding.registry import GREEDY
 from htrcompress.metrics import Score, paired_interval
 
 MEASURED, NOT_EXECUTED, RANDOM = "measured", "built, not executed", "random weights"
@@ -40,6 +41,7 @@ class Row:
         device: where it was executed.
         status: `measured`, `random weights`, or the reason why it was not executed.
         work: operations and numbers moved for a line of the timed lines' mean width; see `Size`.
+        decoder: what makes text of the network's output.
     """
 
     model: str
@@ -64,17 +66,19 @@ class Row:
     device: str = ""
     status: str = NOT_EXECUTED
     work: Size | None = None
+    decoder: str = GREEDY
 
     @property
     def key(self) -> str:
         """What the artefact is called in `Benchmark.evidence`."""
-        return key_of(self.model, Path(self.file), self.runtime, self.arithmetic)
+        return key_of(self.model, Path(self.file), self.runtime, self.arithmetic, self.decoder)
 
     @property
     def label(self) -> str:
         """The runtime as tables call it."""
         runtime = f"{self.runtime} ({self.device})" if self.device not in ("", "cpu") else self.runtime
-        return f"{runtime}, {self.precision} file" if self.precision != "FP32" else runtime
+        runtime += f", {self.precision} file" * (self.precision != "FP32")
+        return runtime if self.decoder == GREEDY else f"{runtime}, {self.decoder}"
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,8 @@ class Findings:
 def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[Row]:
     """One row for each artefact; files are named relative to `folder`."""
     teacher = next((s.model for s in artefacts if is_teacher(s.model)), "")
-    timing_of = {(s.model, s.runtime, s.precision): found.timings.get(s.key) for s in artefacts}
-    pytorch = {(s.model, s.device): found.timings.get(s.key) for s in artefacts if s.runtime == PYTORCH}
+    timing_of = {(s.model, s.runtime, s.precision, s.decoder): found.timings.get(s.key) for s in artefacts}
+    pytorch = {(s.model, s.device, s.decoder): found.timings.get(s.key) for s in artefacts if s.runtime == PYTORCH}
     rows = []
     for artefact in artefacts:
         size, timing, splits = (
@@ -162,6 +166,7 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
             found.timings.get(artefact.key),
             found.splits.get(artefact.key),
         )
+        same = artefact.runtime, artefact.precision, artefact.decoder
         row = Row(
             model=artefact.model,
             runtime=artefact.runtime,
@@ -174,6 +179,7 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
             device=artefact.device,
             status=artefact.reason or NOT_EXECUTED,
             work=found.work.get(artefact.model),
+            decoder=artefact.decoder,
         )
         if timing:
             row = replace(
@@ -182,8 +188,8 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
                 files_per_second=timing.files_per_second,
                 latency_ms=timing.latency_ms,
                 peak_memory_mib=found.peaks[artefact.key],
-                speedup_over_teacher=_speedup(timing, timing_of.get((teacher, artefact.runtime, artefact.precision))),
-                speedup_over_pytorch=_speedup(timing, pytorch.get((artefact.model, artefact.device))),
+                speedup_over_teacher=_speedup(timing, timing_of.get((teacher, *same))),
+                speedup_over_pytorch=_speedup(timing, pytorch.get((artefact.model, artefact.device, artefact.decoder))),
                 status=RANDOM,
             )
         if splits:

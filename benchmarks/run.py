@@ -7,6 +7,7 @@ elsewhere. The tables go to stdout and to `<run>/benchmark.md`, plots and the wo
 the last line on stdout is the whole result as JSON, also in `<run>/benchmark.json`.
 
     python benchmarks/run.py --run runs/x --data DIR --split test,test_unseen_text
+    python benchmarks/run.py --run runs/x --lm letters.ngram           each artefact with a beam search as well
     python benchmarks/run.py --presets teacher,student --data DIR      sizes and speeds, without training
     python -m benchmarks.page runs/x/benchmark.json                    the page again
 """
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.artefacts import find, make_presets
+from benchmarks.artefacts import find, make_presets, with_decoder
 from benchmarks.evidence import pictures
 from benchmarks.measuring import BenchmarkOptions, card_of, measure_all
 from benchmarks.page import page
@@ -46,6 +47,8 @@ def benchmark(options: BenchmarkOptions) -> Benchmark:
         else:
             run = options.run or runs.newest()
             artefacts = find(run, options.threads, options.device)
+            if options.beside is not None:
+                artefacts = with_decoder(artefacts, options.threads, options.beside, options.decoding)
             card = card_of(artefacts[0])
             source = _trained_on(artefacts[0].file, card) if options.data is None else options.data
             dataset = open_dataset(source, read_config(card))

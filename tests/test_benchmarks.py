@@ -19,13 +19,17 @@ from standins import pretend, write_engine
 from torch import nn
 
 from benchmarks import memory, report
-from benchmarks.artefacts import Artefact, Size, find, size_of
+from benchmarks.artefacts import Artefact, Size, find, size_of, with_decoder
+from benchmarks.measuring import _read
 from benchmarks.rows import Benchmark, Findings, Row, differences, make_rows
 from benchmarks.run import BenchmarkOptions, benchmark
 from benchmarks.splits import Split, SplitScore
 from benchmarks.timing import SINGLES, Timing, evenly, measure
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.open import open_dataset
+from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
+from htrcompress.lm import LmOptions, make_language_model
 from htrcompress.metrics import score
 from htrcompress.models.serialization import load_card, load_model, save_model
 
@@ -70,6 +74,24 @@ def numbers(value: Any) -> Iterator[float]:
             yield from numbers(part)
     elif isinstance(value, int | float):
         yield value
+
+
+def test_another_decoder_stands_beside_greedy_decoding(run: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat\n" * 9)
+    make_language_model(LmOptions([str(tmp_path / "text.txt")], order=2, out=tmp_path / "lm.ngram"))
+    options = BenchmarkOptions(lm=LanguageOptions(tmp_path / "lm.ngram"))
+    artefacts = with_decoder(find(run, 1), 1, options.beside or "", options.decoding)
+    read = _read(artefacts, [Split(open_dataset(str(data)), "test")], 4)
+    sizes = {artefact.model: Size(1, 1.0) for artefact in artefacts}
+    rows = make_rows(artefacts, Findings(sizes, read.rates, {}, {}), run)
+    greedy, beam = ([row for row in rows if row.decoder == name and row.cer is not None] for name in ("greedy", "beam"))
+    assert len(greedy) == len(beam) == 4 and len({row.key for row in rows}) == len(rows)
+    assert all(row.label.endswith(", beam") for row in beam) and set(read.scores["test"]) == {"student", "teacher"}
+    np.savez(tmp_path / "a.npz", np.zeros((8, 8), np.uint8))
+    file = run / "export" / "student" / "model.onnx"
+    assert memory.peak_of(file, tmp_path / "a.npz", 1, 1, decoder="beam", options=options.decoding)
+    with pytest.raises(HtrError, match="greedy"):
+        BenchmarkOptions(decoder="greedy", lm=options.lm)
 
 
 def test_the_whole_command(run: Path, data: Path, tmp_path: Path) -> None:

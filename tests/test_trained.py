@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.studies import finetuning
+from benchmarks.studies.beam_settings import BeamSettingsOptions, compare_settings
 from benchmarks.studies.calibration import CalibrationStudyOptions, study_calibration
 from benchmarks.studies.decode_cost import DecodeOptions, measure_decode
 from benchmarks.studies.decoders import DecodersOptions, compare_decoders
@@ -92,19 +93,34 @@ def test_the_cost_of_the_decode(tiny_model: Path, data: Path, tmp_path: Path) ->
 def test_decoders_are_compared(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     make_language_model(LmOptions([str(data)], order=3, out=tmp_path / "lm.ngram"))
     options = DecodersOptions(
-        tiny_model, str(data), rounds=1, out=tmp_path / "decoders.json", lm=LanguageOptions(tmp_path / "lm.ngram")
+        tiny_model,
+        str(data),
+        rounds=1,
+        out=tmp_path / "decoders.json",
+        lm=LanguageOptions(tmp_path / "lm.ngram"),
+        larger=tmp_path / "lm.ngram",
     )
     result = compare_decoders(options)
     assert set(result.splits) == {"test", "test_more"} and set(result.speed) == {
         "greedy",
         "beam",
         "beam, language model",
+        "beam, larger text",
     }
     assert result.splits["test"]["decoders"]["greedy"]["difference"] == (0.0, 0.0, 0.0)
     page = "\n".join(render(json.loads((tmp_path / "decoders.json").read_text())))
     assert "| beam, language model |" in page and result.splits["test"]["hash"] in page
     with pytest.raises(HtrError, match="--lm"):
         DecodersOptions(tiny_model)
+
+
+def test_orders_and_widths_are_compared(tiny_model: Path, lines: str, tmp_path: Path) -> None:
+    options = BeamSettingsOptions(tiny_model, lines, orders=(2, 3), widths=(1, 4), threads=1, out=tmp_path / "s.json")
+    result = compare_settings(options)
+    assert [row["order"] for row in result.orders] == [2, 3] and [row["width"] for row in result.widths] == [1, 4]
+    assert result.order in (2, 3) and result.orders[1]["bytes"] > result.orders[0]["bytes"]
+    page = "\n".join(render(json.loads((tmp_path / "s.json").read_text())))
+    assert "| 3 |" in page and result.split["hash"] in page
 
 
 def test_confidences_are_studied(tiny_model: Path, data: Path, tmp_path: Path) -> None:

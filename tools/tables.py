@@ -122,6 +122,24 @@ def decoders(result: Result) -> list[str]:
     return [*markdown([*headings, "lines/s", "from files"], rows, 1), *_notes(how)]
 
 
+def beam_settings(result: Result) -> list[str]:
+    """A row for each order of n-grams, and the CER with each width of the beam."""
+    orders = []
+    for row in result["orders"]:
+        numbers = f"{row['perplexity']:.2f}", f"{row['weight']:g}", f"{row['bonus']:g}", f"{100 * row['cer']:.2f}"
+        orders.append([str(row["order"]), f"{row['bytes'] / 2**20:.1f}", *numbers])
+    widths = [str(row["width"]) for row in result["widths"]]
+    split = result["split"]
+    how = (
+        f"`{result['command']}`, {result['machine']}. Chosen and read on {result['data']}/{split['name']} "
+        f"{split['hash']} ({split['lines']} lines), never on test; {100 * result['greedy']:.2f} % greedy. Orders with "
+        f"a beam of 12, widths with order {result['order']}."
+    )
+    cers = [["CER %", *(f"{100 * row['cer']:.2f}" for row in result["widths"])]]
+    headings = ["order", "MiB", "perplexity", "weight", "bonus", "CER %"]
+    return [*markdown(headings, orders, 0), "", *markdown(["width of the beam", *widths], cers, 1), *_notes(how)]
+
+
 def calibration(result: Result) -> list[str]:
     """Calibration errors of each decoder, and what remains when the least sure lines are sent to a person."""
     rows, trades = [], []
@@ -304,6 +322,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "decode_cost": decode_cost,
     "decoders": decoders,
     "calibration": calibration,
+    "beam_settings": beam_settings,
     "training_speed": training_speed,
     "scaling": scaling,
     "peers": peers,

@@ -1,6 +1,7 @@
 """What a decoder gains and costs: `python benchmarks/studies/decoders.py MODEL --data DIR --lm FILE`.
 
-The same model reads the test splits greedily, with a beam search, and with a beam search and a language model; the
+The same model reads the test splits greedily, with a beam search, and with a beam search and a language model, and with
+`--larger` one that was made from more text; the
 error rates are compared line by line with those of greedy decoding. Then each is timed on the same lines, in memory and
 from image files, in interleaved rounds.
 """
@@ -43,6 +44,8 @@ class DecodersOptions:
     """A JSON file for the result."""
     lm: LanguageOptions = LanguageOptions()
     """what the beam search knows about the language"""
+    larger: Path | None = None
+    """A second language model, made from more text, with the weights that it was tuned to."""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
 
@@ -59,7 +62,7 @@ class DecodersResult:
     Attributes:
         command: how this was measured.
         model: the model file's name.
-        lm: the language model's name and size in bytes.
+        lm: the language model's name and size in bytes; the same of the larger text's, if there is one, as `larger`.
         data: the dataset.
         splits: split to its hash, its lines and `decoders`: name to cer, wer, interval of the CER, and the difference
             to greedy decoding with its paired 95 % interval.
@@ -105,6 +108,9 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
         "beam": load(file, options.threads, "cpu", "beam", beam=options.beam),
         "beam, language model": load(file, options.threads, "cpu", lm=options.lm, beam=options.beam),
     }
+    if options.larger is not None:
+        larger = load(file, options.threads, "cpu", lm=options.larger, beam=options.beam)
+        recognizers["beam, larger text"] = larger
     card = recognizers["greedy"].card
     dataset = open_dataset(options.data or runs.own_data(file, card), read_config(card))
     splits = [Split(dataset, name) for name in test_splits(dataset)]
@@ -125,7 +131,7 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
     result = DecodersResult(
         command_line("benchmarks/studies/decoders.py"),
         file.name,
-        {"name": options.lm.file.name, "bytes": options.lm.file.stat().st_size},
+        _of_file(options.lm.file) | ({} if options.larger is None else {"larger": _of_file(options.larger)}),
         dataset.name,
         rates,
         speed,
@@ -134,6 +140,10 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
     )
     save(result, options.out)
     return result
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    return {"name": path.name, "bytes": path.stat().st_size}
 
 
 def _rates(split: Split, recognizers: dict[str, Recognizer], batch: int) -> dict[str, Any]:

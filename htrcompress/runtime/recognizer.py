@@ -9,7 +9,6 @@ format:
 """
 
 import io
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,6 @@ from htrcompress.catalogue.find import locate
 from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.base import Decoder, Hypothesis
 from htrcompress.decoding.beam import BeamOptions
-from htrcompress.decoding.confidence import Calibration, Odds
 from htrcompress.decoding.language import Language, LanguageOptions
 from htrcompress.decoding.registry import BEAM, GREEDY, OVER_ATTENTION, DecoderOptions, check_decoder, make_decoder
 from htrcompress.errors import HtrError
@@ -36,10 +34,9 @@ from htrcompress.runtime.attention import open_attention
 from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, joined, open_backend
 from htrcompress.runtime.pictures import Invert, Picture, Pixels, PreparedLine, prepare
 from htrcompress.runtime.schedule import Schedule
-from htrcompress.runtime.spans import Span, Spans, make_spans
+from htrcompress.runtime.spans import Span, SpanFinder
 from htrcompress.utils.machine import cores
 
-logger = logging.getLogger(__name__)
 MAX_THREADS = 256
 MAX_BATCH = 65_536
 DECODED_TOGETHER = 64
@@ -90,12 +87,7 @@ class Recognizer:
         self.card = backend.card
         self._charset = self.card.characters()
         self._max_width = int(min(backend.max_width, self.card.max_width))
-        language: Language = getattr(decoder, "language", Language())
-        self._odds = Odds(self.card, language)
-        # of the language where there is a model of it; else that of the network alone comes closest
-        text = language.calibration or self.card.calibration
-        self._calibration = Calibration.from_text(text, self.card.name) if text else Calibration()
-        self._calibrated = bool(language.calibration if language.scorers else self.card.calibration)
+        self._finder = SpanFinder(self.card, getattr(decoder, "language", Language()))
         self._closed = False
 
     def read(
@@ -194,7 +186,9 @@ class Recognizer:
         readings = [self._reading(row, line.hint) for row, line in zip(found, lines, strict=True)]
         if not spans:
             return readings
-        details = self._spans(output, widths, [row[0].labels for row in found], [line.width for line in lines])
+        assert output.logits is not None
+        labels = [row[0].labels for row in found]
+        details = self._finder.find(output.logits, widths, labels, [line.width for line in lines])
         return [replace(reading, **vars(detail)) for reading, detail in zip(readings, details, strict=True)]
 
     def _run(self, backend: Backend, lines: Sequence[Pixels], spans: bool) -> tuple[Output, NDArray[np.int32]]:
@@ -216,25 +210,6 @@ class Recognizer:
         if len(found) != len(widths) or not all(found):
             raise HtrError(f"{type(self.decoder).__name__} does not give a reading for each of {len(widths)} lines")
         return [row[:n_best] for row in found]
-
-    def _spans(
-        self,
-        output: Output,
-        widths: NDArray[np.int32],
-        labels: Sequence[tuple[int, ...]],
-        pictures: Sequence[int],
-    ) -> list[Spans]:
-        """Where the characters of each line's reading stand in its picture, whose width is given."""
-        assert output.logits is not None
-        if not self._calibrated:
-            logger.warning("the confidences of %s are not calibrated: see htrcompress.calibrate", self.card.name)
-            self._calibrated = True  # said once
-        stride, found = self.card.stride, []
-        sure = self._odds.of(output.logits, -(-widths // stride), labels)
-        for row, one, width, picture in zip(labels, sure, widths.tolist(), pictures, strict=True):
-            scale = (picture or width) / width
-            found.append(make_spans(self._charset, row, one, self._calibration, scale * width, scale * stride))
-        return found
 
     def _greedy(self, output: Output, rows: int) -> list[list[Hypothesis]]:
         labels, lengths, scores = output.labels, output.lengths, output.scores

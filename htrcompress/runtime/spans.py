@@ -1,13 +1,19 @@
 """Where the characters and words of a reading stand in the picture, and how sure each of them is."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
+from htrcompress.card import Card
 from htrcompress.charset import Charset
-from htrcompress.decoding.confidence import Calibration, Sureness, product
+from htrcompress.decoding.confidence import Calibration, Odds, Sureness, product
+from htrcompress.decoding.language import Language
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,48 @@ class Spans:
     characters: tuple[Span, ...]
     words: tuple[Span, ...]
     confidence: float
+
+
+class SpanFinder:
+    """Finds the spans of readings.
+
+    Args:
+        card: the recogniser's.
+        language: what its decoder knows about the language.
+    """
+
+    def __init__(self, card: Card, language: Language = Language()):
+        self.card, self.odds = card, Odds(card, language)
+        self._charset = card.characters()
+        # that of the language model, where there is one; else that of the network alone comes closest
+        text = language.calibration or card.calibration
+        self._calibration = Calibration.from_text(text, card.name) if text else Calibration()
+        self._warned = bool(language.calibration if language.scorers else card.calibration)
+
+    def find(
+        self,
+        logits: NDArray[np.float32],
+        widths: NDArray[np.int32],
+        labels: Sequence[tuple[int, ...]],
+        pictures: Sequence[int],
+    ) -> list[Spans]:
+        """The spans of the reading of each line; warns once where its confidences are not calibrated.
+
+        Args:
+            logits: (B, T, C).
+            widths: of the lines as the network had them, in pixels.
+            labels: the readings.
+            pictures: widths of the pictures as they were given; 0 where it is not known.
+        """
+        if not self._warned:
+            logger.warning("the confidences of %s are not calibrated: see htrcompress.calibrate", self.card.name)
+            self._warned = True
+        stride, found = self.card.stride, []
+        sure = self.odds.of(logits, -(-widths // stride), labels)
+        for row, one, width, picture in zip(labels, sure, widths.tolist(), pictures, strict=True):
+            scale = (picture or width) / width
+            found.append(make_spans(self._charset, row, one, self._calibration, scale * width, scale * stride))
+        return found
 
 
 def make_spans(
