@@ -6,9 +6,13 @@ import importlib
 import runpy
 import sys
 from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 
 import pytest
+
+from htrcompress.errors import HtrError
+from htrcompress.parsing import options_from
 
 PACKAGE = Path(__file__).parent.parent / "htrcompress"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -72,6 +76,22 @@ def test_every_command_explains_itself_without_torch(
         runpy.run_module(f"htrcompress.{command.removesuffix('.__main__')}", run_name="__main__", alter_sys=True)
     assert ended.value.code == 0, capsys.readouterr().err
     assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_defaults_of_every_command_are_options_that_it_takes(command: str) -> None:
+    """An empty string, for example, is a default that the parser refuses."""
+    module = importlib.import_module(f"htrcompress.{command}")
+    kinds = [kind for name, kind in vars(module).items() if name.endswith("Options") and is_dataclass(kind)]
+    own = [kind for kind in kinds if kind.__module__ == module.__name__]
+    for kind in own:
+        required = {
+            field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING
+        }
+        try:
+            options_from(kind, {name: ["x"] for name in required})
+        except HtrError as error:  # a command that asks for one of several options
+            assert "empty" not in str(error)
 
 
 def test_a_command_names_its_logger() -> None:

@@ -17,9 +17,9 @@ _ESCAPED = re.compile(r"&(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
 class PageOptions:
     """Which lines of pages are read, and how."""
 
-    only: str = ""
+    only: str | None = None
     """Kinds of lines or regions to read alone, with commas between, as the files call them: `MainZone,DefaultLine`."""
-    without: str = ""
+    without: str | None = None
     """Kinds of lines or regions to leave out, such as `printed,NumberingZone`."""
     marks: Literal["keep", "remove", "drop"] = "keep"
     """What becomes of editors' marks: they stay in the text, or are removed from it, or the line is left out."""
@@ -79,5 +79,5 @@ class Texts:
             raise HtrError(f"--read.{self.name}: no line or region is of kind {', '.join(unknown)}; there are: {there}")
 
 
-def _names(text: str) -> set[str]:
-    return {name.strip() for name in text.split(",") if name.strip()}
+def _names(text: str | None) -> set[str]:
+    return {name.strip() for name in (text or "").split(",") if name.strip()}
