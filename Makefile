@@ -24,7 +24,7 @@ setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -c constraints.txt -e ".[cpu,train,lm,synthetic,rtx,dev]"
+	$(INSTALL) -c constraints.txt -e ".[cpu,train,lm,synthetic,parquet,hub,rtx,dev]"
 	$(RUN) -c "open('.venv/ready', 'w').close()"
 
 demo: setup
@@ -58,7 +58,7 @@ test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST)/python -m pip install --quiet --disable-pip-version-check uv
 	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct $(LOWEST_OPTIONS) \
-		-e ".[cpu,train,lm,synthetic,dev]"
+		-e ".[cpu,train,lm,synthetic,parquet,hub,dev]"
 	$(LOWEST)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 # The wheels for CUDA 13 and for CUDA 12 hold the same modules, so those of the setup go where the driver is older.

@@ -90,7 +90,7 @@ def _reader_of(path: Path, name: str | None) -> Reader:
         raise HtrError(f"no format is called '{name}': choose --read.format {', '.join(known)}")
     found: list[Reader] = []
     for reader in sorted(READERS, key=lambda reader: reader.mixes):
-        if reader.mixes and found and not found[0].mixes:
+        if found and (found[0].name == SYNTHETIC or reader.mixes > found[0].mixes):
             break
         if name in (None, reader.name):
             with _named_failure(reader, path):
