@@ -13,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
+from trainings import SHORT, interrupt_after, log
 
 from htrcompress.charset import Charset
 from htrcompress.config import TrainConfig
@@ -29,6 +32,7 @@ from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.bentham import BenthamOptions
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
+from htrcompress.train import TrainOptions, train
 from htrcompress.training.data import open_training_data
 
 pytest.importorskip("pyarrow", reason="packing needs pyarrow (the extra [parquet])")
@@ -302,3 +306,16 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     for act in (lambda: packed(source, tmp_path / "other"), lambda: open_dataset(str(tmp_path / "packed"))):
         with pytest.raises(HtrError, match=r"htrcompress\[parquet\]"):
             act()
+
+
+def test_a_training_goes_on_from_a_packed_set_to_the_last_bit(
+    whole: Path, lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(Path(lines), tmp_path / "packed", height=32)
+    interrupt_after(monkeypatch, 3, KeyboardInterrupt())
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainOptions(data=lines, model="tiny-student", out=run, train=SHORT))
+    train(TrainOptions(data=str(tmp_path / "packed"), resume=run))
+    once, again = (load_file(folder / "tiny-student.safetensors") for folder in (whole, run))
+    assert all(torch.equal(once[name], again[name]) for name in once) and log(run) == log(whole)
