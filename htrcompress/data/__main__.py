@@ -20,7 +20,7 @@ from htrcompress.data.packing import SHOWN, Packed, pack
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.open import open_dataset, saved_read
 from htrcompress.data.readers.synthetic import SYNTHETIC
-from htrcompress.data.report import report_split, shared
+from htrcompress.data.report import rank, report_split, shared
 from htrcompress.data.sizes import Progress, Sizes, measure_splits
 from htrcompress.data.summary import DataResult
 from htrcompress.errors import HtrError
@@ -110,7 +110,8 @@ def look(options: DataOptions) -> DataResult:
     counts = characters_of(train) if train else None
     known = charset_of(train) if train and counts else None
     splits = {
-        name: report_split(dataset, name, measured.get(name), counts, known, height, STRIDE) for name in dataset.splits
+        name: report_split(dataset, name, measured.get(name), counts, known, height, STRIDE)
+        for name in sorted(dataset.splits, key=rank)
     }
     main = [name for name in splits if name in ("train", "valid", "test")] or list(splits)
     direction = known.direction if known else "ltr"

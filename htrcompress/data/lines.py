@@ -30,7 +30,8 @@ class Line:
         id: unique in its dataset and stable from run to run, for example the image's relative path.
         text: the transcription, NFC with white space collapsed (see `charset.clean_text`).
         split: `train`, `valid`, `test` or another named split.
-        image: where the pixels come from: a file, or a function that returns them.
+        image: where the pixels come from: a file, or a function that returns them. Such a function may have a method
+            `size()` that tells the width and height without decoding anything.
         group: what errors are broken down by, if anything: a font, a hand, a page.
         page: the page that the line stands on, if that is known; a split by page keeps its lines together.
         origin: equal for lines that show the same image; empty where the image's file or the id tells that.

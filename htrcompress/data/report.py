@@ -140,12 +140,18 @@ def _column(lines: Sequence[Line], name: str) -> Iterable[str]:
 
 def shared(dataset: Dataset) -> list[Shared]:
     """The pages, groups and texts that training or validation lines have in common with those of other splits."""
+    names = sorted((name for name, lines in dataset.splits.items() if lines), key=rank)
     pairs = [
         (first, second)
-        for first, second in combinations([name for name, lines in dataset.splits.items() if lines], 2)
+        for first, second in combinations(names, 2)
         if not (first.startswith("test") and second.startswith("test"))  # one is often a part of the other
     ]
     return [found for pair in pairs for what in ("page", "group", "text") if (found := _shared(dataset, *pair, what))]
+
+
+def rank(split: str) -> int:
+    """The place of a split among others: training first, then validation."""
+    return 0 if split == "train" else 1 if split.startswith("valid") else 2
 
 
 def _shared(dataset: Dataset, first: str, second: str, what: str) -> Shared | None:

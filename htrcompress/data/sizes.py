@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from htrcompress.data.lines import Dataset, JoinedLines, Line
 from htrcompress.data.loading import named
 from htrcompress.data.packed import PackedLines
 from htrcompress.errors import HtrError
-from htrcompress.image import FORMATS, load_grey
+from htrcompress.image import FORMATS, to_grey
 from htrcompress.utils import machine
 
 Progress = Callable[[int, int], None]
@@ -96,21 +97,27 @@ def _size(line: Line, decode: bool) -> tuple[int, int] | str:
         if decode:
             high, wide = line.pixels().shape
             return wide, high
-        return _of_header(line.image) if isinstance(line.image, Path) else (0, 0)
+        if isinstance(line.image, Path):
+            with open(line.image, "rb") as file:
+                return size_of(file, str(line.image))
+        found: tuple[int, int] = line.image.size() if hasattr(line.image, "size") else (0, 0)
+        return found
+    except FileNotFoundError:
+        return f"{line.id}: no image at {line.image}"
     except HtrError as error:
         return named(line.id, error)
     except Exception as error:  # a plug-in reader's function gives the pixels, and decoders raise nearly anything
         return f"{line.id}: {type(error).__name__}: {error}"
 
 
-def _of_header(path: Path) -> tuple[int, int]:
-    """Width and height of an image file as it is seen, without decoding it.
+def size_of(file: IO[bytes], name: str) -> tuple[int, int]:
+    """Width and height of an image file as it is seen, without decoding it; `name` is what errors call it.
 
     Raises:
-        HtrError: it is missing or no image.
+        HtrError: it is no image.
     """
     try:
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             size = image.size
             # A PNG without this entry would be decoded to look for it behind its pixels.
             exif = image.getexif() if image.format in ("JPEG", "MPO", "TIFF") or "exif" in image.info else {}
@@ -118,9 +125,9 @@ def _of_header(path: Path) -> tuple[int, int]:
                 return size
             if image.format != "TIFF":
                 return size[1], size[0]
-        high, wide = load_grey(path).shape  # Pillow's versions differ in when they turn a TIFF
-        return wide, high
-    except FileNotFoundError:
-        raise HtrError(f"no image at {path}") from None
+            high, wide = to_grey(image, name).shape  # Pillow's versions differ in when they turn a TIFF
+            return wide, high
+    except HtrError:
+        raise
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise HtrError(f"cannot read the image {path}: {error}") from None
+        raise HtrError(f"cannot read the image {name}: {error}") from None

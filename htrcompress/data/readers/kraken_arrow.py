@@ -18,6 +18,7 @@ from htrcompress.data.folders import Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL, split_name
 from htrcompress.data.packed_files import arrow
+from htrcompress.data.sizes import size_of
 from htrcompress.errors import HtrError
 from htrcompress.image import read_grey
 
@@ -125,7 +126,14 @@ class _Image:
     name: str
 
     def __call__(self) -> NDArray[np.uint8]:
+        return read_grey(self._file(), self.name)
+
+    def size(self) -> tuple[int, int]:
+        """Width and height, from the header."""
+        return size_of(self._file(), self.name)
+
+    def _file(self) -> BytesIO:
         value = self.table.table()["lines"][self.row]["im"].as_py()
         if not isinstance(value, bytes) or not value:
             raise HtrError(f"{self.name} in {self.table.path} has no image")
-        return read_grey(BytesIO(value), self.name)
+        return BytesIO(value)

@@ -25,6 +25,7 @@ from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import split_name
 from htrcompress.data.packed_files import arrow
 from htrcompress.data.readers.columns import ColumnOptions, Columns, find_columns, path_id
+from htrcompress.data.sizes import size_of
 from htrcompress.errors import HtrError
 from htrcompress.image import read_grey
 
@@ -179,10 +180,17 @@ class _Image:
     name: str
 
     def __call__(self) -> NDArray[np.uint8]:
+        return read_grey(self._file(), self.name)
+
+    def size(self) -> tuple[int, int]:
+        """Width and height, from the header."""
+        return size_of(self._file(), self.name)
+
+    def _file(self) -> BytesIO:
         data = self.table.image(self.column, self.group, self.row)
         if not data:
             raise HtrError(f"{self.name} in {self.table.path} has no image")
-        return read_grey(BytesIO(data), self.name)
+        return BytesIO(data)
 
 
 def _lines(
