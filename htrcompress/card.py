@@ -166,6 +166,11 @@ class Card:
         """The card of a file of the same model that does not hold its attention decoder."""
         return replace(self, attention={})
 
+    def is_of(self, other: "Card") -> bool:
+        """Whether both are of the same model, whichever of them holds its attention decoder or is calibrated."""
+        ones, others = (replace(card, attention={}, calibration="") for card in (self, other))
+        return ones == others
+
     def characters(self) -> Charset:
         """The charset as an object."""
         return Charset(self.charset, self.direction)

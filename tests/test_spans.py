@@ -123,3 +123,4 @@ def test_a_calibration_travels_as_text_and_a_damaged_one_is_named() -> None:
     assert card.to_metadata()["htrcompress.calibration"] == "0.5 -0.25 1.5 0.125"
     assert "calibration" not in replace(card, calibration="").to_json()
     assert replace(card, calibration="").digest() == card.digest()
+    assert card.is_of(replace(card, calibration="")) and not card.is_of(replace(card, name="other"))

@@ -130,7 +130,7 @@ def _readers(
             continue
         how = Open(device=options.device, logits=True)
         backend = open_backend(path, how)
-        if backend.card.without_attention() != reference.backend.card.without_attention():
+        if not backend.card.is_of(reference.backend.card):
             raise HtrError(f"{path} is not of the model beside it: its {CARD_KEY} card differs; export it again")
         yield Reader(path.name, backend, reference.lines)
 
@@ -140,7 +140,7 @@ def _check_engine(
 ) -> Iterator[Check]:
     """An engine against PyTorch, with every decoder, or what is known of one that cannot be executed here."""
     own, built = read_document(path)
-    if own != reference.backend.card.without_attention():
+    if not own.is_of(reference.backend.card):
         raise HtrError(f"{path} is not of the model beside it: export it again")
     read_plan(path, built)
     try:
