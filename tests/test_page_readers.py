@@ -99,15 +99,20 @@ def test_a_name_with_folders_inside_is_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stated", [(100, 200), (200, 100)])
-def test_exif_turns_an_image_unless_the_page_measures_it_as_stored(tmp_path: Path, stated: tuple[int, int]) -> None:
+@pytest.mark.parametrize("reach", [90, 190])
+def test_exif_turns_an_image_unless_the_page_measures_it_as_stored(
+    tmp_path: Path, stated: tuple[int, int], reach: int
+) -> None:
     exif = Image.Exif()
     exif[274] = 6
     draw(tmp_path / "a.jpg", (100, 200), exif=exif)
     text = page_xml(LINE).replace('"100"', f'"{stated[0]}"').replace('"200"', f'"{stated[1]}"')
-    scan = find(read_page(write(tmp_path / "x.xml", text, image=None)), Folders(tmp_path))
+    path = write(tmp_path / "x.xml", text.replace("90,30", f"30,{reach}"), image=None)
+    scan = find(read_page(path), Folders(tmp_path))
     pixels = scan.pixels()
-    assert (scan.width, scan.height) == stated and pixels.shape == stated[::-1]
-    assert (pixels[25, 30] < 50) == (stated == (100, 200))
+    as_stored = reach == 190 or stated == (100, 200)
+    assert (scan.width, scan.height) == pixels.shape[::-1] == ((100, 200) if as_stored else (200, 100))
+    assert (pixels[25, 30] < 50) == as_stored
 
 
 BROKEN = {
@@ -253,6 +258,37 @@ def test_a_line_is_levelled_along_its_baseline(curve: Curve) -> None:
     place = crop.to_page((left + right) / 2, bottom + 0.5)
     assert abs(place[0] - 400) < 15 and abs(place[1] - np.interp(place[0], x, y)) < 3
     assert crop.pixels[0, 0] == crop.pixels[-1, -1] == 230
+
+
+@pytest.mark.parametrize(
+    ("angle", "backwards"), [(0, False), (0, True), (90, False), (90, True), (180, False), (270, False), (270, True)]
+)
+def test_letters_are_set_upright_by_their_polygon(angle: int, backwards: bool) -> None:
+    page = np.full((300, 300), 230, np.uint8)
+    page[120:150, 100:200] = 0
+    page[120:130, 100:110] = 230  # a corner at the upper left is missing
+    points = np.array([(100, 150), (200, 150), (100, 115), (200, 115), (200, 155), (100, 155)]) - 149.5
+    for _ in range(angle // 90):
+        page = np.ascontiguousarray(np.rot90(page))
+        points = np.stack([points[:, 1], -points[:, 0]], 1)
+    (a, b, *polygon) = map(tuple, (points + 149.5).tolist())
+    line = PageLine("l", baseline=(b, a) if backwards else (a, b), polygon=tuple(polygon))
+    pixels = cut(page, line, Geometry(35, 10)).pixels
+    left, top, right, bottom = ink(pixels)
+    assert (right - left, bottom - top) == (99, 29)
+    assert pixels[top + 5, left + 5] > 200 and pixels[top + 5, right - 5] < 50
+
+
+def test_letters_that_hang_from_their_baseline_are_whole() -> None:
+    """As for Hebrew, whose lines may be marked at the upper edge of the letters."""
+    page = np.full((300, 300), 230, np.uint8)
+    rows = []
+    for top in (50, 100, 150):
+        page[top : top + 36, 50:250] = 0
+        outline = ((50, top - 5), (250, top - 5), (250, top + 40), (50, top + 40))
+        rows.append(PageLine(str(top), baseline=((50, top), (250, top)), polygon=outline))
+    _, top, _, bottom = ink(cut(page, rows[1], measure(rows)).pixels)
+    assert bottom - top == 35
 
 
 def test_a_thin_polygon_cuts_no_letters_and_neighbours_are_masked() -> None:

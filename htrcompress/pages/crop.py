@@ -76,7 +76,8 @@ def measure(lines: Sequence[PageLine]) -> Geometry:
     else:
         above, below = (0.7 * distance, 0.35 * distance) if distance else (48.0, 24.0)
     if distance:
-        above, below = min(above, ABOVE * distance), min(below, BELOW * distance)
+        most = (ABOVE, BELOW) if above >= below else (BELOW, ABOVE)  # letters may hang from their baseline
+        above, below = min(above, most[0] * distance), min(below, most[1] * distance)
     return Geometry(max(above, 4.0), max(below, 2.0))
 
 
@@ -166,7 +167,8 @@ def _mask(frame: Frame, left: float, width: int, above: float, height: int, geom
     draw = ImageDraw.Draw(mask)
     draw.polygon(((frame.outline + np.array([-left, above])) / 2).ravel().tolist(), fill=255)
     start, end = float(frame.u[0] - left) / 2, float(frame.u[-1] - left) / 2
-    band = above - CORE_ABOVE * geometry.above, above + CORE_BELOW * geometry.below
+    core = (CORE_ABOVE, CORE_BELOW) if geometry.above >= geometry.below else (CORE_BELOW, CORE_ABOVE)
+    band = above - core[0] * geometry.above, above + core[1] * geometry.below
     draw.rectangle((start, band[0] / 2, end, band[1] / 2), fill=255)
     soft = mask.filter(ImageFilter.BoxBlur(max(1.0, 0.75 * GROWN * height))).point(_SOFT)
     return soft.resize((width, height), Image.Resampling.BILINEAR, (0, 0, width / 2, height / 2))

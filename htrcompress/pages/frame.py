@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.errors import HtrError
-from htrcompress.pages.page import PageLine, Point
+from htrcompress.pages.page import PageLine
 
 STEP = 16
 """Pixels between the places where a bent baseline or the edge of an outline is followed."""
@@ -55,6 +55,14 @@ class Frame:
         angle = _angle(baseline)
         if abs(angle) > _STEEP and _short(baseline, polygon):
             angle, baseline = 0.0, np.stack([baseline[:, 0], np.full(len(baseline), baseline[:, 1].max())], 1)
+        frame = cls._along(baseline, angle, polygon)
+        usual = abs(angle) < _STEEP and baseline[0, 0] < baseline[-1, 0]  # others may be Arabic, or upside down
+        if not usual and len(polygon) and frame.outline[:, 1].mean() > 0:
+            frame = cls._along(baseline, angle + math.pi, polygon)
+        return frame
+
+    @classmethod
+    def _along(cls, baseline: Points, angle: float, polygon: Points) -> "Frame":
         cos, sin = math.cos(angle), math.sin(angle)
         u, v = _smoothed(*_turned(baseline, cos, sin))
         outline = cls(cos, sin, u, v, polygon).levelled(polygon)
@@ -118,7 +126,7 @@ def _turned(points: Points, cos: float, sin: float) -> tuple[NDArray[np.float64]
 
 
 def _angle(points: Points) -> float:
-    """The direction of a baseline in radians; one that runs to the left, as for Arabic, counts as if it ran right."""
+    """The direction of a baseline in radians; one that runs to the left counts as if it ran to the right."""
     dx, dy = points[-1] - points[0]
     if abs(dx) >= abs(dy) and dx < 0:
         dx, dy = -dx, -dy
@@ -149,17 +157,18 @@ def _smoothed(u: NDArray[np.float64], v: NDArray[np.float64]) -> tuple[NDArray[n
 
 
 def _guessed(outline: Points) -> Points:
-    """A baseline for a line that has only a polygon: a quarter of its height above its lower edge."""
+    """A baseline for a line that has only a polygon: a smooth curve, a quarter of its height above its lower edge."""
     x, y = outline[:, 0], outline[:, 1]
-    edges = np.linspace(x.min(), x.max(), max(3, min(64, round(np.ptp(x) / 64))))
+    edges = np.linspace(x.min(), x.max(), max(2, min(64, round(np.ptp(x) / 64) + 1)))
     part = np.digitize(x, edges[1:-1])
-    points: list[Point] = []
-    for number, middle in enumerate((edges[1:] + edges[:-1]) / 2):
-        across = y[part == number]
-        if len(across):
-            points.append((float(middle), float(across.max() - np.ptp(across) / 4)))
-    heights = [height for _, height in points]
-    return np.array([(float(x.min()), heights[0]), *points, (float(x.max()), heights[-1])])
+    inside = [y[part == number] for number in range(len(edges) - 1)]
+    lower = np.array([across.max() for across in inside])
+    height = float(np.median([np.ptp(across) for across in inside]))
+    middles = (edges[1:] + edges[:-1]) / 2
+    degree = min(len(middles) - 1, 2 if np.ptp(x) > 15 * height else 1)  # letters below the line are no bend of it
+    curve = np.polynomial.Polynomial.fit(middles, lower, degree) if degree else lambda _: lower[0]
+    along = np.linspace(x.min(), x.max(), len(edges))
+    return np.array([(float(u), float(curve(u)) - height / 4) for u in along])
 
 
 def _dense(polygon: Points) -> Points:

@@ -57,18 +57,26 @@ class Scan:
 def find(page: Page, folders: "Folders") -> Scan:
     """The image of a page.
 
-    Where the file states the size of the image as it is stored, coordinates are taken to refer to that; otherwise to
-    the image as its EXIF data turns it.
+    Of an image that its EXIF data turns by a quarter, the points tell by where they fit whether they refer to it as it
+    is stored or turned; where they fit both, it is as the size that the file states.
 
     Raises:
         HtrError: there is none where it may be, or it is not an image that can be read.
     """
     path = folders.image(Path(page.source), page.image)
     width, height, orientation = _header(path)
-    if orientation in _TURNED:
-        as_stored = (page.width, page.height) == (width, height) and width != height
-        return Scan(path, width, height, False) if as_stored else Scan(path, height, width)
-    return Scan(path, width, height)
+    if orientation not in _TURNED:
+        return Scan(path, width, height)
+    points = [point for line in page.lines for point in line.points()] if page.unit == "pixel" else []
+    furthest = max((x for x, _ in points), default=0), max((y for _, y in points), default=0)
+    fits_stored, fits_turned = _fits(furthest, width, height), _fits(furthest, height, width)
+    states_stored = (page.width, page.height) == (width, height)
+    as_stored = fits_stored if fits_stored != fits_turned else states_stored
+    return Scan(path, width, height, False) if as_stored else Scan(path, height, width)
+
+
+def _fits(furthest: tuple[float, float], width: int, height: int) -> bool:
+    return furthest[0] <= 1.01 * width and furthest[1] <= 1.01 * height
 
 
 class Folders:
