@@ -130,3 +130,40 @@ def test_what_is_refused(tmp_path: Path, name: str, content: bytes, message: str
     (root / name).write_bytes(content)
     with pytest.raises(HtrError, match=message):
         open_dataset(str(root))
+
+
+def page_of(text: str, points: bool) -> str:
+    """A page with one line, its points as an attribute or as elements."""
+    pairs = ("10,20", "60,20", "60,32", "10,32")
+    corners = "".join(f'<Point x="{x}" y="{y}"/>' for x, y in (pair.split(",") for pair in pairs))
+    coords = f'<Coords points="{" ".join(pairs)}"/>' if points else f"<Coords>{corners}</Coords>"
+    year = "2013-07-15" if points else "2010-03-19"
+    return (
+        f'<PcGts xmlns="http://schema.primaresearch.org/PAGE/gts/pagecontent/{year}"><Page imageFilename="x.jpg" '
+        f'imageWidth="100" imageHeight="80"><TextRegion id="r"><TextLine id="l">{coords}'
+        f"<TextEquiv><Unicode>{text}</Unicode></TextEquiv></TextLine></TextRegion></Page></PcGts>"
+    )
+
+
+def test_lines_are_cut_from_the_pages_where_there_are_no_line_images(tmp_path: Path) -> None:
+    contest = {
+        "contestHTRtS/BenthamData": ("Train.lst", ["002_080_001", "002_080_002", "002_080_009"], False),
+        "contestHTRtS-test": ("Test.lst", ["100_001_001"], True),
+    }
+    for folder, (name, pages, points) in contest.items():
+        for inner in ("PAGE", "Images/Pages", "Partitions"):
+            (tmp_path / folder / inner).mkdir(parents=True)
+        (tmp_path / folder / "Partitions" / name).write_text("\n".join(pages), encoding="utf-8")
+        for page in pages[:2]:
+            text = page_of("so &lt;gap/&gt; called" if page.endswith("2") else f"page {page}", points)
+            (tmp_path / folder / "PAGE" / f"{page}.xml").write_text(text, encoding="utf-8")
+            Image.new("L", (100, 80), 200).save(tmp_path / folder / "Images" / "Pages" / f"{page}.jpg")
+    lenient = ReadConfig(max_broken=0.5)
+    dataset = open_dataset(str(tmp_path), lenient)
+    assert dataset.format == "bentham"
+    assert [line.text for line in dataset.split("train")] == ["page 002_080_001", "so called"]
+    [test] = dataset.split("test")
+    assert test.text == "page 100_001_001" and test.pixels().shape[1] > 40
+    assert dataset.dropped == {"no page for a name in Train.lst": 1} and dataset.changed["gaps removed"] == 1
+    dropped = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, bentham=BenthamOptions(gap="drop"))).dropped
+    assert dropped["with a gap"] == 1

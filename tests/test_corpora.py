@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_pages import page_line, page_xml
 
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers import iam as iam_reader
@@ -171,3 +172,20 @@ def test_lists_beside_pairs(tmp_path: Path) -> None:
     write(tmp_path / "val.ln", "b.png\n")
     dataset = open_dataset(str(tmp_path))
     assert [line.text for line in dataset.split("train")] == ["a"] and dataset.dropped == {"in no list": 1}
+
+
+def test_read_2016_in_its_own_layout(tmp_path: Path) -> None:
+    folders = {
+        "PublicData/Training": ("Images", "page/page"),
+        "PublicData/Validation": ("Images", "page"),
+        "Test-ICFHR-2016": (".", "page"),
+    }
+    for number, (folder, (images, pages)) in enumerate(folders.items()):
+        save(tmp_path / folder / images / f"Seite{number}.JPG", 100, 80)
+        write(tmp_path / folder / pages / f"Seite{number}.xml", page_xml(page_line("l", f"von{number} vnd¬")))
+        write(tmp_path / folder / "page" / "doc.xml", "<trpDoc/>")
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.format == "page_xml"
+    found = {split: [line.text for line in lines] for split, lines in dataset.splits.items()}
+    assert found == {"train": ["von0 vnd¬"], "valid": ["von1 vnd¬"], "test": ["von2 vnd¬"]}
+    assert all(line.pixels().size for lines in dataset.splits.values() for line in lines)

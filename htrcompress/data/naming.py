@@ -6,7 +6,7 @@ from pathlib import Path
 SPLITS = {
     "train": ("train", "training", "tr", "trainset", "trainlines"),
     "valid": ("valid", "validation", "val", "va", "dev", "eval", "validationset", "validationlines"),
-    "test": ("test", "testing", "te", "testset", "testlines"),
+    "test": ("test", "testing", "te", "testset", "testlines", "test-icfhr-2016"),
 }
 """A split and the names that it goes by, in lower case."""
 ALL = "all"

@@ -21,6 +21,8 @@ from htrcompress.errors import HtrError
 from htrcompress.image import FORMATS, SUFFIXES, load_grey
 from htrcompress.pages.page import Page
 
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "scans", "pages")
+"""Names, in lower case, of folders of images, which may lie further from a page's file than others."""
 MAX_PAGE_PIXELS = 1 << 26
 """Pages with more pixels are refused before they are decoded; 6,700 x 10,000 is below it."""
 _KEPT = 2
@@ -116,6 +118,15 @@ class Folders:
         yield above
         yield from self._folders(above)
         yield from self._folders(folder)
+        top = above.parent if above != self.root else above
+        for base in dict.fromkeys((above, top)):  # Images/Pages beside PAGE, or Images beside page/page
+            for inner in self._named(base):
+                yield inner
+                yield from self._named(inner)
+
+    def _named(self, folder: Path) -> list[Path]:
+        """The folders in a folder that are called like images."""
+        return [inner for inner in self._folders(folder) if inner.name.lower() in IMAGE_FOLDERS]
 
     def _folders(self, folder: Path) -> list[Path]:
         found = self._inner.get(folder)

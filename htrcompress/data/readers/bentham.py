@@ -4,17 +4,19 @@
 
 Ids are matched exactly, since one may begin another. Images are RGBA and transparent outside the line's polygon;
 `image.to_grey` lays them on the line's own paper. The packaging of the ICFHR 2014 contest, which keeps the
-test lines in a folder of their own, is read too.
+test lines in a folder of their own, is read too. Where there are no line images, lines are cut from the pages
+(`bentham_pages.py`).
 """
 
 import html
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from htrcompress.data.folders import FolderIndex, Inside
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.bentham_pages import has_pages, open_pages
 from htrcompress.utils.io import read_utf8
 
 PARTITIONS = {"train": "TrainLines.lst", "valid": "ValidationLines.lst", "test": "TestLines.lst"}
@@ -39,7 +41,7 @@ class BenthamReader:
     """Opens the Bentham corpus in either packaging."""
 
     name = "bentham"
-    looks_for = "Partitions/TrainLines.lst, ValidationLines.lst or TestLines.lst"
+    looks_for = "Partitions/TrainLines.lst, ValidationLines.lst or TestLines.lst, or Partitions/Train.lst with PAGE"
     mixes = False
     options: type | None = BenthamOptions
 
@@ -56,9 +58,14 @@ class BenthamReader:
         Raises:
             HtrError: a list or text is not UTF-8 or a link out of the folder, or an id leads out of it.
         """
-        corpus = _Corpus(Inside(path), options)
+        corpus, parts = _Corpus(Inside(path), options), _parts(path)
+        folders = [part.root for part in parts if has_pages(part.root)]
+        if folders and not any(part.images.is_dir() for part in parts):
+            pages = open_pages(path, folders, corpus.text)
+            dropped, changed = Counter(pages.dropped) + corpus.dropped, Counter(pages.changed) + corpus.changed
+            return replace(pages, dropped=dict(dropped), changed=dict(changed))
         splits: dict[str, list[Line]] = {}
-        for part in _parts(path):
+        for part in parts:
             for split, name in PARTITIONS.items():
                 file = part.root / "Partitions" / name
                 if file.is_file():
@@ -82,7 +89,7 @@ def _parts(root: Path) -> list[_Part]:
     for names in PACKAGINGS:
         parts = []
         for folder in (root / name for name in names):
-            if any((folder / "Partitions" / name).is_file() for name in PARTITIONS.values()):
+            if any((folder / "Partitions" / name).is_file() for name in PARTITIONS.values()) or has_pages(folder):
                 test_only = folder / "Images" / "Lines-test"
                 parts.append(_Part(folder, test_only if test_only.is_dir() else folder / "Images" / "Lines"))
         if parts:
@@ -126,15 +133,12 @@ class _Corpus:
                 missing = "image" if transcription else "transcription"
                 self.broken[f"no {missing} for an id in {path.name}"].append(f"line {number}: {name[:200]}")
                 continue
-            text = self._text(read_utf8(self.inside.check(transcription)))
-            if text is None or not text.strip():
-                self.dropped["with a gap" if text is None else "empty transcription"] += 1
-            else:
+            if text := self.text(read_utf8(self.inside.check(transcription))):
                 lines.append(Line(name, text, split, image))
         return lines
 
-    def _text(self, raw: str) -> str | None:
-        """The transcription as it is trained on; None where the line is to be left out."""
+    def text(self, raw: str) -> str | None:
+        """The transcription as it is trained on; None where the line is left out, which is counted."""
         options, changed = self.options, self.changed
         rows = [row for row in raw.splitlines() if row.strip()]
         changed["texts of several rows, joined"] += len(rows) > 1
@@ -143,10 +147,14 @@ class _Corpus:
         changed["texts with HTML entities, decoded"] += text != escaped
         if GAP in text:
             if options.gap == "drop":
+                self.dropped["with a gap"] += 1
                 return None
             changed[f"gaps {'removed' if options.gap == 'remove' else f'written as {GAP_SYMBOL}'}"] += text.count(GAP)
             text = text.replace(GAP, GAP_SYMBOL if options.gap == "symbol" else " ")
         if options.underscore == "remove" and "_" in text:
             changed["underscores removed"] += text.count("_")
             text = text.replace("_", "")
+        if not text.strip():
+            self.dropped["empty transcription"] += 1
+            return None
         return text

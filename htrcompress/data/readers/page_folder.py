@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.data.folders import files_in
+from htrcompress.data.folders import Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL, SPLITS, split_of
 from htrcompress.data.readers.page_texts import PageOptions, Texts
@@ -65,18 +65,19 @@ class PageFolderReader:
         Lines that cannot be cut out, and those of a page without an image that can be read, are broken.
 
         Raises:
-            HtrError: no page has an image, a list names a page that is not there, or an option a kind of line.
+            HtrError: no page has an image, a list names a page that is not there, or an option a kind of line; or a
+                page is a link out of the folder.
         """
         kinds = {file: kind_of(file) for file in xml_files(path)}
         files = [file for file, kind in kinds.items() if kind == self.root]
         root = path if path.is_dir() else path.resolve().parent.parent
-        opened = _Opened(root, Texts(options, self.name))
+        opened, inside = Opened(root, Texts(options, self.name)), Inside(path)
         others = sum(kind is None for kind in kinds.values())
         opened.texts.changed["XML files that are neither PAGE nor ALTO, passed over"] += others
         opened.texts.changed["pages in another format as well, passed over"] += len(kinds) - others - len(files)
         lists = _lists(path, options)
         for file, split in _listed(files, root, lists, opened.texts.dropped) if lists else _by_folder(files, path):
-            opened.add(file, split)
+            opened.add(inside.check(file), split)
         opened.texts.check_kinds()
         return opened.dataset(path.resolve().name, self.name)
 
@@ -131,7 +132,7 @@ def _named(name: str, known: dict[str, list[Path]]) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-class _Opened:
+class Opened:
     """The lines of the pages that were opened."""
 
     def __init__(self, root: Path, texts: Texts):
