@@ -18,7 +18,6 @@ from htrcompress.card import Card
 from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.find import locate
 from htrcompress.catalogue.index import PACKAGED, read_folder
-from htrcompress.data.readers.open import default_data
 from htrcompress.errors import HtrError
 from htrcompress.parsing import options_from
 from htrcompress.utils import machine
@@ -236,6 +235,8 @@ def own_data(file: Path, card: Card) -> str:
     Raises:
         HtrError: the data is not here, or a folder of its name holds other lines.
     """
+    from htrcompress.data.readers.open import default_data  # not above: it imports every reader
+
     return default_data(card, _data_of_run(file))
 
 

@@ -10,20 +10,22 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from htrcompress import runs
 from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.index import PACKAGED
 from htrcompress.cli import console, run_command
 from htrcompress.data.folders import images_in
-from htrcompress.data.readers.page_folder import kind_of, xml_files
 from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.image import SUFFIXES
 from htrcompress.runtime import Device, Invert, Reading, Span, load
-from htrcompress.runtime.page_reading import PageFile, PageOutcome, read_pages
+
+if TYPE_CHECKING:  # who reads one line does not wait for the rooms that read pages
+    from htrcompress.runtime.page_reading import PageFile, PageOutcome
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Transcripts:
 
     model: Path
     images: list[Transcript]
-    pages: list[PageOutcome] = field(default_factory=list)
+    pages: list["PageOutcome"] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -139,6 +141,8 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
         file, options.threads, options.device, options.decoder, options.lm, options.beam, options.attention
     )
     if options.write:
+        from htrcompress.runtime.page_reading import read_pages
+
         outcomes = read_pages(recognizer, pages, options.only_empty, options.batch, options.invert)
         return Transcripts(
             file, [], [_shown(outcome, number, len(pages)) for number, outcome in enumerate(outcomes, 1)]
@@ -157,7 +161,7 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
     return Transcripts(file, transcripts)
 
 
-def _shown(outcome: PageOutcome, number: int, count: int) -> PageOutcome:
+def _shown(outcome: "PageOutcome", number: int, count: int) -> "PageOutcome":
     """Prints what became of a page."""
     left = "".join(f", {lines} left as they were ({reason})" for reason, lines in outcome.left.items())
     if outcome.error:
@@ -204,12 +208,15 @@ def expand(images: list[Path]) -> list[Path]:
     return paths
 
 
-def page_files(paths: list[Path], write: Path) -> list[PageFile]:
+def page_files(paths: list[Path], write: Path) -> list["PageFile"]:
     """The pages that PAGE and ALTO files, and folders of them, describe, and where their copies go.
 
     Raises:
         HtrError: nothing is given, a folder has no such files, an image has none, or a copy would replace its original.
     """
+    from htrcompress.data.readers.page_folder import kind_of, xml_files
+    from htrcompress.runtime.page_reading import PageFile
+
     if not paths:
         raise HtrError("no pages to read: name PAGE or ALTO files, or folders of them")
     files: list[PageFile] = []

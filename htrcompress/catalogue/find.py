@@ -76,7 +76,9 @@ def find(text: str) -> Path:
     folder = PACKAGED if reference.folder is None else Path(reference.folder or "/")
     if reference.folder is not None and not (folder / INDEX).is_file():
         raise HtrError(f"no model at {reference.address}, and {folder} has no index of models ({INDEX})")
-    entry = chosen(read_folder(folder), reference.name, "in the package" if reference.folder is None else f"in {folder}")
+    entry = chosen(
+        read_folder(folder), reference.name, "in the package" if reference.folder is None else f"in {folder}"
+    )
     return checked(folder / entry.file, _agreed(reference, entry))
 
 
