@@ -33,7 +33,7 @@ from htrcompress.data.readers.bentham import BenthamOptions
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.train import TrainOptions, train
-from htrcompress.training.data import open_training_data
+from htrcompress.training.data import open_images, open_training_data
 
 pytest.importorskip("pyarrow", reason="packing needs pyarrow (the extra [parquet])")
 
@@ -319,3 +319,18 @@ def test_a_training_goes_on_from_a_packed_set_to_the_last_bit(
     train(TrainOptions(data=str(tmp_path / "packed"), resume=run))
     once, again = (load_file(folder / "tiny-student.safetensors") for folder in (whole, run))
     assert all(torch.equal(once[name], again[name]) for name in once) and log(run) == log(whole)
+
+
+def test_images_without_texts_are_packed_for_distillation(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for width in (50, 90):
+        Image.new("L", (width, 40), width).save(tmp_path / "images" / f"{width}.png")
+    packed(tmp_path / "images", tmp_path / "packed", height=32, gallery=tmp_path / "page.html")
+    mine, theirs = (open_images(tmp_path / name, 32) for name in ("images", "packed"))
+    assert list(mine.names) == list(theirs.names) and mine.fingerprint() == theirs.fingerprint()
+    assert [list(labels) for labels in theirs.labels] == [[], []]
+    with pytest.raises(HtrError, match="--height 64"):
+        open_images(tmp_path / "packed", 64)
+    packed(folder(tmp_path / "texts"), tmp_path / "packed texts", height=32)
+    with pytest.raises(HtrError, match=r"--unlabelled.*packed texts"):
+        open_images(tmp_path / "packed texts", 32)

@@ -90,7 +90,8 @@ def sections(dataset: Dataset, measured: dict[str, Sizes], height: int, count: i
         wide, by_width = "{width} pixels wide", np.argsort(widths, kind="stable")
         suspicious = chosen(np.argsort(-np.abs(odd), kind="stable"), "{ratio:.2f} times the median width a character")
         about = "the width a character is far from the median: is it the right text, the whole line, one line?"
-        yield Shown("Suspicious", about, suspicious)
+        if odd.any():  # some lines have texts
+            yield Shown("Suspicious", about, suspicious)
         yield Shown("The widest", f"at a height of {height} pixels", chosen(by_width[::-1], wide))
         yield Shown("The narrowest", f"at a height of {height} pixels", chosen(by_width, wide))
 

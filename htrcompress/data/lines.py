@@ -93,7 +93,7 @@ class NamedLines(LazyLines):
 
     def require_height(self, height: int) -> None:
         """See `LazyLines.require_height`."""
-        _require_height(self.lines, height)
+        require_height(self.lines, height)
 
 
 class JoinedLines(LazyLines):
@@ -123,7 +123,7 @@ class JoinedLines(LazyLines):
     def require_height(self, height: int) -> None:
         """See `LazyLines.require_height`."""
         for part in self.parts:
-            _require_height(part, height)
+            require_height(part, height)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Dataset:
     def require_height(self, height: int) -> None:
         """Refuses a model's height that the images were packed below; see `Packing.require`."""
         for lines in self.splits.values():
-            _require_height(lines, height)
+            require_height(lines, height)
 
     def limited(self, name: str, count: int | None, seed: int) -> "Dataset":
         """The dataset with at most `count` lines of one split, drawn by the seed and kept in their order.
@@ -227,7 +227,8 @@ class Dataset:
         return digest.hexdigest()[:16]
 
 
-def _require_height(lines: Sequence[Line], height: int) -> None:
+def require_height(lines: Sequence[Line], height: int) -> None:
+    """See `LazyLines.require_height`; lists have images of any height."""
     if isinstance(lines, LazyLines):
         lines.require_height(height)
 

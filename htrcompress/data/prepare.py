@@ -11,7 +11,7 @@ from htrcompress.charset import Charset
 from htrcompress.data.batching import Batch, collate
 from htrcompress.data.checksum import checksum_of_joined
 from htrcompress.data.lazy import Lazy, chosen, joined
-from htrcompress.data.lines import JoinedLines, Line, NamedLines
+from htrcompress.data.lines import JoinedLines, Line, NamedLines, require_height
 from htrcompress.data.loading import check_usable, failures, load_each
 from htrcompress.data.packed import PackedLines
 from htrcompress.decoding import reference
@@ -140,11 +140,13 @@ def encode_splits(
         max_unreadable: the share of all lines that may be unreadable; they are left out.
 
     Raises:
-        HtrError: more images than that cannot be used; the sentence names up to ten, of all splits.
+        HtrError: more images than that cannot be used; the sentence names up to ten, of all splits. Or the images are
+            packed at a smaller height.
     """
     encoded: dict[str, EncodedLines] = {}
     errors: list[str] = []
     for name, lines in splits.items():
+        require_height(lines, height)
         encoded[name], failed = _encode(lines, charset, height, max_width)
         errors += failed
     check_usable(errors, sum(map(len, splits.values())), max_unreadable)

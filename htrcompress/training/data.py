@@ -115,7 +115,6 @@ def open_training_data(
     """
     dataset = open_dataset(source, read).limited("train", config.lines, config.seed)
     train_lines, valid_lines = dataset.split("train"), dataset.split("valid")
-    dataset.require_height(height)
     charset = choose(charset_of(train_lines))
     unknown = unknown_characters(JoinedLines([train_lines, valid_lines]), charset)
     encoded = encode_splits(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from htrcompress.data.folders import files_in, images_in
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.packed_files import MANIFEST, open_packed
 from htrcompress.errors import HtrError
 
 TEXTS = {".txt", ".tsv", ".csv", ".xml", ".json", ".jsonl", ".lst", ".md", ".parquet", ".arrow"}
@@ -33,13 +34,18 @@ class ImageFolderReader:
 
 
 def open_unlabelled(root: Path) -> Sequence[Line]:
-    """The images of a folder that was given to `--unlabelled`.
+    """The images of a folder that was given to `--unlabelled`, or of such a folder that was packed.
 
     Raises:
         HtrError: there is no such folder, no image in it, or a text file in it.
     """
     if not root.is_dir():
         raise HtrError(f"--unlabelled {root}: there is no such folder")
+    if (root / MANIFEST).is_file():
+        packed = open_packed(root)
+        if set(packed.splits) != {SPLIT}:
+            raise HtrError(f"--unlabelled {root} has transcriptions: give it to --data, and pack images alone")
+        return packed.splits[SPLIT]
     if text := _text_file(root):
         raise HtrError(
             f"--unlabelled {root} holds text ({text.relative_to(root)}): give lines with transcriptions to --data, "
