@@ -37,6 +37,7 @@ class Artefact:
         recognizer: reads lines; None where the file cannot be executed here.
         reason: why it cannot.
         decoder: what makes text of the network's output.
+        is_loadable: whether `htrcompress.load` opens it in this runtime, as measuring its memory does.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Artefact:
     recognizer: Recognizer | None
     reason: str = ""
     decoder: str = GREEDY
+    is_loadable: bool = True
 
     @property
     def key(self) -> str:

@@ -63,6 +63,8 @@ class BenchmarkOptions:
     """what the beam search knows about the language"""
     beam: BeamOptions = BeamOptions()
     """how the beam search decodes"""
+    runtimes: str | None = None
+    """Other runtimes to measure beside, with commas between: openvino, torch-tensorrt."""
     device: Literal["cpu", "cuda", "openvino", "tensorrt", "tensorrt-rtx"] = "cpu"
     """What runs the ONNX files; PyTorch is on the CPU for cpu and openvino, else on the GPU with them."""
 
@@ -182,7 +184,7 @@ def _work(artefact: Artefact, card: Card, greys: list[Pixels]) -> Size:
 
 
 def _weigh(artefacts: list[Artefact], greys: list[Pixels], options: BenchmarkOptions) -> dict[str, float | None]:
-    executed = [artefact for artefact in artefacts if artefact.recognizer]
+    executed = [artefact for artefact in artefacts if artefact.recognizer and artefact.is_loadable]
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch, console.status("measuring memory"):
         pictures = Path(scratch) / "pictures.npz"
         np.savez(pictures, *greys)

@@ -78,6 +78,7 @@ class Row:
         """The runtime as tables call it."""
         runtime = f"{self.runtime} ({self.device})" if self.device not in ("", "cpu") else self.runtime
         runtime += f", {self.precision} file" * (self.precision != "FP32")
+        runtime += ", BF16 arithmetic" * (self.arithmetic == "BF16")
         return runtime if self.decoder == GREEDY else f"{runtime}, {self.decoder}"
 
 
@@ -157,7 +158,7 @@ class Findings:
 def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[Row]:
     """One row for each artefact; files are named relative to `folder`."""
     teacher = next((s.model for s in artefacts if is_teacher(s.model)), "")
-    timing_of = {(s.model, s.runtime, s.precision, s.decoder): found.timings.get(s.key) for s in artefacts}
+    timing_of = {(s.model, *_kind(s)): found.timings.get(s.key) for s in artefacts}
     pytorch = {(s.model, s.device, s.decoder): found.timings.get(s.key) for s in artefacts if s.runtime == PYTORCH}
     rows = []
     for artefact in artefacts:
@@ -166,7 +167,7 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
             found.timings.get(artefact.key),
             found.splits.get(artefact.key),
         )
-        same = artefact.runtime, artefact.precision, artefact.decoder
+        same = _kind(artefact)
         row = Row(
             model=artefact.model,
             runtime=artefact.runtime,
@@ -187,7 +188,7 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
                 lines_per_second=timing.lines_per_second,
                 files_per_second=timing.files_per_second,
                 latency_ms=timing.latency_ms,
-                peak_memory_mib=found.peaks[artefact.key],
+                peak_memory_mib=found.peaks.get(artefact.key),
                 speedup_over_teacher=_speedup(timing, timing_of.get((teacher, *same))),
                 speedup_over_pytorch=_speedup(timing, pytorch.get((artefact.model, artefact.device, artefact.decoder))),
                 status=RANDOM,
@@ -198,6 +199,11 @@ def make_rows(artefacts: list[Artefact], found: Findings, folder: Path) -> list[
             row = replace(row, wer=first.wer, wer_interval=first.wer_interval)
         rows.append(row)
     return rows
+
+
+def _kind(artefact: Artefact) -> tuple[str, str, str, str]:
+    """What two artefacts must have in common for one to be the other's reference in speed."""
+    return artefact.runtime, artefact.precision, artefact.arithmetic, artefact.decoder
 
 
 def _speedup(timing: Timing, reference: Timing | None) -> float | None:

@@ -19,6 +19,7 @@ from benchmarks import report
 from benchmarks.artefacts import find, make_presets, with_decoder
 from benchmarks.evidence import pictures
 from benchmarks.measuring import BenchmarkOptions, card_of, measure_all
+from benchmarks.other_runtimes import with_runtimes
 from benchmarks.page import page
 from benchmarks.results import save
 from benchmarks.rows import Benchmark
@@ -53,6 +54,9 @@ def benchmark(options: BenchmarkOptions) -> Benchmark:
             source = _trained_on(artefacts[0].file, card) if options.data is None else options.data
             dataset = open_dataset(source, read_config(card))
             out = out or (run if run.is_dir() else None)
+        if options.runtimes:
+            names = [name.strip() for name in options.runtimes.split(",")]
+            artefacts = with_runtimes(artefacts, names, options.threads)
         splits = _splits(options.split, dataset)
         result = measure_all(artefacts, dataset, splits, options)
     console.print(report.terminal(result), markup=False)
