@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import math
+import os
 import sys
 import threading
 import time
@@ -98,7 +99,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    allow_reuse_address = False  # on some systems it would let two servers have the port
+    allow_reuse_address = os.name != "nt"  # lets a server start again at once; on Windows two would share the port
 
     def __init__(self, port: int, shelf: Shelf):
         self.shelf = shelf
