@@ -248,6 +248,27 @@ def test_a_text_beside_each_image(tmp_path: Path) -> None:
     assert dataset.changed == {"texts of several rows, joined": 1}
 
 
+def test_lines_without_text_are_left_out(tmp_path: Path) -> None:
+    for name, text in (("a", "one"), ("b", ""), ("c", " \n")):
+        save(tmp_path / "pairs" / f"{name}.png")
+        (tmp_path / "pairs" / f"{name}.gt.txt").write_text(text, encoding="utf-8")
+    parquet(tmp_path / "train.parquet", [row(1, "one"), row(2, "")])
+    for source, split in ((tmp_path / "pairs", "all"), (tmp_path / "train.parquet", "train")):
+        dataset = open_dataset(str(source))
+        assert texts(dataset, split) == ["one"] and set(dataset.dropped) == {"empty transcription"}
+
+
+def test_manifests_find_images_by_their_names(tmp_path: Path) -> None:
+    for name in ("one/a.png", "two/b.jpg", "two/c.png", "three/c.png"):
+        save(tmp_path / "images" / name)
+    (tmp_path / "labels.csv").write_text("id,label\na,x\nb.png,y\ntwo/c,z\n", encoding="utf-8")
+    dataset = open_dataset(str(tmp_path))
+    assert texts(dataset, "all") == ["x", "y", "z"]
+    (tmp_path / "labels.csv").write_text("id,label\nc,x\n", encoding="utf-8")
+    with pytest.raises(HtrError, match=r"c may be .*three/c\.png or .*two/c\.png"):
+        open_dataset(str(tmp_path))
+
+
 def test_a_long_text_beside_an_image_is_no_line(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save(tmp_path / f"{name}.png")

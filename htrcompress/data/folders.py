@@ -53,14 +53,38 @@ def images_in(folder: Path, recursive: bool = True) -> list[Path]:
     return sorted(path for path in files_in(folder, recursive) if path.suffix.lower() in SUFFIXES)
 
 
-def images_by_name(root: Path) -> dict[str, Path]:
-    """The images below a folder by what lists may call them: their path from any folder above them, without suffix."""
-    images: dict[str, Path] = {}
-    for file in images_in(root):
-        parts = (*file.relative_to(root).parent.parts, file.stem)
-        for start in range(len(parts)):
-            images.setdefault("/".join(parts[start:]), file)
-    return images
+class ImageNames:
+    """The images below a folder by the names that lists give them: without suffix, and with some of their folders.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._images: dict[str, list[Path]] = {}
+        for file in images_in(root):
+            self._images.setdefault(file.stem, []).append(file)
+
+    def find(self, name: str) -> Path | None:
+        """The image of a name such as `a01-000u-00` or `a01/a01-000u-00`; None if there is none.
+
+        Raises:
+            HtrError: several images go by that name.
+        """
+        folders, _, stem = name.rpartition("/")
+        found = self._images.get(stem, [])
+        if folders:
+            found = [file for file in found if f"/{_folder(file, self.root)}".endswith(f"/{folders}")]
+        if len(found) > 1:
+            raise HtrError(
+                f"{name[:200]} may be {found[0]} or {found[1]}: keep one of them in {self.root}, or rename one"
+            )
+        return found[0] if found else None
+
+
+def _folder(file: Path, root: Path) -> str:
+    return file.parent.relative_to(root).as_posix()
 
 
 class Inside:

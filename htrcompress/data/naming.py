@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from htrcompress.image import SUFFIXES
+
 SPLITS = {
     "train": ("train", "training", "tr", "trainset", "trainlines"),
     "valid": ("valid", "validation", "val", "va", "dev", "eval", "validationset", "validationlines"),
@@ -24,6 +26,11 @@ def is_split(name: str) -> bool:
     """Whether files of this name, or a folder, hold a split: a usual name, or one such as `test_unseen_hands`."""
     split = split_name(name)
     return split in SPLITS or re.split("[-_]", split)[0] in SPLITS
+
+
+def without_suffix(name: str) -> str:
+    """A name in a list, which may be that of an image file."""
+    return name.rpartition(".")[0] if name.lower().endswith(SUFFIXES) else name
 
 
 def split_of(file: Path, root: Path) -> str:

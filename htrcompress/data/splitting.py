@@ -14,9 +14,8 @@ from typing import Literal
 
 from htrcompress.data.lazy import chosen
 from htrcompress.data.lines import Dataset, JoinedLines, Line
-from htrcompress.data.naming import split_name
+from htrcompress.data.naming import split_name, without_suffix
 from htrcompress.errors import HtrError, listed
-from htrcompress.image import SUFFIXES as IMAGES
 from htrcompress.utils.io import read_utf8, write_atomic
 
 Unit = Literal["page", "group", "line"]
@@ -122,7 +121,7 @@ def listed_splits(dataset: Dataset, folder: Path, absent_too: AbstractSet[str] =
     known = {name for line in lines for name in _names(line)} | absent_too
     where: dict[str, str] = {}
     for split, names in lists.items():
-        names = [name if name in known else _without_suffix(name) for name in names]
+        names = [name if name in known else without_suffix(name) for name in names]
         absent = [name for name in names if name not in known]
         if absent:
             raise HtrError(
@@ -139,11 +138,6 @@ def listed_splits(dataset: Dataset, folder: Path, absent_too: AbstractSet[str] =
     left = len(lines) - sum(map(len, rows.values()))
     dropped = {**dataset.dropped, **({"in no list": left} if left else {})}
     return replace(dataset, splits={name: _renamed(lines, rows[name], name) for name in rows}, dropped=dropped)
-
-
-def _without_suffix(name: str) -> str:
-    """A name in a list, which may be that of the line's image."""
-    return name.rpartition(".")[0] if name.lower().endswith(IMAGES) else name
 
 
 def _names(line: Line) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from htrcompress.data.folders import Inside, images_by_name
+from htrcompress.data.folders import ImageNames, Inside
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL, is_split, split_name
 from htrcompress.errors import HtrError
@@ -62,7 +62,7 @@ class HistDbReader:
         Raises:
             HtrError: a file is not UTF-8, there is no such fold, or a list names lines that are not there.
         """
-        images = images_by_name(path / "data") if (path / "data").is_dir() else images_by_name(path)
+        images = ImageNames(path / "data") if (path / "data").is_dir() else ImageNames(path)
         lines: dict[str, Line] = {}
         broken: dict[str, list[str]] = {}
         for row in read_utf8(Inside(path).check(path / TRANSCRIPTION)).splitlines():
@@ -70,11 +70,12 @@ class HistDbReader:
             if not name:
                 continue
             text = _text(rest.split(" ", 1)[0])
-            if text is None or name not in images:
+            image = images.find(name)
+            if text is None or image is None:
                 reason = "unknown tokens" if text is None else "missing images"
                 broken.setdefault(reason, []).append(name)
             else:
-                lines[name] = Line(name, text, ALL, images[name], page=name.rpartition("-")[0])
+                lines[name] = Line(name, text, ALL, image, page=name.rpartition("-")[0])
         where = {name for names in broken.values() for name in names}
         splits = _splits(path / "sets", options.fold, lines, where) or {ALL: list(lines.values())}
         return Dataset(path.resolve().name, self.name, splits, broken=broken)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from htrcompress.data.folders import Inside, files_in, images_by_name
+from htrcompress.data.folders import ImageNames, Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL
 from htrcompress.data.readers.boxes import Box
@@ -84,7 +84,7 @@ class IamReader:
         folder = options.images or path
         if not folder.is_dir():
             raise HtrError(f"--read.iam.images {folder}: there is no such folder")
-        images = images_by_name(folder)
+        images = ImageNames(folder)
         from_forms = bool(files) and (table is None or options.text == "xml")
         forms = [_form(inside.check(file)) for file in files] if from_forms else []
         if forms:
@@ -118,9 +118,7 @@ def _form(file: Path) -> Element:
     return root
 
 
-def _table_lines(
-    table: Path, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
-) -> list[Line]:
+def _table_lines(table: Path, images: ImageNames, broken: dict[str, list[str]], counts: Counter[str]) -> list[Line]:
     """The lines of `lines.txt`. Their text may hold spaces, in one variant instead of every `|`."""
     lines = []
     for number, row in enumerate(read_utf8(table).splitlines(), 1):
@@ -131,7 +129,7 @@ def _table_lines(
             broken.setdefault("rows that are not of lines.txt", []).append(f"{table}, line {number}")
             continue
         name, page = fields[0], fields[0].rpartition("-")[0]
-        image = images.get(name) or _cut(images.get(page), fields[4:FIELDS])
+        image = images.find(name) or _cut(images.find(page), fields[4:FIELDS])
         counts["err"] += fields[1] == "err"
         if image is None:
             broken.setdefault("missing images", []).append(name)
@@ -149,9 +147,7 @@ def _cut(form: Path | None, numbers: list[str]) -> Box | None:
     return Box(form, x, y, x + width, y + height) if form and width > 0 and height > 0 else None
 
 
-def _form_lines(
-    form: Element, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
-) -> list[Line]:
+def _form_lines(form: Element, images: ImageNames, broken: dict[str, list[str]], counts: Counter[str]) -> list[Line]:
     """The lines of a form: their images where there are any, else boxes on the image of the form."""
     writer, page = form.attributes.get("writer-id", ""), form.attributes.get("id", "")
     lines = []
@@ -159,10 +155,11 @@ def _form_lines(
         name, text = element.attributes.get("id", ""), _unescaped(element.attributes.get("text", ""))
         counts["err"] += element.attributes.get("segmentation") == "err"
         box = _box(element)
-        if name in images:
-            lines.append(Line(name, text, ALL, images[name], writer, page))
-        elif page in images and box:
-            lines.append(Line(name, text, ALL, Box(images[page], *box), writer, page))
+        image, sheet = images.find(name), images.find(page)
+        if image:
+            lines.append(Line(name, text, ALL, image, writer, page))
+        elif sheet and box:
+            lines.append(Line(name, text, ALL, Box(sheet, *box), writer, page))
         else:
             broken.setdefault("forms without an image" if box else "lines without a box", []).append(name)
     return lines

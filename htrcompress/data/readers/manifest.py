@@ -3,8 +3,9 @@
     labels.csv               file_name,text,split,writer
     train/metadata.jsonl     {"file_name": "a.png", "text": "..."}
 
-Files are named relative to the table. The split is that of the column `split`, else the table's name (`train.csv`),
-else the folder's, else `all`; the columns are found by their names (`columns.py`).
+Files are named relative to the table, or by a name without suffix that one image below the folder has. The split is
+that of the column `split`, else the table's name (`train.csv`), else the folder's, else `all`; the columns are found by
+their names (`columns.py`).
 """
 
 import csv
@@ -13,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from htrcompress.data.folders import FolderIndex, Inside, files_in
+from htrcompress.data.folders import FolderIndex, ImageNames, Inside, files_in
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.naming import is_split, split_name, split_of
+from htrcompress.data.naming import is_split, split_name, split_of, without_suffix
 from htrcompress.data.readers.columns import ColumnOptions, find_columns
 from htrcompress.errors import HtrError
 
@@ -75,7 +76,7 @@ def _lines(
     table: Path, root: Path, split: str, options: ColumnOptions, index: FolderIndex, broken: dict[str, list[str]]
 ) -> Iterator[Line]:
     folder = table.parent.relative_to(root).as_posix()
-    columns, seen = None, set()
+    columns, names, seen = None, None, set()
     for number, row in _rows(table):
         where = f"{table}, line {number}"
         columns = columns or find_columns(row, options, str(table))
@@ -85,6 +86,9 @@ def _lines(
             continue
         name = file.strip() if folder == "." else f"{folder}/{file.strip()}"
         image = index.find(name, where)
+        if image is None:
+            names = names or ImageNames(root)
+            image = names.find(without_suffix(file.strip()))
         own = split_name(str(row[columns.split])) if columns.split and row.get(columns.split) else split
         if image is None or (own, name) in seen:
             broken.setdefault("missing images" if image is None else "images that are listed again", []).append(where)

@@ -13,6 +13,7 @@ from htrcompress.charset import clean_text
 from htrcompress.data import hub
 from htrcompress.data.lines import Dataset, JoinedLines, Line, NamedLines
 from htrcompress.data.readers import READERS, ReadConfig, Reader
+from htrcompress.data.readers.images import SPLIT as UNLABELLED
 from htrcompress.data.readers.synthetic import SYNTHETIC
 from htrcompress.errors import HtrError, listed
 
@@ -155,7 +156,7 @@ def _clean(lines: Sequence[Line], read: ReadConfig, dropped: Counter[str], chang
         if not text.isprintable():  # which all but a few texts are, and is quickly seen
             text = _visible(line, read, changed)
         text = clean_text(text)
-        if line.text and not text:
+        if not text and line.split != UNLABELLED:
             dropped["empty transcription"] += 1
         else:
             kept.append(line if text == line.text else replace(line, text=text))

@@ -10,7 +10,7 @@ A line of a table is an id and symbols with spaces between; `<space>` is a space
 
 from pathlib import Path
 
-from htrcompress.data.folders import Inside, images_by_name
+from htrcompress.data.folders import ImageNames, Inside
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import is_split, split_name
 from htrcompress.errors import HtrError
@@ -43,7 +43,7 @@ class PyLaiaReader:
             HtrError: a table is not UTF-8, or two tables are of one split.
         """
         symbols = _symbols(path)
-        images, inside = images_by_name(path), Inside(path)
+        images, inside = ImageNames(path), Inside(path)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         dropped = {"empty transcription": 0}
@@ -58,7 +58,7 @@ class PyLaiaReader:
                     continue
                 where, tokens = f"{table.name}, line {number}: {name[:200]}", rest.split()
                 odd = [token for token in tokens if token not in symbols]
-                image = images.get(name) or images.get(name.rpartition("/")[2])
+                image = images.find(name) or images.find(name.rpartition("/")[2])
                 if odd:
                     broken.setdefault("symbols that syms.txt lacks", []).append(f"{where} has {odd[0][:40]}")
                 elif image is None:

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from htrcompress.data.folders import Inside, images_by_name
+from htrcompress.data.folders import ImageNames, Inside
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.readers.boxes import Box
 from htrcompress.errors import HtrError
@@ -47,7 +47,7 @@ class RimesReader:
         Raises:
             HtrError: a file is not XML, or holds no pages.
         """
-        images = images_by_name(path)
+        images = ImageNames(path)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         counts: Counter[str] = Counter()
@@ -70,11 +70,11 @@ class RimesReader:
 
 
 def _lines(
-    page: Element, split: str, images: dict[str, Path], broken: dict[str, list[str]], counts: Counter[str]
+    page: Element, split: str, images: ImageNames, broken: dict[str, list[str]], counts: Counter[str]
 ) -> list[Line]:
     file = page.attributes.get("FileName", "").replace("\\", "/")
     stem = file.rpartition("/")[2].rpartition(".")[0] or file
-    image = images.get(file.rpartition(".")[0]) or images.get(stem)
+    image = images.find(file.rpartition(".")[0]) or images.find(stem)
     lines = []
     for number, element in enumerate(page.below("Line"), 1):
         name, values = f"{stem}/{number:02}", element.attributes
