@@ -1,5 +1,6 @@
 """Packed datasets: as good as their source, and refused when they are damaged."""
 
+import contextlib
 import json
 import os
 import random
@@ -26,7 +27,7 @@ from htrcompress.data.characters import charset_of, unknown_characters
 from htrcompress.data.checksum import checksum_of_joined
 from htrcompress.data.lines import Dataset, JoinedLines
 from htrcompress.data.packed import PackedLines
-from htrcompress.data.packed_files import MANIFEST, PLAN
+from htrcompress.data.packed_files import MANIFEST, PLAN, open_shard
 from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_splits
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.bentham import BenthamOptions
@@ -229,6 +230,31 @@ def test_a_damaged_set_is_refused_by_name(tmp_path: Path) -> None:
             open_dataset(str(out))
     manifest.write_text(text)
     assert open_dataset(str(out)).splits
+
+
+def test_no_change_of_a_byte_crashes_the_reader(tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    packed(folder(tmp_path / "source", count=9), out, height=16)
+    shard, manifest, rng = out / "train-00000.arrow", out / MANIFEST, random.Random(0)
+    whole, values = shard.read_bytes(), json.loads(manifest.read_text())
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 5))):
+            place = rng.randrange(len(data) - 8)
+            data[place : place + 8] = rng.choice((rng.randbytes(8), bytes(8), b"\xff" * 8))
+        shard.write_bytes(data)
+        with contextlib.suppress(HtrError):  # with the checksum that the manifest has, and with that of the file
+            open_dataset(str(out))
+        with contextlib.suppress(HtrError):
+            [entry] = values["splits"]["train"]["shards"]
+            manifest.write_text(json.dumps(values))
+            entry["checksum"] = open_shard(shard)[1]
+            manifest.write_text(json.dumps(values))
+            lines = open_dataset(str(out)).split("train")
+            assert isinstance(lines, PackedLines) and lines.characters() and lines.frames_needed(Charset(("a",))).size
+            for line in lines:
+                with contextlib.suppress(HtrError):
+                    line.pixels()
 
 
 def test_a_build_goes_on_with_the_shards_that_are_missing(
