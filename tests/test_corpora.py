@@ -81,6 +81,7 @@ def test_iam_lists_of_lines_or_forms(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 FORM = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<!DOCTYPE form SYSTEM "http://www.iam.unibe.ch/~fki/iamdb/form-metadata.dtd">
 <form id="a01-000u" writer-id="007"><handwritten-part>
 <line id="a01-000u-00" segmentation="ok" text="said &amp;quot;gone.&amp;quot;">
 <word id="a01-000u-00-00" text="said"><cmp x="5" y="4" width="10" height="8"/><cmp x="20" y="2" width="10" height="8"/>
@@ -102,6 +103,10 @@ def test_iam_forms_are_cut_into_lines(tmp_path: Path) -> None:
     assert dataset.dropped == {"lines without a box": 1}
     with pytest.raises(HtrError, match=r"lines\.txt"):
         open_dataset(str(tmp_path), ReadConfig(iam=IamOptions(text="table")))
+    bomb = FORM.replace('.dtd">', '.dtd" [<!ENTITY a "aaaa">]>').replace("&amp;amp;", "&a;")
+    write(tmp_path / "xml" / "a01-000u.xml", bomb, "iso-8859-1")
+    with pytest.raises(HtrError, match=r"a01-000u\.xml"):
+        open_dataset(str(tmp_path))
 
 
 RIMES = """<GEDI><SinglePage FileName="images_gray\\train-1.png"><Paragraph>
