@@ -110,7 +110,7 @@ def test_iam_forms_are_cut_into_lines(tmp_path: Path) -> None:
 
 
 RIMES = """<GEDI><SinglePage FileName="images_gray\\train-1.png"><Paragraph>
-<Line Value="Monsieur &amp; Madame,\\n" Top="2" Bottom="12" Left="-4" Right="30"/>
+<Line Value="Monsieur &amp;amp; Madame,\\n" Top="2" Bottom="12" Left="-4" Right="30"/>
 <Line Value="" Top="2" Bottom="12" Left="0" Right="30"/>
 <Line Value="flat" Top="12" Bottom="12" Left="0" Right="30"/></Paragraph></SinglePage>
 <SinglePage FileName="train-2.png"><Paragraph><Line Value="deux" Top="0" Bottom="9" Left="0" Right="9"/></Paragraph>
@@ -128,6 +128,7 @@ def test_rimes(tmp_path: Path) -> None:
         "valid": ["deux"],
         "test": ["Monsieur & Madame,"],
     }
+    assert dataset.changed == {"texts with line breaks, joined": 2, "texts that were escaped twice, decoded": 2}
     assert dataset.split("train")[0].pixels().shape == (10, 30)
     assert dataset.dropped["pages without an image"] == 1 and dataset.dropped["boxes without an area"] == 2
     write(tmp_path / "training_2011.xml", '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>')
@@ -166,6 +167,26 @@ def test_the_historical_databases_of_iam(tmp_path: Path) -> None:
     assert dataset.split("valid")[0].page == "270" and dataset.dropped == {"unknown tokens": 1}
     with pytest.raises(HtrError, match=r"cv9.*cv1"):
         open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, histdb=HistDbOptions("cv9")))
+
+
+def test_saint_gall_lists_pages(tmp_path: Path) -> None:
+    rows = (
+        "csg562-003-01 R-u-i-n-a-pt|p-a-t-r-i-et Ruina|patri\ncsg562-003-02 a|b a|BREAK\ncsg562-004-01 c c\n"
+        "csg562-004-02 lost x\n"
+    )
+    write(tmp_path / "ground_truth" / "transcription.txt", rows)
+    for name in ("csg562-003-01", "csg562-003-02", "csg562-004-01"):
+        for folder in ("line_images_normalized", "line_images"):
+            save(tmp_path / "data" / folder / f"{name}.png")
+    write(tmp_path / "sets" / "train.txt", "csg562-003\n")
+    write(tmp_path / "sets" / "test.txt", "csg562-004\n")
+    dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5))
+    found = {split: [line.text for line in lines] for split, lines in dataset.splits.items()}
+    assert found == {"test": ["c"], "train": ["Ruina. patri&", "a b"]}
+    assert dataset.dropped == {"missing images": 1}
+    write(tmp_path / "sets" / "test.txt", "csg562-009\n")
+    with pytest.raises(HtrError, match=r"test\.txt.*csg562-009"):
+        open_dataset(str(tmp_path), ReadConfig(max_broken=0.5))
 
 
 def test_lists_beside_pairs(tmp_path: Path) -> None:

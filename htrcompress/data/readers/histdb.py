@@ -2,13 +2,14 @@
 
     ground_truth/transcription.txt     270-01 O-r-d-e-r-s|f-o-r|t-h-e|1-5-t-h-s_cm
     data/line_images_normalized/270-01.png
-    sets/cv1/train.txt  valid.txt  test.txt      (or sets/train.txt ...): ids of lines
+    sets/cv1/train.txt  valid.txt  test.txt      ids of lines; of pages in Saint Gall's sets/train.txt ...
 
-Letters are joined with `-` and words with `|`; what is not a letter has a token of its own, such as `s_cm`.
+Letters are joined with `-` and words with `|`; what is not a letter has a token of its own, such as `s_cm`, or `pt` in
+Saint Gall. What follows the tokens in a row is an edition's text, which is not used.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from htrcompress.data.folders import ImageNames, Inside
@@ -18,6 +19,8 @@ from htrcompress.errors import HtrError
 from htrcompress.utils.io import read_utf8
 
 TOKENS = {
+    "pt": ".",
+    "et": "&",
     "s_pt": ".",
     "s_cm": ",",
     "s_sq": ";",
@@ -27,12 +30,14 @@ TOKENS = {
     "s_bl": "(",
     "s_br": ")",
     "s_lb": "£",
+    "s_sl": "/",
     "s_et": "&",
     "s_GW": "G.W.",
     "s_s": "s",
 }
 """Tokens and what they stand for; `s_5` is a digit, and `s_15th` a number with its letters."""
 TRANSCRIPTION = "ground_truth/transcription.txt"
+IMAGES = "data/line_images_normalized"
 _NUMBER = re.compile(r"s_(\d+(?:st|nd|rd|th)?)")
 
 
@@ -62,10 +67,11 @@ class HistDbReader:
         Raises:
             HtrError: a file is not UTF-8, there is no such fold, or a list names lines that are not there.
         """
-        images = ImageNames(path / "data") if (path / "data").is_dir() else ImageNames(path)
+        images = ImageNames(next(folder for folder in (path / IMAGES, path / "data", path) if folder.is_dir()))
+        inside = Inside(path)
         lines: dict[str, Line] = {}
         broken: dict[str, list[str]] = {}
-        for row in read_utf8(Inside(path).check(path / TRANSCRIPTION)).splitlines():
+        for row in read_utf8(inside.check(path / TRANSCRIPTION)).splitlines():
             name, _, rest = row.strip().partition(" ")
             if not name:
                 continue
@@ -77,7 +83,7 @@ class HistDbReader:
             else:
                 lines[name] = Line(name, text, ALL, image, page=name.rpartition("-")[0])
         where = {name for names in broken.values() for name in names}
-        splits = _splits(path / "sets", options.fold, lines, where) or {ALL: list(lines.values())}
+        splits = _splits(path / "sets", options.fold, lines, where, inside) or {ALL: list(lines.values())}
         return Dataset(path.resolve().name, self.name, splits, broken=broken)
 
 
@@ -94,22 +100,25 @@ def _text(tokens: str) -> str | None:
     return re.sub(r" (?=[.,;:)])", "", text)
 
 
-def _splits(folder: Path, fold: str, lines: dict[str, Line], broken: set[str]) -> dict[str, list[Line]]:
+def _splits(folder: Path, fold: str, lines: dict[str, Line], broken: set[str], inside: Inside) -> dict[str, list[Line]]:
     """The lines of each list; nothing where there are no lists."""
     if not folder.is_dir():
         return {}
     folds = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if folds and fold not in folds:
         raise HtrError(f"{folder} has no fold {fold}: choose --read.histdb.fold {', '.join(folds)}")
+    pages: dict[str, list[str]] = {}
+    for line in (*lines, *sorted(broken)):
+        pages.setdefault(line.rpartition("-")[0], []).append(line)
     splits: dict[str, list[Line]] = {}
     for file in sorted((folder / fold if folds else folder).glob("*.txt")):
         if not is_split(file.stem):
             continue
         split = split_name(file.stem)
-        for name in read_utf8(file).split():
+        names = [(name, pages.get(name, [name])) for name in read_utf8(inside.check(file)).split()]
+        for listed, name in ((listed, name) for listed, found in names for name in found):
             if name in lines:
-                line = lines[name]
-                splits.setdefault(split, []).append(Line(name, line.text, split, line.image, page=line.page))
+                splits.setdefault(split, []).append(replace(lines[name], split=split))
             elif name not in broken:
-                raise HtrError(f"{file} names {name}, which {TRANSCRIPTION} lacks: mend the list")
+                raise HtrError(f"{file} names {listed}, which {TRANSCRIPTION} lacks: mend the list")
     return splits

@@ -7,6 +7,7 @@ Boxes may begin at negative coordinates, which are cut off at the page's edge. T
 published results take it from the training pages in different ways. Test has 778 lines.
 """
 
+import html
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from htrcompress.errors import HtrError
 from htrcompress.pages.files import load
 from htrcompress.pages.markup import Element, parse
 
+BREAKS, ESCAPED = "texts with line breaks, joined", "texts that were escaped twice, decoded"
 FILES = {"train": "training_2011.xml", "test": "eval_2011_annotated.xml"}
 
 
@@ -62,7 +64,7 @@ class RimesReader:
                 own = split if number < first_valid else "valid"
                 for line in _lines(page, own, images, broken, counts):
                     splits.setdefault(own, []).append(line)
-        changed = {"texts with line breaks, joined": counts.pop("breaks")} if counts["breaks"] else {}
+        changed = {what: counts.pop(what) for what in (BREAKS, ESCAPED) if counts[what]}
         order = [name for name in ("train", "valid", "test") if name in splits]
         return Dataset(
             path.resolve().name, self.name, {name: splits[name] for name in order}, dict(+counts), changed, broken
@@ -79,8 +81,9 @@ def _lines(
     for number, element in enumerate(page.below("Line"), 1):
         name, values = f"{stem}/{number:02}", element.attributes
         text = values.get("Value", "")
-        counts["breaks"] += "\\n" in text
-        text = text.replace("\\n", " ").strip()
+        counts[BREAKS] += "\\n" in text
+        counts[ESCAPED] += html.unescape(text) != text
+        text = html.unescape(text).replace("\\n", " ").strip()
         box = [_whole(values.get(side)) for side in ("Left", "Top", "Right", "Bottom")]
         if not text:
             counts["empty transcription"] += 1
