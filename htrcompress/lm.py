@@ -149,7 +149,9 @@ def _model(options: LmOptions) -> "tuple[NGram, list[Order] | None]":
     lines = [line for text in options.texts for line in _lines(text)]
     charset = Charset.of(lines)
     known = {c: i + SPECIAL for i, c in enumerate(charset.characters)}
-    orders = train(([known[c] for c in line] for line in lines), options.order, len(charset.characters))
+    orders = train(
+        ([known[c] for c in charset.on_page(line)] for line in lines), options.order, len(charset.characters)
+    )
     return compile_orders(orders, charset, {**names, "lines": str(len(lines))}), orders
 
 

@@ -10,7 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 import htrcompress
-from htrcompress.decoding.language import LanguageOptions
+from htrcompress.card import Card
+from htrcompress.charset import Charset
+from htrcompress.decoding.beam import BeamDecoder
+from htrcompress.decoding.language import LanguageOptions, open_language
 from htrcompress.decoding.ngram_file import load_ngram, save_ngram
 from htrcompress.errors import HtrError
 from htrcompress.lm import LmOptions, make_language_model
@@ -102,3 +105,25 @@ def test_texts_that_are_empty_or_not_utf_8_are_named(tmp_path: Path, content: by
     with pytest.raises(HtrError):
         make_language_model(LmOptions([str(tmp_path / "odd.txt")], out=tmp_path / "odd.ngram"))
     assert not (tmp_path / "odd.ngram").exists()
+
+
+def test_a_text_from_right_to_left_is_modelled_as_it_stands_on_the_page(tmp_path: Path) -> None:
+    lines = ["שלום עולם", "שלום לכם", "עולם (שלום) טוב"] * 20
+    (tmp_path / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
+    path = make_language_model(LmOptions([str(tmp_path / "texts.txt")], order=4, out=tmp_path / "a.ngram")).path
+    model = load_ngram(path)
+    assert model.charset.direction == "rtl"
+    assert model.perplexity(lines) < 2 < model.perplexity([line[::-1] for line in lines])
+    charset = Charset.of(lines)
+    labels = charset.encode("שלום לכם")
+    logits = np.full((1, 2 * len(labels), charset.classes), -8.0, np.float32)
+    logits[:, 1::2, 0] = 8
+    logits[0, 2 * np.arange(len(labels)), labels] = 2
+    other = next(label for label in range(1, charset.classes) if label not in labels)
+    logits[0, 6, other] = 2.1  # the picture is a little more for another letter
+    card = Card("right to left", {}, charset.characters, 32, 4, 1000, direction="rtl")
+    decoder = BeamDecoder(card, open_language(LanguageOptions(path), charset))
+    [[found]] = decoder.decode(logits, np.array([logits.shape[1]]))
+    assert charset.decode(found.labels) == "שלום לכם"
+    with pytest.raises(HtrError, match="direction"):
+        BeamDecoder(replace(card, direction="ltr"), open_language(LanguageOptions(path), charset))

@@ -22,6 +22,7 @@ TITLES = {
     "decoders": "Beam search and a language model: hooker_en, `hooker_en-student` in INT8",
     "decoders_fr": "Beam search and a language model: copiste_fr, FP32",
     "beam_settings": "Orders of n-grams and widths of the beam: `hooker_en-student` in INT8, validation lines",
+    "beam_settings_fr": "Orders of n-grams and widths of the beam: copiste_fr, validation lines",
     "calibration": "Confidences: hooker_en, `hooker_en-student`",
     "calibration_fr": "Confidences: copiste_fr",
     "proofs": "Every exported form beside the model in PyTorch (`export.verify`)",

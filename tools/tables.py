@@ -116,28 +116,29 @@ def decoders(result: Result) -> list[str]:
     settings = result["settings"]
     how = (
         f"`{result['command']}`, {result['machine']}, {settings['threads']} threads, batch {settings['batch']}, "
-        f"{settings['lines']} timed lines, {settings['rounds']} interleaved rounds; language model of "
+        f"{settings['lines']} timed lines, {settings['rounds']} interleaved rounds; the search in "
+        f"{result.get('search', 'NumPy')}, a language model of "
         f"{result['lm']['bytes'] / 2**20:.1f} MiB. Splits of {result['data']}: {hashes}."
     )
     return [*markdown([*headings, "lines/s", "from files"], rows, 1), *_notes(how)]
 
 
 def beam_settings(result: Result) -> list[str]:
-    """A row for each order of n-grams, and the CER with each width of the beam."""
-    orders = []
-    for row in result["orders"]:
-        numbers = f"{row['perplexity']:.2f}", f"{row['weight']:g}", f"{row['bonus']:g}", f"{100 * row['cer']:.2f}"
-        orders.append([str(row["order"]), f"{row['bytes'] / 2**20:.1f}", *numbers])
-    widths = [str(row["width"]) for row in result["widths"]]
-    split = result["split"]
-    how = (
-        f"`{result['command']}`, {result['machine']}. Chosen and read on {result['data']}/{split['name']} "
-        f"{split['hash']} ({split['lines']} lines), never on test; {100 * result['greedy']:.2f} % greedy. Orders with "
-        f"a beam of 12, widths with order {result['order']}."
+    """A row for each order, a column for each beam: error rate and processor time."""
+    widths = list(dict.fromkeys(row["width"] for row in result["rows"]))
+    rows: dict[int, list[str]] = {}
+    for row in result["rows"]:
+        start = [str(row["order"]), f"{row['bytes'] / 2**20:.1f}", f"{row['perplexity']:.2f}"]
+        cells = rows.setdefault(row["order"], [*start, f"{row['weight']:g}, {row['bonus']:g}"])
+        cells.append(f"{100 * row['cer']:.2f} ({row['milliseconds']:.2f} ms)")
+    headings = ["order", "MiB", "perplexity", "weight, bonus", *(f"beam {width}" for width in widths)]
+    what = (
+        f"CER % on {result['lines']} validation lines, {100 * result['greedy']:.2f} greedy, and the processor's time "
+        f"of the search for a line, in {result['search']}; weight and bonus were tuned on the same lines at beam 12."
     )
-    cers = [["CER %", *(f"{100 * row['cer']:.2f}" for row in result["widths"])]]
-    headings = ["order", "MiB", "perplexity", "weight", "bonus", "CER %"]
-    return [*markdown(headings, orders, 0), "", *markdown(["width of the beam", *widths], cers, 1), *_notes(how)]
+    data = result["data"]
+    how = f"`{result['command']}`, {result['machine']}; {data['name']}/{data['split']} {data['hash']}."
+    return [*markdown(headings, list(rows.values()), 1), *_notes(what, how)]
 
 
 def calibration(result: Result) -> list[str]:

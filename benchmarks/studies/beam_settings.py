@@ -1,30 +1,28 @@
-"""How long n-grams and how wide a beam should be: `python benchmarks/studies/beam_settings.py MODEL --data DIR`.
+"""How long n-grams and how wide a beam: `python benchmarks/studies/beam_settings.py MODEL --data DIR`.
 
-A character n-gram of each order is made from the training texts and tuned on the validation lines, which then say the
-error rate with it; the order with the lowest one is searched with beams of several widths. Nothing is read but the
-training texts and the validation lines, so the test lines stay unseen.
+Language models of several orders are made of the training texts, each is tuned at the default beam, and the validation
+lines, whose logits are computed once, are decoded with beams of several widths. Time is the processor's, of the decode
+alone, so that it means something on a busy machine.
 """
 
 import tempfile
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from benchmarks.results import command_line, save
+from benchmarks.timing import require_positive
 from htrcompress import metrics, runs
-from htrcompress.card import Card
-from htrcompress.cli import console, run_command
+from htrcompress.cli import run_command
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.batches import decode_all
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
-from htrcompress.decoding.language import Language, Scorer
-from htrcompress.decoding.ngram import NGram
-from htrcompress.decoding.ngram_file import load_ngram
-from htrcompress.decoding.tuning import Tuned, tune
+from htrcompress.decoding.compiled import compiled_search
+from htrcompress.decoding.language import LanguageOptions, open_language
+from htrcompress.decoding.ngram_file import load_ngram, save_ngram
+from htrcompress.decoding.tuning import tune
+from htrcompress.errors import HtrError
 from htrcompress.lm import LmOptions, make_language_model
 from htrcompress.runtime.backend import Open, open_backend
 from htrcompress.runtime.logits import logits_of
@@ -33,108 +31,119 @@ from htrcompress.utils import machine
 
 @dataclass(frozen=True)
 class BeamSettingsOptions:
-    """Compares orders of n-grams and widths of beams on validation lines."""
+    """Decodes validation lines with language models of several orders and beams of several widths."""
 
     model: str | Path | None = None
     """A model's file or name, or a run folder."""
     data: str | None = None
-    """A dataset; what the model was trained on if not given."""
-    split: str = "valid"
-    """The split to read."""
+    """A dataset's folder; what the model was trained on if not given."""
     orders: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
-    """Orders of the n-grams."""
-    widths: tuple[int, ...] = (4, 8, 12, 16, 32, 64)
-    """Widths of the beam."""
-    threads: int = 2
-    """CPU threads of the network."""
+    """The longest n-grams, in characters."""
+    widths: tuple[int, ...] = (4, 8, 12, 25, 64)
+    """The beams."""
+    lines: int = 400
+    """At most so many validation lines, spread over the split."""
     out: Path | None = None
     """A JSON file for the result."""
+
+    def __post_init__(self) -> None:
+        require_positive(lines=self.lines)
+        if not self.orders or not self.widths:
+            raise HtrError("name at least one of --orders and one of --widths")
 
 
 @dataclass(frozen=True)
 class BeamSettings:
-    """What `compare_settings` found; rates are fractions.
+    """One row for each order and width; rates are fractions.
 
     Attributes:
-        command: how.
-        model, data, split: what was read, with the split's hash and lines.
-        greedy: CER of greedy decoding.
-        orders: `order`, `bytes` and `perplexity` of each language model, and `weight`, `bonus` and `cer` after tuning.
-        order: the one that the widths were measured with.
-        widths: `width` and `cer`.
+        command: how this was measured.
+        model: the model file's name.
+        data: dataset, split and its hash.
+        lines: how many were decoded.
+        greedy: character error rate of greedy decoding.
+        rows: order, bytes and perplexity of the language model, weight and bonus that it was tuned to, width, cer, and
+            milliseconds of the processor for a line.
+        search: what searched, `C++` or `NumPy`.
         machine: the processor.
     """
 
     command: str
     model: str
-    data: str
-    split: dict[str, Any]
+    data: dict[str, str]
+    lines: int
     greedy: float
-    orders: list[dict[str, float]]
-    order: int
-    widths: list[dict[str, float]]
+    rows: list[dict[str, Any]]
+    search: str
     machine: str
     kind: str = "beam_settings"
 
     def __rich__(self) -> Any:
         from rich.table import Table
 
-        table = Table("", "CER %", "", title=f"{self.model}: {100 * self.greedy:.2f} % greedy")
-        for row in self.orders:
-            size = f"{row['bytes'] / 2**20:.1f} MiB, perplexity {row['perplexity']:.2f}"
-            table.add_row(f"order {row['order']}", f"{100 * row['cer']:.2f}", size)
-        for row in self.widths:
-            table.add_row(f"width {row['width']}", f"{100 * row['cer']:.2f}", f"order {self.order}")
+        title = f"{self.model}: greedy {100 * self.greedy:.2f} % on {self.lines} lines of {self.data['split']}"
+        table = Table("order", "MiB", "weight", "bonus", "beam", "CER %", "CPU ms a line", title=title)
+        for row in self.rows:
+            size, cer = f"{row['bytes'] / 2**20:.1f}", f"{100 * row['cer']:.2f}"
+            given = (row["order"], size, row["weight"], row["bonus"], row["width"], cer, f"{row['milliseconds']:.2f}")
+            table.add_row(*map(str, given))
         return table
 
 
 def compare_settings(options: BeamSettingsOptions) -> BeamSettings:
-    """Tunes a language model of each order, and reads with beams of several widths.
+    """Makes the language models and decodes the validation lines with each.
 
     Raises:
         HtrError: the model or the data cannot be used.
     """
     file = runs.reader(options.model)
-    backend = open_backend(file, Open(options.threads, "cpu", logits=True))
-    source = options.data or runs.own_data(file, backend.card)
-    dataset = open_dataset(source, read_config(backend.card))
-    lines = dataset.split(options.split)
-    logits, truth = logits_of(backend, lines), [line.text for line in lines]
-    found: list[tuple[dict[str, float], NGram, Tuned]] = []
-    with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
-        for order in options.orders:
-            with console.status(f"order {order}"):
-                path = Path(scratch, f"{order}.ngram")
-                made = make_language_model(LmOptions([source], order, path, data=source, split=options.split))
-                lm = load_ngram(path)
-                tuned = tune(backend.card, lm, logits, truth, BeamOptions())
-            row = {"order": order, "bytes": made.bytes, "perplexity": made.perplexity or 0.0}
-            found.append((row | {name: getattr(tuned, name) for name in ("weight", "bonus", "cer")}, lm, tuned))
-        best, lm, tuned = min(found, key=lambda entry: entry[0]["cer"])
-        language = Language((Scorer(lm, tuned.weight),), tuned.bonus)
-        widths = [_with_width(backend.card, language, width, logits, truth) for width in options.widths]
+    backend = open_backend(file, Open(logits=True))
+    card = backend.card
+    source = options.data or runs.own_data(file, card)
+    dataset = open_dataset(source, read_config(card))
+    valid = dataset.split("valid")
+    count = min(options.lines, len(valid))
+    lines = [valid[i * len(valid) // count] for i in range(count)]
+    truth, logits = [line.text for line in lines], logits_of(backend, lines)
+    charset, rows, greedy = card.characters(), [], 0.0
+    for order in options.orders:
+        with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
+            path = Path(scratch) / "letters.ngram"
+            made = make_language_model(LmOptions([source], order=order, out=path, data=source))
+            model = load_ngram(path)
+            tuned = tune(card, model, logits, truth, BeamOptions())
+            greedy, settings = tuned.greedy, {"weight": f"{tuned.weight:g}", "bonus": f"{tuned.bonus:g}"}
+            save_ngram(path, replace(model, settings=settings))
+            language = open_language(LanguageOptions(path), charset)
+            size = path.stat().st_size
+            for width in options.widths:
+                decoder = BeamDecoder(card, language, BeamOptions(width))
+                row: dict[str, Any] = {"order": order, "bytes": size, "perplexity": made.perplexity, "width": width}
+                row |= {"weight": tuned.weight, "bonus": tuned.bonus}
+                rows.append(row | _measured(decoder, logits, truth))
     result = BeamSettings(
         command_line("benchmarks/studies/beam_settings.py"),
         file.name,
-        dataset.name,
-        {"name": options.split, "hash": dataset.identity(options.split), "lines": len(truth)},
-        tuned.greedy,
-        [row for row, _, _ in found],
-        int(best["order"]),
-        widths,
+        {"name": dataset.name, "split": "valid", "hash": dataset.identity("valid")},
+        count,
+        greedy,
+        rows,
+        "C++" if compiled_search() else "NumPy",
         machine.processor(),
     )
     save(result, options.out)
     return result
 
 
-def _with_width(
-    card: Card, language: Language, width: int, logits: Sequence[NDArray[np.float32]], truth: Sequence[str]
-) -> dict[str, float]:
-    charset = card.characters()
-    decoder = BeamDecoder(card, language, replace(BeamOptions(), width=width))
-    texts = [charset.decode(labels) for labels in decode_all(decoder, logits)]
-    return {"width": width, "cer": metrics.cer(truth, texts)}
+def _measured(decoder: BeamDecoder, logits: list, truth: list[str]) -> dict[str, float]:
+    """Error rate, and milliseconds of the processor for a line: the least of three rounds."""
+    charset, times, texts = decoder.card.characters(), [], [""]
+    for _ in range(3):
+        start = time.process_time()
+        labels = decode_all(decoder, logits)
+        times.append(time.process_time() - start)
+        texts = [charset.decode(row) for row in labels]
+    return {"cer": metrics.cer(truth, texts), "milliseconds": 1000 * min(times) / len(truth)}
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from htrcompress import metrics, runs
 from htrcompress.cli import run_command
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.beam import BeamOptions
+from htrcompress.decoding.compiled import compiled_search
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.runtime import Recognizer, load
@@ -69,6 +70,7 @@ class DecodersResult:
         speed: decoder to lines per second from memory and from files (median, min, max over the rounds).
         settings: batch, threads, timed lines, rounds.
         machine: the processor.
+        search: what searches, `C++` (`python -m htrcompress.native`) or `NumPy`.
     """
 
     command: str
@@ -79,6 +81,7 @@ class DecodersResult:
     speed: dict[str, Any]
     settings: dict[str, int]
     machine: str
+    search: str = "NumPy"
     kind: str = "decoders"
 
     def __rich__(self) -> Any:
@@ -137,6 +140,7 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
         speed,
         settings,
         machine.processor(),
+        "C++" if compiled_search() else "NumPy",
     )
     save(result, options.out)
     return result

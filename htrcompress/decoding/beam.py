@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from htrcompress.card import Card
 from htrcompress.decoding.base import Hypothesis
 from htrcompress.decoding.compiled import CompiledSearch, compiled_search
-from htrcompress.decoding.language import Language, report_unknown, require_left_to_right, unknown_characters
+from htrcompress.decoding.language import Language, report_unknown, require_direction, unknown_characters
 from htrcompress.decoding.search import NumpySearch, Search, Settings
 from htrcompress.errors import HtrError
 
@@ -56,7 +56,7 @@ class BeamDecoder:
 
     def __init__(self, card: Card, language: Language = Language(), options: BeamOptions = BeamOptions()):
         self.card, self.options, self.language = card, options, language
-        require_left_to_right(card, language)
+        require_direction(card, language)
         self.unknown = unknown_characters(card, language)
         self.search = self._search()
 

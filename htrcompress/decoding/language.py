@@ -97,11 +97,11 @@ class Follower:
         rises: whether another character may raise a score.
 
     Raises:
-        HtrError: the recogniser reads from right to left.
+        HtrError: a scorer is of lines of another direction.
     """
 
     def __init__(self, card: Card, language: Language):
-        require_left_to_right(card, language)
+        require_direction(card, language)
         text = "".join(card.charset)
         self.language, self.classes = language, len(text) + 1
         self.symbols = [[0, *scorer.automaton.symbols(text).tolist()] for scorer in language.scorers]  # 0: the blank's
@@ -136,10 +136,14 @@ class Follower:
         return score, following
 
 
-def require_left_to_right(card: Card, language: Language) -> None:
-    """Raises HtrError where something is known about the language of a recogniser that reads from right to left."""
-    if language.scorers and card.direction != "ltr":
-        raise HtrError(f"--lm: {card.name} reads from right to left, and language models are not used there yet")
+def require_direction(card: Card, language: Language) -> None:
+    """Raises HtrError where a scorer was made of lines of another direction than the recogniser reads."""
+    for scorer in language.scorers:
+        if scorer.automaton.charset.direction != card.direction:
+            raise HtrError(
+                f"--lm: {card.name} reads lines of direction {card.direction}, and the language model is of direction "
+                f"{scorer.automaton.charset.direction}: make one of such texts with `python -m htrcompress.lm`"
+            )
 
 
 def unknown_characters(card: Card, language: Language) -> tuple[str, ...]:

@@ -33,7 +33,8 @@ class NGram:
     """A compiled character n-gram.
 
     Attributes:
-        charset: the characters that it knows.
+        charset: the characters that it knows, and the direction of the lines whose texts, as they stand on the page, it
+            was made of.
         order: the largest n.
         states: orders 1 to n-1 of histories; state 0 is the empty one, `begin` that of a line's start.
         begin: the state at the start of a line.
@@ -54,7 +55,7 @@ class NGram:
         return len(self.arrays["backoff_state"])
 
     def symbols(self, text: str) -> NDArray[np.int64]:
-        """Symbols of a text; characters that the model lacks are `UNKNOWN`."""
+        """Symbols of a text as it stands on the page; characters that the model lacks are `UNKNOWN`."""
         known = {c: i + SPECIAL for i, c in enumerate(self.charset.characters)}
         return np.array([known.get(c, UNKNOWN) for c in text], np.int64)
 
@@ -62,7 +63,7 @@ class NGram:
         """Perplexity a symbol, line ends included, of some lines."""
         rows = Rows(self, range(len(self.charset.characters) + SPECIAL))
         state = np.full(len(texts), self.begin)
-        lines = [np.concatenate((self.symbols(text), [END])) for text in texts]
+        lines = [np.concatenate((self.symbols(self.charset.on_page(text)), [END])) for text in texts]
         total, count = 0.0, sum(map(len, lines))
         for place in range(max(map(len, lines), default=0)):
             alive = np.array([i for i, line in enumerate(lines) if place < len(line)])

@@ -6,9 +6,11 @@ a large model opens at once and several processes share it. `python -m htrcompre
 
 import os
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from htrcompress.bidi import Direction
 from htrcompress.charset import Charset
 from htrcompress.decoding.kneser_ney import SPECIAL
 from htrcompress.decoding.ngram import ARRAYS, NGram
@@ -22,6 +24,7 @@ LONGEST_HEADER = 1 << 20
 def save_ngram(path: Path, model: NGram) -> None:
     """Writes a compiled n-gram, whole or not at all."""
     header = {"order": str(model.order), "begin": str(model.begin), "charset": "".join(model.charset.characters)}
+    header["direction"] = model.charset.direction
     header |= {f"setting.{name}": value for name, value in model.settings.items()}
     header |= {f"array.{name}": str(len(model.arrays[name])) for name in ARRAYS}
     text = MAGIC + "".join(f"{key}={value}\n" for key, value in header.items()).encode() + b"\n"
@@ -53,7 +56,8 @@ def load_ngram(path: Path) -> NGram:
         values = dict(row.partition("=")[::2] for row in rows)
         lengths = {name: int(values[f"array.{name}"]) for name in ARRAYS}
         order, begin = int(values["order"]), int(values["begin"])
-        charset = Charset(tuple(values["charset"]))
+        direction = cast(Direction, values.get("direction", "ltr"))  # files from before it was noted
+        charset = Charset(tuple(values["charset"]), direction)
     except (UnicodeDecodeError, KeyError, ValueError, HtrError):
         raise HtrError(f"the header of the language model {path} is damaged: make the file again") from None
     offset, arrays = end + 2, {}

@@ -108,7 +108,8 @@ def compile_words(words: Mapping[str, float], charset: Charset) -> NGram:
         HtrError: no word is left.
     """
     symbol = {c: place + SPECIAL for place, c in enumerate(charset.characters)}
-    spelled = {tuple(symbol[c] for c in word): n for word, n in words.items() if set(word) <= symbol.keys()}
+    on_page = {charset.on_page(word): n for word, n in words.items()}
+    spelled = {tuple(symbol[c] for c in word): n for word, n in on_page.items() if set(word) <= symbol.keys()}
     if not spelled:
         raise HtrError("no word of the list can be read: all have characters that the recogniser does not know")
     between = {END} | {symbol[c] for c in charset.characters if not is_letter(c)}
