@@ -25,10 +25,14 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img", "scans", "pages")
 """Names, in lower case, of folders of images, which may lie further from a page's file than others."""
 MAX_PAGE_PIXELS = 1 << 26
 """Pages with more pixels are refused before they are decoded; 6,700 x 10,000 is below it."""
-_KEPT = 2
+_KEPT = 4
 """Decoded pages that are kept for their other lines."""
 _TURNED = {5, 6, 7, 8}
 """EXIF orientations that swap width and height."""
+
+
+class NoImage(HtrError):
+    """A page has no image where it may be."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def find(page: Page, folders: "Folders") -> Scan:
     is stored or turned; where they fit both, it is as the size that the file states.
 
     Raises:
-        HtrError: there is none where it may be, or it is not an image that can be read.
+        NoImage: there is none where it may be.
+        HtrError: it is not an image that can be read.
     """
     path = folders.image(Path(page.source), page.image)
     width, height, orientation = _header(path)
@@ -93,7 +98,7 @@ class Folders:
         """The image of the page that `source` describes, under the name that it states or under its own.
 
         Raises:
-            HtrError: there is none.
+            NoImage: there is none.
         """
         folder = source.resolve().parent
         stated = PurePosixPath(name.replace("\\", "/"))
@@ -102,7 +107,7 @@ class Folders:
                 if wanted and (found := self._in(place, wanted)):
                     return found
         up = "" if folder != self.root else ", and name the folder above if it is there"
-        raise HtrError(
+        raise NoImage(
             f"{source}: there is no image {stated.name or source.stem!r} beside it, one folder up or in a folder "
             f"beside it: put it there{up}"
         )

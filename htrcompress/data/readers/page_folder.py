@@ -23,7 +23,7 @@ from htrcompress.data.splitting import lists_in
 from htrcompress.errors import HtrError, listed
 from htrcompress.pages.crop import Geometry, cut, measure
 from htrcompress.pages.files import read_page
-from htrcompress.pages.images import Folders, Scan, find
+from htrcompress.pages.images import Folders, NoImage, Scan, find
 from htrcompress.pages.page import Page, PageLine, fault
 
 HEAD = 4096
@@ -155,8 +155,12 @@ class Opened:
         try:
             scan = find(page, self.folders)
             page = page.in_pixels(scan.width, scan.height)
+        except NoImage:
+            reason = "on pages without their image, which may be beside the XML, one folder up or in a folder beside"
+            self._break(reason, [f"{file} needs {page.image or file.stem!r}", *ids[1:]][: len(ids)])
+            return
         except HtrError as error:
-            self._break("on pages without an image that can be read", [str(error), *ids[1:]][: len(ids)])
+            self._break("on pages whose image cannot be read", [str(error), *ids[1:]][: len(ids)])
             return
         if scan.path in self.images:
             self.texts.dropped["on pages that are there twice"] += len(ids)
