@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from htrcompress.errors import HtrError
-from htrcompress.pages import markup
+from htrcompress.pages import fields, markup
 from htrcompress.pages.files import fill_page, read_page
 from htrcompress.pages.page import Page, Reading
 
@@ -143,7 +143,7 @@ BAD = {
     "not UTF-8": b"<a>\xe9</a>",
     "two pages": alto("").replace("<Layout>", "<Layout><Page/>"),
     "deep": "<a>" * 70 + "</a>" * 70,
-    "points": page_xml('<TextLine><Coords points="{}"/></TextLine>'.format("1,1 " * 20_000)),
+    "points": page_xml('<TextLine><Coords points="{}"/></TextLine>'.format("1,1 " * 2_001)),
     "lines": page_xml("<TextLine/>" * 20_001),
     "elements": page_xml("<a/>" * 2_001),
 }
@@ -153,9 +153,30 @@ BAD = {
 def test_what_is_no_page_is_refused_by_name(read, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind == "elements":
         monkeypatch.setattr(markup, "MAX_ELEMENTS", 2_000)
+    if kind == "points":
+        monkeypatch.setattr(fields, "MAX_POINTS", 2_000)
     with pytest.raises(HtrError, match=r"a\.xml") as error:
         read(BAD[kind])
     assert len(str(error.value)) < 400
+
+
+N = 50_000
+LARGE = {
+    "text between": page_xml("<a/> \n " * N),
+    "a tag without end": page_xml('<TextRegion custom="{}"><TextLine/></TextRegion>'.format("a" * N)),
+    "tags without end": page_xml('<TextRegion custom="{}"><TextLine/></TextRegion>'.format("structure {" * N)),
+    "many tags": page_xml('<TextRegion custom="{}">{}</TextRegion>'.format("a{} " * N, "<TextLine/>" * 1000)),
+    "many references": alto('<TextBlock TAGREFS="{}">{}</TextBlock>'.format("a " * N, "<TextLine/>" * 1000)),
+    "a long number": page_xml('<TextLine><Coords points="{}"/></TextLine>'.format("1" * N)),
+    "spaces": page_xml("<TextLine{}/>".format(" " * N)),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_large_files_take_no_longer_than_their_size(read, kind: str) -> None:
+    page = read(LARGE[kind])
+    assert all(len(line.kinds) <= 50 for line in page.lines)
+    assert fill_page(LARGE[kind].encode(), {line.id: READINGS["l"] for line in page.lines})
 
 
 def test_a_file_of_any_size_is_not_read_whole(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from htrcompress.errors import HtrError
 from htrcompress.pages import fields
 from htrcompress.pages.markup import Edit, Element, Markup, quoted
-from htrcompress.pages.page import Page, PageLine, Point, Reading
+from htrcompress.pages.page import Box, Page, PageLine, Point, Reading
 
 ROOT = "alto"
 UNITS = ("pixel", "mm10", "inch1200")
 _TEXT = ("String", "SP", "HYP")
 _BOX = ("HPOS", "VPOS", "WIDTH", "HEIGHT")
+_MOST_TAGS = 50
 _SOFT_HYPHEN = "\u00ad"
 
 
@@ -33,12 +34,13 @@ def read(markup: Markup, source: str) -> Page:
     page = _page_element(root, source)
     names = {id(element): name for name, element in _lines(page, source).items()}
     labels = _labels(root)
+    points = fields.PointReader(source)
     lines = []
     for element, region, tags in _walk(page, "", ()):
         kinds = tuple(dict.fromkeys(labels.get(tag, tag) for tag in tags))
         text, confidence = _text(element)
         box = _box(element)
-        polygon, baseline = _polygon(element, box, source), _baseline(element, box, source)
+        polygon, baseline = _polygon(element, box, points), _baseline(element, box, points)
         lines.append(PageLine(names[id(element)], text, baseline, polygon, kinds, region, confidence))
     size = [fields.number(page.attributes.get(name)) or 0 for name in ("WIDTH", "HEIGHT")]
     return Page(source, _stated(root, "fileName"), size[0], size[1], lines, _format(root), unit=_unit(root, source))
@@ -121,7 +123,7 @@ def _lines(page: Element, source: str) -> dict[str, Element]:
 def _walk(element: Element, region: str, tags: tuple[str, ...]) -> Iterator[tuple[Element, str, tuple[str, ...]]]:
     """The lines in an element, the region of each, and the tags of the line and of what it is in."""
     for child in element.children:
-        own = (*child.attributes.get("TAGREFS", "").split(), *tags)
+        own = (*child.attributes.get("TAGREFS", "").split(), *tags)[:_MOST_TAGS]
         if child.name == "TextLine":
             yield child, region, own
         else:
@@ -147,7 +149,7 @@ def _text(line: Element) -> tuple[str, float | None]:
     return "".join(parts), sum(known) / len(known) if known else None
 
 
-def _box(element: Element) -> tuple[float, float, float, float] | None:
+def _box(element: Element) -> Box | None:
     """An element's left, top, width and height, if it has them all."""
     values = [fields.number(element.attributes.get(name)) for name in _BOX]
     if None in values:
@@ -156,23 +158,23 @@ def _box(element: Element) -> tuple[float, float, float, float] | None:
     return left, top, width, height
 
 
-def _polygon(line: Element, box: tuple[float, float, float, float] | None, source: str) -> tuple[Point, ...]:
+def _polygon(line: Element, box: Box | None, points: fields.PointReader) -> tuple[Point, ...]:
     """A line's outline; its box where it has none."""
     for shape in line.all("Shape"):
         for polygon in shape.all("Polygon"):
-            return fields.points(polygon.attributes.get("POINTS"), source)
+            return points.read(polygon.attributes.get("POINTS"))
     if box is None or box[2] <= 0 or box[3] <= 0:
         return ()
     left, top, width, height = box
     return (left, top), (left + width, top), (left + width, top + height), (left, top + height)
 
 
-def _baseline(line: Element, box: tuple[float, float, float, float] | None, source: str) -> tuple[Point, ...]:
+def _baseline(line: Element, box: Box | None, points: fields.PointReader) -> tuple[Point, ...]:
     """A line's baseline: points, or its height on the page, as wide as the line's box."""
     value = line.attributes.get("BASELINE", "")
     height = fields.number(value)
     if height is None:
-        return fields.points(value, source)
+        return points.read(value)
     return ((box[0], height), (box[0] + box[2], height)) if box and box[2] > 0 else ()
 
 

@@ -31,6 +31,8 @@ GROWN = 0.035
 """How far outside of the polygon pixels are kept, as a share of the window's height."""
 CORE_ABOVE, CORE_BELOW = 0.6, 0.3
 """The band along the baseline that is always kept, as shares of the page's window above and below it."""
+LARGEST = 2048.0
+"""The most that a window reaches above or below a baseline, in pixels, whatever polygons there are."""
 MAX_CROP_PIXELS = 1 << 24
 _SOFT = [min(255, 4 * value) for value in range(256)]
 """Blurred masks are raised by this, so that all is kept that is inside, and half of the blur outside."""
@@ -78,7 +80,7 @@ def measure(lines: Sequence[PageLine]) -> Geometry:
     if distance:
         most = (ABOVE, BELOW) if above >= below else (BELOW, ABOVE)  # letters may hang from their baseline
         above, below = min(above, most[0] * distance), min(below, most[1] * distance)
-    return Geometry(max(above, 4.0), max(below, 2.0))
+    return Geometry(min(max(above, 4.0), LARGEST), min(max(below, 2.0), LARGEST))
 
 
 def cut(page: NDArray[np.uint8], line: PageLine, geometry: Geometry) -> Crop:

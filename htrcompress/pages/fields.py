@@ -27,18 +27,28 @@ def share(value: str | None) -> float | None:
     return found if found is not None and 0 <= found <= 1 else None
 
 
-def points(value: str | None, source: str) -> tuple[Point, ...]:
-    """The points in an attribute: `x,y x,y`, `x y x y`, `x,y,x,y` or `(x,y) (x,y)`; none if one is not whole.
+class PointReader:
+    """Reads the points of a page; `source` is what to call it in an error."""
 
-    Raises:
-        HtrError: there are more points than a line has.
-    """
-    values = [float(text) for text in _NUMBER.findall(value or "")]
-    if len(values) > 2 * MAX_POINTS:
-        raise HtrError(f"{source}: a line has {len(values) // 2} points; the limit is {MAX_POINTS}")
-    if len(values) % 2 or any(abs(number) > _FURTHEST for number in values):
-        return ()
-    return tuple(zip(values[::2], values[1::2], strict=True))
+    def __init__(self, source: str):
+        self.source = source
+        self.left = MAX_POINTS
+
+    def read(self, value: str | None) -> tuple[Point, ...]:
+        """The points in an attribute: `x,y x,y`, `x y x y`, `x,y,x,y` or `(x,y) (x,y)`; none if one is not whole.
+
+        Raises:
+            HtrError: there are more points than a page has.
+        """
+        numbers = []
+        for found in _NUMBER.finditer(value or ""):
+            numbers.append(float(found[0]))
+            if len(numbers) > 2 * self.left:
+                raise HtrError(f"{self.source} has more than {MAX_POINTS} points in its lines; no page has")
+        self.left -= len(numbers) // 2
+        if len(numbers) % 2 or any(abs(number) > _FURTHEST for number in numbers):
+            return ()
+        return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def identified(elements: Iterable[Element], attribute: str, source: str) -> dict[str, Element]:

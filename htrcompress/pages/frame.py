@@ -57,7 +57,7 @@ class Frame:
             angle, baseline = 0.0, np.stack([baseline[:, 0], np.full(len(baseline), baseline[:, 1].max())], 1)
         frame = cls._along(baseline, angle, polygon)
         usual = abs(angle) < _STEEP and baseline[0, 0] < baseline[-1, 0]  # others may be Arabic, or upside down
-        if not usual and len(polygon) and frame.outline[:, 1].mean() > 0:
+        if not usual and len(frame.outline) and frame.outline[:, 1].mean() > 0:
             frame = cls._along(baseline, angle + math.pi, polygon)
         return frame
 

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from htrcompress.errors import HtrError
 
-MAX_BYTES = 1 << 26
+MAX_BYTES = 1 << 25
 MAX_DEPTH = 64
 MAX_ELEMENTS = 500_000
 CODECS = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "iso8859-1", "iso8859-15", "cp1252", "ascii")
@@ -22,7 +22,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 _DECLARED = re.compile(rb"""\A\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _START_TAG = re.compile(rb"""<[^"'>]*(?:"[^"]*"[^"'>]*|'[^']*'[^"'>]*)*>""")
-_ATTRIBUTE = re.compile(r"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
+_ATTRIBUTE = re.compile(r"""(?<!\s)\s++([^\s=]++)\s*+=\s*+("[^"]*"|'[^']*')""")
 _UNMARKED = ((b"<\0", "utf-16-le"), (b"\0<", "utf-16-be"))
 
 
@@ -71,10 +71,12 @@ class Element:
 
     def below(self, name: str) -> Iterator["Element"]:
         """The elements of this name in it, at any depth, in order."""
-        for child in self.children:
-            if child.name == name:
-                yield child
-            yield from child.below(name)
+        waiting = self.children[::-1]
+        while waiting:
+            element = waiting.pop()
+            if element.name == name:
+                yield element
+            waiting += element.children[::-1]
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class _Builder:
         self.data, self.source = data, source
         self.root: Element | None = None
         self.open: list[Element] = []
+        self.texts: list[list[str]] = []
         self.count = 0
         self.parser = parser = expat.ParserCreate("utf-8")
         parser.buffer_text = True
@@ -235,9 +238,11 @@ class _Builder:
         else:
             self.root = element
         self.open.append(element)
+        self.texts.append([])
 
     def _end(self, tag: str) -> None:
         element = self.open.pop()
+        element.text = "".join(self.texts.pop())
         if self.data[element.content - 2 : element.content] == b"/>":
             element.close = element.end = element.content
         else:
@@ -245,7 +250,7 @@ class _Builder:
             element.end = self.data.index(b">", element.close) + 1
 
     def _characters(self, text: str) -> None:
-        self.open[-1].text += text
+        self.texts[-1].append(text)
 
     def _doctype(self, *_: object) -> None:
         raise HtrError(f"{self.source} has a document type, which may define entities: remove the <!DOCTYPE ...>")

@@ -6,10 +6,12 @@ from htrcompress.errors import HtrError
 
 Point = tuple[float, float]
 """x to the right and y downwards, in pixels of the upright image."""
+Box = tuple[float, float, float, float]
+"""Left, top, width and height in pixels."""
 MAX_LINES = 20_000
 """More lines are on no page."""
-MAX_POINTS = 10_000
-"""More points has no line."""
+MAX_POINTS = 1_000_000
+"""More points are on no page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,12 @@ class Reading:
     Attributes:
         text: the line's text.
         confidence: from 0 to 1, or None.
-        boxes: for each word of the text its left, top, width and height in pixels of the page, or nothing; ALTO has
-            a place for them.
+        boxes: for each word of the text its box on the page, or nothing; ALTO has a place for them.
     """
 
     text: str
     confidence: float | None = None
-    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    boxes: tuple[Box, ...] = ()
 
 
 def fault(line: PageLine, width: int, height: int) -> str | None:

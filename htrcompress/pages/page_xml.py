@@ -1,4 +1,4 @@
-"""PAGE XML, from 2009 to 2019: reads a page, and writes text and confidence back into its file.
+"""PAGE XML, from 2009 to 2024: reads a page, and writes text and confidence back into its file.
 
 Transkribus, eScriptorium, OCR-D's tools, PRImA's Aletheia and others write it. Points are in an attribute `points`, or
 in `Point` elements in the oldest versions. A line's text is its own `TextEquiv`, of several the one with the lowest
@@ -6,6 +6,7 @@ index; where it has none, the texts of its words. Lines are in the order that th
 the index in Transkribus' `custom`, or as they stand.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -17,16 +18,16 @@ from htrcompress.pages.page import Page, PageLine, Point, Reading
 
 ROOT = "PcGts"
 VERSIONS = {
-    "2009-03-16", "2010-01-12", "2010-03-19", "2013-07-15", "2014-08-26", "2016-07-15", "2017-07-15", "2018-07-15",
-    "2019-07-15",
+    "2009-03-16", "2010-01-12", "2010-03-19", "2013-07-15", "2016-07-15", "2017-07-15", "2018-07-15", "2019-07-15",
+    "2024-07-15",
 }  # fmt: skip
 """Dates in the namespaces that are known."""
 _WITH_CONFIDENCE = "2013-07-15"
 """The first version in which a text has a confidence."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_INDEX = re.compile(r"readingOrder\s*\{[^}]*\bindex\s*:\s*(\d+)")
-_STRUCTURE = re.compile(r"structure\s*\{[^}]*\btype\s*:\s*([^;}]+)")
-_TAG = re.compile(r"([\w.-]+)\s*\{")
+_CUSTOM = re.compile(r"(?<![\w.-])([\w.-]++)\s*+\{([^{}]*+)\}")
+"""The tags in `custom`, such as `readingOrder {index:3;}`."""
+_MOST_KINDS = 50
 _AFTER_TEXT = ("TextStyle", "UserDefined", "Labels")
 """What stands behind the texts of a line."""
 
@@ -117,7 +118,7 @@ class _Walk:
     """Collects the lines of a page in reading order."""
 
     def __init__(self, source: str, names: dict[int, str], ranks: dict[str, int]):
-        self.source, self.names, self.ranks = source, names, ranks
+        self.points, self.names, self.ranks = fields.PointReader(source), names, ranks
         self.lines: list[PageLine] = []
 
     def visit(self, element: Element, region: str, kinds: tuple[str, ...]) -> None:
@@ -132,12 +133,12 @@ class _Walk:
     def _in_order(self, element: Element) -> list[Element]:
         """The lines and regions in an element. Those that no order is known of come last, as they stand."""
         inner = [child for child in element.children if child.name == "TextLine" or next(child.below("TextLine"), None)]
-        indices = [_INDEX.search(child.attributes.get("custom", "")) for child in inner]
+        indices = [fields.number(_custom(child, "readingOrder", "index")) for child in inner]
         ranked = [self.ranks.get(child.attributes.get("id", "")) for child in inner]
         if any(rank is not None for rank in ranked):
-            keys = [len(self.ranks) if rank is None else rank for rank in ranked]
-        elif any(indices):
-            keys = [1 << 40 if index is None else min(int(index[1][:9]), 1 << 39) for index in indices]
+            keys = [math.inf if rank is None else rank for rank in ranked]
+        elif any(index is not None for index in indices):
+            keys = [math.inf if index is None else index for index in indices]
         else:
             return inner
         return [child for _, child in sorted(zip(keys, inner, strict=True), key=lambda pair: pair[0])]
@@ -147,34 +148,44 @@ class _Walk:
         return PageLine(
             self.names[id(element)],
             text,
-            _points(element.first("Baseline"), self.source),
-            _points(element.first("Coords"), self.source),
+            _points(element.first("Baseline"), self.points),
+            _points(element.first("Coords"), self.points),
             _merged(_kinds(element), kinds),
             region,
             confidence,
         )
 
 
-def _points(element: Element | None, source: str) -> tuple[Point, ...]:
+def _points(element: Element | None, points: fields.PointReader) -> tuple[Point, ...]:
     if element is None:
         return ()
     if "points" in element.attributes:
-        return fields.points(element.attributes["points"], source)
+        return points.read(element.attributes["points"])
     each = (f"{point.attributes.get('x')},{point.attributes.get('y')}" for point in element.all("Point"))
-    return fields.points(" ".join(each), source)
+    return points.read(" ".join(each))
+
+
+def _custom(element: Element, tag: str, key: str) -> str:
+    """A value in `custom`, such as 3 of `readingOrder {index:3;}`."""
+    for name, body in _CUSTOM.findall(element.attributes.get("custom", "")):
+        if name == tag:
+            for pair in body.split(";"):
+                found, _, value = pair.partition(":")
+                if found.strip() == key:
+                    return value.strip()
+    return ""
 
 
 def _kinds(element: Element) -> tuple[str, ...]:
     """What a line or region is: its types, how it was written, and the tags that Transkribus puts into `custom`."""
-    custom = element.attributes.get("custom", "")
-    tags = (tag for tag in _TAG.findall(custom) if tag not in ("readingOrder", "structure", "textStyle"))
-    structure = (kind.strip() for kind in _STRUCTURE.findall(custom))
+    tags = [name for name, _ in _CUSTOM.findall(element.attributes.get("custom", ""))]
+    others = tuple(tag for tag in tags if tag not in ("readingOrder", "structure", "textStyle"))
     stated = (element.attributes.get("type", ""), *element.attributes.get("production", "").split())
-    return _merged((*structure, *stated, *tags))
+    return _merged((_custom(element, "structure", "type"), *stated, *others))
 
 
 def _merged(*kinds: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(kind for some in kinds for kind in some if kind))
+    return tuple(dict.fromkeys(kind for some in kinds for kind in some if kind))[:_MOST_KINDS]
 
 
 def _chosen(line: Element) -> Element | None:
