@@ -25,7 +25,7 @@ from htrcompress.data import packing, shards
 from htrcompress.data.__main__ import DataOptions, look
 from htrcompress.data.characters import charset_of, unknown_characters
 from htrcompress.data.checksum import checksum_of_joined
-from htrcompress.data.lines import Dataset, JoinedLines
+from htrcompress.data.lines import Dataset, JoinedLines, Line
 from htrcompress.data.packed import PackedLines
 from htrcompress.data.packed_files import MANIFEST, PLAN, open_shard
 from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_splits
@@ -165,6 +165,20 @@ def test_unreadable_images_stay_as_lines_without_pixels(tmp_path: Path) -> None:
         training = open_training_data(str(data), 32, TrainConfig(max_too_narrow=0.9, max_unreadable=0.1), ReadConfig())
         assert training.unreadable == 1 and "3.png" not in training.train.names
     assert len(messages) == 1
+
+
+def test_odd_names_are_packed_or_refused_in_a_sentence(tmp_path: Path) -> None:
+    def drawn(name: str, split: str) -> Dataset:
+        return Dataset("odd", "made", {split: [Line(name, "a", split, lambda: np.zeros((9, 9), np.uint8))]})
+
+    both = {**drawn("a", "../x/ö").splits, **drawn("b", "split0").splits, **drawn("c", "Train").splits}
+    packing.pack(Dataset("odd", "made", both), tmp_path / "odd", 9, {})
+    assert list(open_dataset(str(tmp_path / "odd")).splits) == list(both)
+    assert sorted(path.name for path in tmp_path.rglob("*.arrow")) == [f"split{i}-00000.arrow" for i in range(3)]
+    with pytest.raises(HtrError, match=r"udce9.*UTF-8"):
+        packing.pack(drawn("caf\udce9", "train"), tmp_path / "bad", 9, {})
+    with pytest.raises(HtrError, match="no lines"):
+        packing.pack(Dataset("odd", "made", {"train": []}), tmp_path / "none", 9, {})
 
 
 def test_options_and_heights_that_do_not_fit_are_refused(tmp_path: Path) -> None:

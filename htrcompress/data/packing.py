@@ -8,6 +8,7 @@ until it has ended, its folder is no dataset.
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -118,8 +119,8 @@ def pack(
 
 
 def _file_name(number: int, split: str) -> str:
-    """What the shards of a split are called; a name that is no plain word is left out of it."""
-    return split if split.isascii() and split.replace("_", "").isalnum() and len(split) < 50 else f"split{number}"
+    """What the shards of a split are called: by its name, unless that is no plain word, or could be another's."""
+    return split if re.fullmatch("[a-z][a-z_]{0,40}", split) else f"split{number}"
 
 
 def _origins(splits: dict[str, Sequence[Line]]) -> dict[str, list[int]]:
