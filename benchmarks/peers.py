@@ -16,6 +16,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.peer_lines import Pairs, write_pairs
 from benchmarks.peer_rows import PeerRow, Peers, SetUp
 from benchmarks.peer_setup import PEERS, Kind, Process, interpreter, set_up
 from benchmarks.results import command_line, save
@@ -46,6 +47,8 @@ class PeersOptions:
     """The peers to measure, with commas between."""
     setup: str | None = None
     """Make the environments of these peers, with commas between, and measure nothing."""
+    pairs: Path | None = None
+    """Write the training and validation lines here as kraken takes them, image beside text, and measure nothing."""
     folder: Path = Path(".peers")
     """Where the environments are."""
     language: str = "eng"
@@ -76,8 +79,8 @@ def names(words: str | None) -> list[str]:
     return [name.strip() for name in (words or "").split(",") if name.strip()]
 
 
-def measure_peers(options: PeersOptions) -> Peers | SetUp:
-    """Measures peers and our models, or makes environments.
+def measure_peers(options: PeersOptions) -> Peers | SetUp | Pairs:
+    """Measures peers and our models, or makes environments or files for them.
 
     Raises:
         HtrError: the data or one of our models cannot be used.
@@ -89,6 +92,8 @@ def measure_peers(options: PeersOptions) -> Peers | SetUp:
     if options.data is None:
         raise HtrError("name the lines with --data")
     dataset = open_dataset(options.data)
+    if options.pairs:
+        return write_pairs(dataset, options.pairs)
     split = Split(dataset, options.split)
     lines = evenly(split.lines, options.lines)
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:

@@ -5,7 +5,19 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-PRODUCTS = {"convolution", "mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu"}
+PRODUCTS = {
+    "conv1d": 1,
+    "conv2d": 1,
+    "convolution": 1,
+    "linear": 1,
+    "addmm": 2,
+    "mm": 1,
+    "matmul": 2,
+    "bmm": 2,
+    "scaled_dot_product_attention": 3,
+    "_scaled_dot_product_flash_attention_for_cpu": 3,
+}
+"""Operator to how many of its first arguments may be activations; the others are weights, biases and settings."""
 
 
 class Traffic(TorchDispatchMode):
@@ -23,9 +35,9 @@ class Traffic(TorchDispatchMode):
         self, func: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func.overloadpacket.__name__ in PRODUCTS:
-            inputs = [a for a in args if isinstance(a, torch.Tensor) and not isinstance(a, torch.nn.Parameter)]
-            outputs = output if isinstance(output, tuple) else (output,)
-            tensors = [*inputs, *(o for o in outputs if isinstance(o, torch.Tensor))]
-            self.numbers += sum(tensor.numel() for tensor in tensors)
+        activations = PRODUCTS.get(func.overloadpacket.__name__, 0)
+        if activations:
+            result = output[0] if isinstance(output, tuple) else output
+            given = [a for a in args[:activations] if not isinstance(a, torch.nn.Parameter)]
+            self.numbers += result.numel() + sum(tensor.numel() for tensor in given)
         return output

@@ -25,6 +25,7 @@ from benchmarks.rows import Benchmark, Findings, Row, differences, make_rows
 from benchmarks.run import BenchmarkOptions, benchmark
 from benchmarks.splits import Split, SplitScore
 from benchmarks.timing import SINGLES, Timing, evenly, measure
+from benchmarks.traffic import Traffic
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.decoding.language import LanguageOptions
@@ -199,6 +200,14 @@ def test_work_is_two_operations_a_multiply_add(tiny_model: Path, picture: Pictur
     size = size_of(tiny_model, picture(64))
     assert size.gflop * 1e9 == 2 * (products + attention)
     assert size.parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_traffic_is_what_products_read_and_write() -> None:
+    with torch.inference_mode(), Traffic() as traffic:
+        nn.Conv2d(1, 4, 3, padding=1)(torch.zeros(1, 1, 8, 8)).relu()
+        assert traffic.numbers == 64 + 256
+        nn.Linear(4, 5)(torch.zeros(3, 4))
+        assert traffic.numbers == 64 + 256 + 12 + 15
 
 
 def test_groups_and_differences() -> None:

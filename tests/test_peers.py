@@ -100,6 +100,17 @@ def test_our_models_come_first(tiny_onnx: Path, data: Path) -> None:
     assert ours.cer is not None and ours.bytes == tiny_onnx.stat().st_size
 
 
+def test_lines_are_written_beside_their_texts(data: Path, tmp_path: Path) -> None:
+    (data / "train.tsv").write_text("0.png\tab é\n")
+    found = measure_peers(PeersOptions(data=str(data), pairs=tmp_path / "pairs"))
+    assert isinstance(found, peers.Pairs) and found.lines == {"train": 1}
+    assert (tmp_path / "pairs/train/000000.gt.txt").read_text(encoding="utf-8") == "ab é"
+    assert Image.open(tmp_path / "pairs/train/000000.png").mode == "L"
+    (data / "train.tsv").unlink()
+    with pytest.raises(HtrError, match="no lines in train"):
+        measure_peers(PeersOptions(data=str(data), pairs=tmp_path / "pairs"))
+
+
 def test_an_installation_that_fails_leaves_its_reason(
     fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,8 @@ def worst(evidence: Evidence, pictures: dict[str, str]) -> str:
     """The lines with the most errors: picture, truth, reading, and the difference in colour."""
     items = []
     for line in evidence.worst:
-        rate = f"{line.edits} errors, CER {100 * line.edits / max(len(line.text), 1):.0f} %"
+        errors = "1 error" if line.edits == 1 else f"{line.edits} errors"
+        rate = f"{errors}, CER {100 * line.edits / max(len(line.text), 1):.0f} %"
         about = " · ".join(escape(part) for part in (line.id, line.group, rate) if part)
         picture = ""
         if line.id in pictures:
