@@ -17,7 +17,7 @@ from PIL import Image
 
 from htrcompress.bidi import Direction
 from htrcompress.data.lines import Dataset, JoinedLines, Line
-from htrcompress.data.report import oddness
+from htrcompress.data.report import oddness, rank
 from htrcompress.data.sizes import Sizes
 from htrcompress.errors import HtrError
 from htrcompress.image import scale
@@ -73,7 +73,7 @@ def sections(dataset: Dataset, measured: dict[str, Sizes], height: int, count: i
         count: of lines in each section.
         seed: decides which are shown at random.
     """
-    splits = {name: lines for name, lines in dataset.splits.items() if lines}
+    splits = {name: dataset.splits[name] for name in sorted(dataset.splits, key=rank) if dataset.splits[name]}
     for name, lines in splits.items():
         rows = sorted(random.Random(f"gallery/{seed}/{name}").sample(range(len(lines)), min(count, len(lines))))
         yield Shown(f"{name}: at random", f"{len(rows)} of {len(lines)} lines", [(lines[i], "") for i in rows])
