@@ -3,7 +3,9 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,9 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import peer_setup, peers
+from benchmarks.peer_rows import PeerRow, Peers
 from benchmarks.peer_setup import PEERS, RUNNERS, Peer, Process, interpreter, set_up
 from benchmarks.peers import PeersOptions, measure_peers
+from benchmarks.results import save
+from benchmarks.timing import Spread
 from htrcompress.errors import HtrError
+from tools.plot import DrawOptions, draw
 from tools.tables import render
 
 FAKE = f"""
@@ -146,3 +152,21 @@ def test_what_makes_no_sense_is_told() -> None:
     with pytest.raises(HtrError, match="--data"):
         measure_peers(PeersOptions())
     assert all((RUNNERS / peer.runner).is_file() for peer in PEERS.values())
+
+
+def test_a_drawing_stands_alone(tmp_path: Path) -> None:
+    speeds = {"files, batch 32": Spread(100, 90, 110)}
+    rows = [
+        PeerRow("runs/x/student/model.onnx", "trained", cer=0.1, interval=(0.09, 0.11), speeds=speeds),
+        PeerRow("PP-<v6>", "zero-shot", cer=0.5, interval=(0.4, 0.6), speeds=speeds),
+        PeerRow("random", "speed", speeds=speeds),
+    ]
+    result = Peers("c", {"name": "x"}, {"threads": 2, "rounds": 3, "batch": 32}, rows, {})
+    save(result, tmp_path / "peers.json")
+    drawn = draw(DrawOptions(tmp_path / "peers.json", tmp_path / "plot.svg"))
+    assert drawn.points == 2
+    root = ElementTree.fromstring((tmp_path / "plot.svg").read_text(encoding="utf-8"))
+    assert root.tag.endswith("svg") and "PP-<v6>" in "".join(root.itertext())
+    save(replace(result, rows=rows[2:]), tmp_path / "none.json")
+    with pytest.raises(HtrError, match=r"none\.json"):
+        draw(DrawOptions(tmp_path / "none.json", tmp_path / "plot.svg"))

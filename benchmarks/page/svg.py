@@ -26,6 +26,7 @@ class Point:
         title: what it is, with its values.
         colour, shape: numbers of the style sheet's colours and of `SHAPES`.
         span: the interval of `y`, drawn as a thin line.
+        label: what is written beside it.
     """
 
     x: float
@@ -34,6 +35,7 @@ class Point:
     colour: int = 0
     shape: int = 0
     span: tuple[float, float] | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ class Plot:
             low, high = (min(max(self._y(bound), TOP), HEIGHT - BOTTOM) for bound in point.span)
             span = f'<line class="span" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
         shape = mark(x, y, point.shape)
+        if point.label:
+            side, anchor = (-8, "end") if x > LEFT + 0.6 * (WIDTH - LEFT - RIGHT) else (8, "start")
+            shape += f'<text class="{anchor}" x="{x + side:.1f}" y="{y + 3.5:.1f}">{escape(point.label)}</text>'
         return f'<g class="c{point.colour % COLOURS}"><title>{escape(point.title)}</title>{span}{shape}</g>'
 
 
