@@ -115,10 +115,10 @@ def test_decoders_are_compared(tiny_model: Path, data: Path, tmp_path: Path) -> 
 
 
 def test_orders_and_widths_are_compared(tiny_model: Path, lines: str, tmp_path: Path) -> None:
-    options = BeamSettingsOptions(tiny_model, lines, orders=(2, 3), widths=(1, 4), lines=8, out=tmp_path / "s.json")
+    options = BeamSettingsOptions(tiny_model, lines, orders=(2, 3), widths=(1, 4), lines=5, out=tmp_path / "s.json")
     result = compare_settings(options)
     assert [(row["order"], row["width"]) for row in result.rows] == [(2, 1), (2, 4), (3, 1), (3, 4)]
-    assert result.rows[2]["bytes"] > result.rows[1]["bytes"] and result.lines == 8
+    assert result.rows[2]["bytes"] > result.rows[1]["bytes"] and result.lines == 5
     page = "\n".join(render(json.loads((tmp_path / "s.json").read_text())))
     assert "| 3 |" in page and result.data["hash"] in page
 
