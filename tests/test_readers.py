@@ -304,6 +304,7 @@ def test_what_systems_leave_in_folders_is_passed_over(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X        ")
     (tmp_path / "dead.png").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to(".")
+    (tmp_path / "self.png").symlink_to("self.png")
     assert images_in(tmp_path) == [tmp_path / "deep/line.png", tmp_path / "line.png"]
     assert images_in(tmp_path, recursive=False) == [tmp_path / "line.png"]
     dataset = open_dataset(str(tmp_path))

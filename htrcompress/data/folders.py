@@ -6,7 +6,6 @@ the dataset's folder, links followed, so that a dataset from elsewhere cannot br
 texts; in the cache of the Hugging Face hub, where files are links to blobs, the folder is that of the repository.
 """
 
-import contextlib
 import os
 import re
 import unicodedata
@@ -34,18 +33,30 @@ def files_in(folder: Path, recursive: bool = True) -> Iterator[Path]:
         recursive: whether the folders in it are searched too.
     """
     seen = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        with contextlib.suppress(OSError):
+    waiting = [Path(folder)]
+    while waiting:
+        root = waiting.pop()
+        try:
             status = os.stat(root)
-            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above it
-                folders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not is_litter(name)) if recursive else []
-        for name in names:
-            path = Path(root, name)
-            if not is_litter(name) and path.is_file():
-                yield path
+            with os.scandir(root) as listed:
+                entries = [(entry.name, *_kind(entry)) for entry in listed]
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above it
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield from (root / name for name, _, is_file in entries if is_file and not is_litter(name))
+        if recursive:
+            inner = sorted((name for name, is_dir, _ in entries if is_dir and not is_litter(name)), reverse=True)
+            waiting += [root / name for name in inner]
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Whether an entry is a folder and whether it is a file; of a link, what it leads to."""
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:  # a link to itself
+        return False, False
 
 
 def images_in(folder: Path, recursive: bool = True) -> list[Path]:

@@ -147,7 +147,10 @@ class _Table:
 
     def image(self, column: str, group: int, row: int) -> bytes | None:
         """The bytes of an image."""
-        value = self._images(column, group)[row].as_py()
+        values = self._images(column, group)
+        if row >= len(values):
+            raise HtrError(f"{self.path} is damaged: group {group} has fewer images than texts")
+        value = values[row].as_py()
         found: bytes | None = value["bytes"] if isinstance(value, dict) else value
         return found
 
@@ -188,7 +191,7 @@ class _Image:
 
     def _file(self) -> BytesIO:
         data = self.table.image(self.column, self.group, self.row)
-        if not data:
+        if not isinstance(data, bytes) or not data:
             raise HtrError(f"{self.name} in {self.table.path} has no image")
         return BytesIO(data)
 
@@ -205,6 +208,7 @@ def _lines(
         number += 1
         where = f"{table.path.name}, row {number}"
         inside = values[columns.image]["path"] if path == f"{columns.image}.path" else values.get(path or "")
+        inside = inside if isinstance(inside, str) else None
         text = values[columns.text]
         if not isinstance(text, str):
             broken.setdefault("rows without a text", []).append(where)
