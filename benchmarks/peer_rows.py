@@ -12,7 +12,7 @@ class PeerRow:
     """One recogniser; what was not measured is None.
 
     Attributes:
-        name: our file, or the peer.
+        name: our file's folder and name, or the peer.
         kind: `trained` on this dataset, `zero-shot`, or `speed`: random weights.
         reason: why it was not measured; empty if it was.
         version, arithmetic: of the peer and its runtime.
@@ -21,6 +21,7 @@ class PeerRow:
         difference: CER minus that of our first model on the same lines, and its paired 95 % interval.
         speeds: `memory, batch 32` and so on to lines per second.
         differing: lines read otherwise alone than in batches.
+        ours: whether it is a model of this project.
     """
 
     name: str
@@ -36,6 +37,7 @@ class PeerRow:
     difference: tuple[float, float, float] | None = None
     speeds: dict[str, Spread] = field(default_factory=dict)
     differing: int | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _open(options: PeersOptions, dataset: Dataset, files: list[Path]) -> tuple[l
         trained = card.data.get("splits", {}).get("train", {}).get("hash")
         kind: Kind = "trained" if trained and trained == dataset.identity("train") else "zero-shot"
         processes[len(rows)] = Process(INTERPRETER, "ours.py", files, options.threads, {"model": name})
-        rows.append(PeerRow(name, kind))
+        rows.append(PeerRow("/".join(Path(name).parts[-2:]), kind, ours=True))
     for name in names(options.peers):
         peer = PEERS[name]
         told = dict(peer.options)

@@ -102,7 +102,9 @@ def test_our_models_come_first(tiny_onnx: Path, data: Path) -> None:
     found = measure_peers(PeersOptions(str(tiny_onnx), str(data), peers="", lines=3, rounds=1, batch=2))
     assert isinstance(found, peers.Peers)
     (ours,) = found.rows
-    assert ours.name == str(tiny_onnx) and ours.kind == "zero-shot" and ours.differing == 0
+    assert (
+        ours.ours and ours.name == "/".join(tiny_onnx.parts[-2:]) and ours.kind == "zero-shot" and ours.differing == 0
+    )
     assert ours.cer is not None and ours.bytes == tiny_onnx.stat().st_size
 
 
@@ -157,7 +159,7 @@ def test_what_makes_no_sense_is_told() -> None:
 def test_a_drawing_stands_alone(tmp_path: Path) -> None:
     speeds = {"files, batch 32": Spread(100, 90, 110)}
     rows = [
-        PeerRow("runs/x/student/model.onnx", "trained", cer=0.1, interval=(0.09, 0.11), speeds=speeds),
+        PeerRow("student/model.onnx", "trained", ours=True, cer=0.1, interval=(0.09, 0.11), speeds=speeds),
         PeerRow("PP-<v6>", "zero-shot", cer=0.5, interval=(0.4, 0.6), speeds=speeds),
         PeerRow("random", "speed", speeds=speeds),
     ]

@@ -64,15 +64,11 @@ def draw(options: DrawOptions) -> Drawing:
         raise HtrError(f"{options.result} has no recogniser with an error rate and a speed from files")
     heights = [bound for point in points for bound in (point.span or (point.y,))]
     text = "CER against lines per second. " + "; ".join(point.title for point in points)
-    x, y = (
-        axis("lines per second, from image files", [p.x for p in points], log=True),
-        axis("CER %", heights, zero=True),
-    )
-    svg = Plot(x, y, text, points).svg()
-    svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(
-        ">", f"><style>{STYLE}</style>", 1
-    )
-    write_atomic(options.out, svg.encode())
+    x = axis("lines per second, from image files", [point.x for point in points], log=True)
+    svg = Plot(x, axis("CER %", heights, zero=True), text, points).svg()
+    opening, _, rest = svg.partition(">")
+    opening = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
+    write_atomic(options.out, f"{opening}><style>{STYLE}</style>{rest}".encode())
     return Drawing(options.out, len(points))
 
 
@@ -80,11 +76,10 @@ def _point(row: PeerRow, speed: str) -> Point | None:
     """A recogniser's place; None where it has no error rate or was not timed."""
     if row.cer is None or row.interval is None or speed not in row.speeds:
         return None
-    ours = "/" in row.name
-    label = Path(row.name).parent.name if ours else row.name
+    label = row.name.removesuffix(".onnx").removesuffix("/model")
     lines, (low, high) = row.speeds[speed].median, row.interval
     title = f"{label} ({row.kind}): CER {100 * row.cer:.1f} %, {lines:,.0f} lines/s"
-    colour = OURS if ours else THEIRS
+    colour = OURS if row.ours else THEIRS
     return Point(lines, 100 * row.cer, title, colour, colour, (100 * low, 100 * high), label)
 
 

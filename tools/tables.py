@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.results import FOLDER, markdown
@@ -283,7 +282,7 @@ def peers(result: Result) -> list[str]:
 def _peer(row: Result, speeds: list[tuple[str, int]]) -> list[str]:
     parameters = f"{row['parameters'] / 1e6:.2f} M" if row["parameters"] else ""
     size = f"{row['bytes'] / 2**20:.1f}" if row["bytes"] else ""
-    name = f"`{Path(row['name']).name}`" if "/" in row["name"] else row["name"]
+    name = f"`{row['name']}`" if row["ours"] else row["name"]
     if row["reason"]:
         return [name, row["reason"], parameters, size, *[""] * (len(speeds) + 3)]
     rate = with_interval(row["cer"], row["interval"]) if row["cer"] is not None else ""
