@@ -184,7 +184,7 @@ def test_splits_from_folders_and_lists(tmp_path: Path) -> None:
     dataset = opened(root)
     assert {split: len(some) for split, some in dataset.splits.items()} == {"train": 2, "test": 1}
     (root / "test.lst").write_text("")
-    assert opened(root).dropped == {"pages in no list": 1}
+    assert sum(opened(root).changed.values()) == 1 and lines(opened(root)) == ["train/x#l", "z#l"]
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/valid.lst").write_text("y")
     assert lines(opened(root, lists=tmp_path / "lists")) == ["val/y#l"]
@@ -333,6 +333,24 @@ def test_boxes() -> None:
     assert (cut_box(page, -5, 1, 3, 4) == page[1:4, :3]).all()
     with pytest.raises(HtrError, match="outside"):
         cut_box(page, 20, 0, 30, 5)
+
+
+def test_one_page_in_both_formats_gives_the_same_lines(tmp_path: Path) -> None:
+    words = '<String CONTENT="one"/><SP/><String CONTENT="two &amp; three"/>'
+    shape = '<Shape><Polygon POINTS="0 0 90 0 90 40 0 40"/></Shape>'
+    files = {
+        "page": page_xml(page_line("l", "one two &amp; three") + page_line("m", "four").replace("30", "130")),
+        "alto": alto(
+            f'<TextBlock><TextLine ID="l" BASELINE="0 30 90 30">{shape}{words}</TextLine>'
+            f'<TextLine ID="m" BASELINE="0,130 90,130">{shape}<String CONTENT="four"/></TextLine></TextBlock>'
+        ),
+    }
+    both = []
+    for name, text in files.items():
+        write(tmp_path / name / "x.xml", text)
+        both.append(open_dataset(str(tmp_path / name)).splits["all"])
+    for one, other in zip(*both, strict=True):
+        assert (one.id, one.text) == (other.id, other.text) and (one.pixels() == other.pixels()).all()
 
 
 def needs(name: str) -> Path:

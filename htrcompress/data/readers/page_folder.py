@@ -76,7 +76,7 @@ class PageFolderReader:
         opened.texts.changed["XML files that are neither PAGE nor ALTO, passed over"] += others
         opened.texts.changed["pages in another format as well, passed over"] += len(kinds) - others - len(files)
         lists = _lists(path, options)
-        for file, split in _listed(files, root, lists, opened.texts.dropped) if lists else _by_folder(files, path):
+        for file, split in _listed(files, root, lists, opened.texts.changed) if lists else _by_folder(files, path):
             opened.add(inside.check(file), split)
         opened.texts.check_kinds()
         return opened.dataset(path.resolve().name, self.name)
@@ -103,7 +103,7 @@ def _lists(path: Path, options: PageOptions) -> dict[str, list[str]]:
 
 
 def _listed(
-    files: list[Path], root: Path, lists: dict[str, list[str]], dropped: Counter[str]
+    files: list[Path], root: Path, lists: dict[str, list[str]], changed: Counter[str]
 ) -> Iterator[tuple[Path, str]]:
     """The pages that lists name, and the split of each."""
     known: dict[str, list[Path]] = {}
@@ -119,7 +119,7 @@ def _listed(
         for file in filter(None, found):
             if where.setdefault(file, split) != split:
                 raise HtrError(f"{file} is in the lists of {where[file]} and {split}: leave it out of one")
-    dropped["pages in no list"] += len(files) - len(where)
+    changed["pages in no list, passed over"] += len(files) - len(where)
     yield from ((file, where[file]) for file in files if file in where)
 
 
