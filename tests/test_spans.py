@@ -23,6 +23,7 @@ from htrcompress.transcribe import TranscribeOptions, transcribe
 
 Picture = Callable[..., NDArray[np.uint8]]
 CHARSET = Charset(tuple(" abc"))
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def _peaks(*places: tuple[int, int], frames: int) -> NDArray[np.float32]:
@@ -124,3 +125,11 @@ def test_a_calibration_travels_as_text_and_a_damaged_one_is_named() -> None:
     assert "calibration" not in replace(card, calibration="").to_json()
     assert replace(card, calibration="").digest() == card.digest()
     assert card.is_of(replace(card, calibration="")) and not card.is_of(replace(card, name="other"))
+
+
+@pytest.mark.parametrize("name", ["hooker_en-student", "copiste_fr"])
+def test_models_that_ship_are_calibrated(name: str, caplog) -> None:
+    recognizer = htrcompress.load(name, threads=1)
+    (reading,) = recognizer.read([EXAMPLES / "roses.png"], spans=True)
+    assert Calibration.from_text(recognizer.card.calibration, name) != Calibration()
+    assert reading.text and reading.confidence and not caplog.text
