@@ -20,9 +20,9 @@ from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.export.attention_export import make_attention
-from htrcompress.export.commands import export
+from htrcompress.export.commands import export, verify
 from htrcompress.export.graph import stamp
-from htrcompress.export.options import ExportOptions
+from htrcompress.export.options import ExportOptions, VerifyOptions
 from htrcompress.lm import LmOptions, make_language_model
 from htrcompress.models.serialization import load_card, load_with_decoder
 from htrcompress.runtime import Recognizer
@@ -136,6 +136,11 @@ def test_an_export_has_the_decoder_only_where_that_is_asked_for(
     assert open_backend(folder / "model.onnx").card == plain
     assert open_backend(folder / WRITTEN[0], Open(memory=True)).card == load_card(attentive)
 
+    checked = verify(VerifyOptions(run, data="synthetic", lines=3))
+    forms = {check.form: check for check in checked.checks}
+    assert f"{WRITTEN[0]}, joint" in forms and not forms[f"{WRITTEN[0]}, joint"].differing
+    assert checked.exit_code == 0 and load_card(attentive).attention
+
 
 def test_a_model_without_a_decoder_says_so(small_file: Path, tmp_path: Path) -> None:  # noqa: F811
     with pytest.raises(HtrError, match=r"--aux\.decoder\.keep"):
@@ -160,6 +165,11 @@ def test_a_step_that_is_missing_or_of_another_model_is_refused(exported: Path, t
     onnx.save(step, tmp_path / WRITTEN[1])
     with pytest.raises(HtrError, match="another model"):
         htrcompress.load(tmp_path / WRITTEN[0], decoder="joint")
+    encoder = onnx.load(exported / WRITTEN[0])
+    stamp(encoder, replace(card, calibration="1 0 1 0"))  # which `calibrate` adds to one file
+    onnx.save(encoder, tmp_path / WRITTEN[0])
+    shutil.copy(exported / WRITTEN[1], tmp_path)
+    assert htrcompress.load(tmp_path / WRITTEN[0], decoder="joint").decoder
     (tmp_path / WRITTEN[1]).write_bytes(b"no graph")
     with pytest.raises(HtrError, match=WRITTEN[1]):
         htrcompress.load(tmp_path / WRITTEN[0], decoder="joint")

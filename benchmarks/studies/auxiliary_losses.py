@@ -2,7 +2,8 @@
 
 Trains every arm from several seeds, on the same lines in the same order and for the same steps. Losses cost time, so
 the cheaper arms are trained once more for as long as the most expensive one takes: in seconds of the processor, since
-others may use the machine. Each model is the best on validation, and is read once on test.
+others may use the machine. Each model is the best on validation, and is read once on test: greedily, and with
+--decoder.keep true also by CTC and the attention decoder together (`--decoder joint`).
 """
 
 import logging
@@ -33,6 +34,7 @@ logger = logging.getLogger("htrcompress.auxiliary_losses")  # as a command, the 
 BATCH = 32
 PLAIN = "plain"
 ARMS = (PLAIN, "intermediate", "attention")
+JOINT_ARM = "attention, joint"
 AS_LONG = ", as long"
 """Behind the name of an arm that is trained as long as the most expensive one."""
 
@@ -145,6 +147,8 @@ def compare_losses(options: ComparisonOptions) -> Comparison:
     for seed in range(options.seeds):  # the outer loop, so that a study that is stopped has whole seeds
         for arm in ARMS:
             found.setdefault(arm, []).append(_run(options, data, split, arm, steps[arm], seed))
+        if options.decoder.keep:
+            found.setdefault(JOINT_ARM, []).append(_read_jointly(options, split, found["attention"][-1], seed))
         costs = {arm: found[arm][0].cpu for arm in ARMS}
         steps |= {arm + AS_LONG: round(options.steps * max(costs.values()) / costs[arm]) for arm in ARMS}
         for arm in [arm for arm in steps if arm.endswith(AS_LONG) and steps[arm] > options.steps]:
@@ -152,7 +156,7 @@ def compare_losses(options: ComparisonOptions) -> Comparison:
     base, longest = found[PLAIN], found.get(PLAIN + AS_LONG, found[PLAIN])
     arms = {
         name: {
-            "steps": steps[name],
+            "steps": steps.get(name, options.steps),
             "cpu": [run.cpu for run in runs],
             "cer": [run.score.cer for run in runs],
             "difference": None if runs is base else _difference(runs, base),
@@ -178,15 +182,27 @@ def compare_losses(options: ComparisonOptions) -> Comparison:
 
 def _run(options: ComparisonOptions, data: TrainingData, split: Split, arm: str, steps: int, seed: int) -> _Run:
     """One training, unless it was done before, and what it reads."""
-    folder = options.runs / f"{arm.replace(AS_LONG, '-as-long')}-{seed}"
-    path, clock = folder / f"{options.model}.safetensors", folder / f"cpu-{steps}.txt"
+    path = _file(options, arm, seed)
+    clock = path.with_name(f"cpu-{steps}.txt")
     if not clock.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         seconds = _train(options, data, path, options.losses(arm), steps, seed)
         clock.write_text(str(seconds))
     run = _Run(float(clock.read_text()), split.compare(split.read(load(path), BATCH)))
     logger.info("%s, seed %d: CER %.2f %% on test, %.0f s", arm, seed, 100 * run.score.cer, run.cpu)
     return run
+
+
+def _read_jointly(options: ComparisonOptions, split: Split, run: _Run, seed: int) -> _Run:
+    """What CTC and the attention decoder read together, with the model of a run."""
+    recognizer = load(_file(options, "attention", seed), decoder="joint")
+    joint = _Run(run.cpu, split.compare(split.read(recognizer, BATCH)))
+    logger.info("%s, seed %d: CER %.2f %% on test", JOINT_ARM, seed, 100 * joint.score.cer)
+    return joint
+
+
+def _file(options: ComparisonOptions, arm: str, seed: int) -> Path:
+    return options.runs / f"{arm.replace(AS_LONG, '-as-long')}-{seed}" / f"{options.model}.safetensors"
 
 
 def _train(options: ComparisonOptions, data: TrainingData, path: Path, aux: AuxConfig, steps: int, seed: int) -> float:

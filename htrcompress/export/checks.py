@@ -125,16 +125,9 @@ class Reader:
             name: what it is called.
             model, limit: see `compare`.
         """
-        truth = [line.text for line in self.lines.lines]
         before, now = ([self.charset.decode(f) for f in decode_all(decoder, r.logits)] for r in (reference, self))
-        score = metrics.score(truth, now)
-        difference = metrics.paired_interval(score, metrics.score(truth, before))
-        pairs = zip(self.lines.lines, before, now, strict=True)
-        differing = tuple((line.id, line.text, old, new) for line, old, new in pairs if old != new)
-        arithmetic = self.backend.arithmetic
-        note = _rise(difference, TOLERANCE[arithmetic] if limit is None else limit / 100)
         form = f"{self.name}, {name}"
-        return Check(model, form, arithmetic, score.cer, difference, differing, note=note, passed=not note)
+        return compare_texts(self.lines.lines, before, now, model, form, self.backend.arithmetic, limit)
 
     def _batch_sensitivity(self) -> tuple[float | None, int]:
         """Every line alone, and batches of every size that the back end takes, against the first reading."""
@@ -155,6 +148,25 @@ class Reader:
             frames = max(1, -(-width // self.backend.card.stride))
             text = self.charset.decode(output.labels[row, : output.lengths[row]].tolist())
             yield text, None if output.logits is None else output.logits[row, :frames]
+
+
+def compare_texts(
+    lines: Sequence[Line],
+    before: Sequence[str],
+    now: Sequence[str],
+    model: str,
+    form: str,
+    arithmetic: str,
+    limit: float | None,
+) -> Check:
+    """Compares what was read with the model in PyTorch, `before`, and with an exported form of it, `now`."""
+    truth = [line.text for line in lines]
+    score = metrics.score(truth, now)
+    difference = metrics.paired_interval(score, metrics.score(truth, before))
+    pairs = zip(lines, before, now, strict=True)
+    differing = tuple((line.id, line.text, old, new) for line, old, new in pairs if old != new)
+    note = _rise(difference, TOLERANCE[arithmetic] if limit is None else limit / 100)
+    return Check(model, form, arithmetic, score.cer, difference, differing, note=note, passed=not note)
 
 
 def _rise(difference: tuple[float, float, float], allowed: float) -> str:

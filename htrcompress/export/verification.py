@@ -18,13 +18,16 @@ from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.base import Decoder
 from htrcompress.decoding.beam import BeamDecoder
 from htrcompress.decoding.language import LanguageOptions, open_language
+from htrcompress.decoding.registry import JOINT
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.export.backends import HalfTorchBackend
-from htrcompress.export.checks import LineSet, Reader
+from htrcompress.export.checks import LineSet, Reader, compare_texts
 from htrcompress.export.options import VerifyOptions
 from htrcompress.export.package import LANGUAGE, check_package
 from htrcompress.export.results import Check, Verification
+from htrcompress.export.targets.attention_files import ATTENTION
 from htrcompress.models.serialization import load_card
+from htrcompress.runtime import load
 from htrcompress.runtime.backend import Open, exported_files, open_backend
 from htrcompress.runtime.engine_file import read_document, read_plan
 from htrcompress.runtime.tensorrt_backend import TensorRtBackend
@@ -102,12 +105,22 @@ def _check_folder(place: Path, artefact: Path, lines: LineSet, options: VerifyOp
         yield reader.compare(reference, place.name, options.max_cer_rise)
         for name, decoder in decoders.items() if reader.gives_logits else ():
             yield reader.compare_decoded(reference, decoder, name, place.name, options.max_cer_rise)
+    if place / ATTENTION in exported:
+        yield _check_attention(place, artefact, reference.lines, options)
     for path in exported:
         if PLUGIN in path.name:
             yield Check(place.name, path.name, note="its plugin runs in TensorRT alone, not executed")
     for path in sorted(path for path in files if path.suffix == ".engine"):
         logger.info("%s: %s", place.name, path.name)
         yield from _check_engine(place, path, reference, decoders, options.max_cer_rise)
+
+
+def _check_attention(place: Path, artefact: Path, lines: LineSet, options: VerifyOptions) -> Check:
+    """What the joint decoder reads with the exported graphs, against what it reads in PyTorch."""
+    recognizers = load(artefact, device="cpu", decoder=JOINT), load(place / ATTENTION, None, options.device, JOINT)
+    before, now = ([reading.text for reading in recognizer.read(lines.images)] for recognizer in recognizers)
+    form, limit = f"{ATTENTION}, {JOINT}", options.max_cer_rise
+    return compare_texts(lines.lines, before, now, place.name, form, "FP32", limit)
 
 
 def _decoders(place: Path, card: Card) -> dict[str, Decoder]:

@@ -40,7 +40,7 @@ class OnnxAttention:
         self._model, self._where = step.read_bytes(), str(step)
         self._session, self.device = open_session(self._model, self._where, options.device, 1)
         self.card = card
-        if stored_card(self._session, self._where) != card:
+        if _identity(stored_card(self._session, self._where)) != _identity(card):
             raise HtrError(f"{step} is of another model than the file beside it: write both with `export --attention`")
         names = tuple(value.name for value in self._session.get_inputs())
         given = tuple(value.name for value in self._session.get_outputs())
@@ -62,6 +62,11 @@ class OnnxAttention:
         if self.device != "cpu":
             raise HtrError(f"{self._where} was opened on {self.device} before a fork: load it in the new process")
         self._session, _ = open_session(self._model, self._where, self.device, 1)
+
+
+def _identity(card: Card) -> tuple[object, ...]:
+    """What tells the model of one training from others; its figures and its calibration may change later."""
+    return card.digest(), card.attention, card.data, card.training
 
 
 class OnnxSteps:

@@ -11,7 +11,7 @@ from htrcompress.export.results import ExportedFile
 from htrcompress.export.targets.base import Job
 from htrcompress.runtime.backend import STEP
 
-ENCODER = "model.attention.onnx"
+ATTENTION = "model.attention.onnx"
 
 
 class Attention:
@@ -19,8 +19,8 @@ class Attention:
 
     name = "ONNX attention decoder"
     option = "attention"
-    files: tuple[str, ...] = (ENCODER, ENCODER.removesuffix(".onnx") + STEP)
-    proof = "logits, memory and the steps' log-probabilities within 0.1 % of PyTorch's"
+    files: tuple[str, ...] = (ATTENTION, ATTENTION.removesuffix(".onnx") + STEP)
+    proof = "logits, memory and the steps' log-probabilities within 0.1 % of PyTorch's; `verify` compares the texts"
 
     def check(self, options: ExportOptions, card: Card, lines: ProofLines) -> None:
         """See `ExportTarget.check`."""
