@@ -142,7 +142,7 @@ def _check_broken(dataset: Dataset, largest_share: float) -> None:
     broken = sum(len(lines) for lines in dataset.broken.values())
     total = broken + sum(len(lines) for lines in dataset.splits.values())
     if broken > largest_share * total:
-        reasons = "; ".join(f"{reason} ({len(lines)}): {listed(lines)}" for reason, lines in dataset.broken.items())
+        reasons = "; ".join(f"{reason} ({len(lines)}): {listed(lines, 3)}" for reason, lines in dataset.broken.items())
         raise HtrError(
             f"{dataset.name}: {broken} of {total} lines are broken, more than --read.max_broken {largest_share:g} lets "
             f"pass: {reasons}"
