@@ -94,6 +94,23 @@ def cut(page: NDArray[np.uint8], line: PageLine, geometry: Geometry) -> Crop:
     Raises:
         HtrError: the line has neither, is outside of the page, or is larger than any line.
     """
+    frame, left, above, width, height = _place(line, geometry)
+    window = _window(page, frame, left, width, above, height)
+    if window is None:
+        raise HtrError(f"line {line.id} is outside of its page's image")
+    if len(frame.outline):
+        paper = Image.new("L", window.size, _paper(window))
+        window = Image.composite(window, paper, _mask(frame, left, width, above, height, geometry))
+    return Crop(np.array(window), frame, left, above)
+
+
+def size_of(line: PageLine, geometry: Geometry) -> tuple[int, int]:
+    """Width and height in pixels of what `cut` gives, and with the same errors but for lines outside of the page."""
+    return _place(line, geometry)[3:]
+
+
+def _place(line: PageLine, geometry: Geometry) -> tuple[Frame, float, float, int, int]:
+    """The frame of a line, where its window begins along it and above it, and the window's width and height."""
     frame = Frame.of(line)
     reach = frame.reach() or (0.0, 0.0)
     above = min(max(geometry.above, reach[0]), WIDER * geometry.above)
@@ -104,13 +121,7 @@ def cut(page: NDArray[np.uint8], line: PageLine, geometry: Geometry) -> Crop:
     width, height = max(1, math.ceil(right + margin - left)), max(1, round(above + below))
     if width * height > MAX_CROP_PIXELS:
         raise HtrError(f"line {line.id} is {width}x{height} pixels large; the limit is {MAX_CROP_PIXELS}")
-    window = _window(page, frame, left, width, above, height)
-    if window is None:
-        raise HtrError(f"line {line.id} is outside of its page's image")
-    if len(frame.outline):
-        paper = Image.new("L", window.size, _paper(window))
-        window = Image.composite(window, paper, _mask(frame, left, width, above, height, geometry))
-    return Crop(np.array(window), frame, left, above)
+    return frame, left, above, width, height
 
 
 def cut_box(page: NDArray[np.uint8], left: float, top: float, right: float, bottom: float) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from htrcompress.data.naming import ALL, SPLITS, split_of
 from htrcompress.data.readers.page_texts import PageOptions, Texts
 from htrcompress.data.splitting import lists_in
 from htrcompress.errors import HtrError, listed
-from htrcompress.pages.crop import Geometry, cut, measure
+from htrcompress.pages.crop import Geometry, cut, measure, size_of
 from htrcompress.pages.files import read_page
 from htrcompress.pages.images import Folders, NoImage, Scan, find
 from htrcompress.pages.page import Page, PageLine, fault
@@ -244,3 +244,7 @@ class CutLine:
     def __call__(self) -> NDArray[np.uint8]:
         sheet = self.sheet
         return cut(sheet.scan.pixels(), sheet.line(self.place), sheet.geometry).pixels
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of these pixels, which are not needed for that."""
+        return size_of(self.sheet.line(self.place), self.sheet.geometry)
