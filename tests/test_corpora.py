@@ -99,6 +99,7 @@ def test_iam_forms_are_cut_into_lines(tmp_path: Path) -> None:
     first, second = dataset.split("all")
     assert (first.text, second.text, first.group) == ('said "gone."', "M & Co", "007")
     assert first.pixels().shape == (10, 25) and first.pixels()[0, 0] == 5
+    assert [line.image.size() for line in (first, second)] == [(25, 10), (60, 9)]  # type: ignore[union-attr]
     assert second.pixels().shape == (9, 60)  # what is beyond the page's edge is left out
     assert dataset.dropped == {"lines without a box": 1}
     with pytest.raises(HtrError, match=r"lines\.txt"):

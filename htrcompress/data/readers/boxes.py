@@ -1,11 +1,14 @@
 """`Box`: a line that is a rectangle on the image of its page, for formats that have no more than that."""
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from htrcompress.data.sizes import size_of
 from htrcompress.pages.crop import cut_box
 from htrcompress.pages.images import Scan
 
@@ -25,5 +28,18 @@ class Box:
     right: float
     bottom: float
 
+    def size(self) -> tuple[int, int]:
+        """Width and height, from the header of the page's image; 0 where nothing of the box is on the page."""
+        width, height = _size(self.page)
+        wide = min(width, math.ceil(self.right)) - max(0, math.floor(self.left))
+        high = min(height, math.ceil(self.bottom)) - max(0, math.floor(self.top))
+        return max(wide, 0), max(high, 0)
+
     def __call__(self) -> NDArray[np.uint8]:
         return cut_box(Scan(self.page, 0, 0).pixels(), self.left, self.top, self.right, self.bottom)
+
+
+@lru_cache(maxsize=64)
+def _size(page: Path) -> tuple[int, int]:
+    with open(page, "rb") as file:
+        return size_of(file, str(page))

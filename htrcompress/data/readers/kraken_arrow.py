@@ -93,12 +93,15 @@ class _Table:
                 table = pa.ipc.open_file(source).read_all() if whole else pa.ipc.open_stream(source).read_all()
                 table.validate(full=True)  # offsets of a damaged file may point anywhere
                 facts = json.loads((table.schema.metadata or {}).get(b"lines", b"{}"))
-                kind = table.schema.field("lines").type
+                kind = table.schema.field("lines").type if "lines" in table.schema.names else pa.null()
                 fits = {"text", "im"} <= {kind.field(i).name for i in range(kind.num_fields)}
             except Exception as error:  # pyarrow raises nearly anything on damaged files
                 raise HtrError(f"{self.path} cannot be read as a dataset of kraken: {error}") from None
             if not fits or not isinstance(facts, dict):
-                raise HtrError(f"{self.path} is no dataset of kraken: its lines have no text and image")
+                raise HtrError(
+                    f"{self.path} is no dataset of kraken: it has no column `lines` of texts and images; save a dataset "
+                    "of Hugging Face's library as parquet, with `to_parquet`"
+                )
             self._table = table
         return self._table
 
