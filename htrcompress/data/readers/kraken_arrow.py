@@ -99,7 +99,7 @@ class _Table:
                 raise HtrError(f"{self.path} cannot be read as a dataset of kraken: {error}") from None
             if not fits or not isinstance(facts, dict):
                 raise HtrError(
-                    f"{self.path} is no dataset of kraken: it has no column `lines` of texts and images; save a dataset "
+                    f"{self.path} is no dataset of kraken, with texts and images in a column `lines`: save a set "
                     "of Hugging Face's library as parquet, with `to_parquet`"
                 )
             self._table = table
