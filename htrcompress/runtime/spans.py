@@ -79,7 +79,8 @@ class SpanFinder:
             pictures: widths of the pictures as they were given; 0 where it is not known.
         """
         if not self._warned:
-            logger.warning("the confidences of %s are not calibrated: see htrcompress.calibrate", self.card.name)
+            how = " with this language model or list of words" if self.odds.language.scorers else ""
+            logger.warning("the confidences of %s%s are not calibrated: see htrcompress.calibrate", self.card.name, how)
             self._warned = True
         stride, found = self.card.stride, []
         sure = self.odds.of(logits, -(-widths // stride), labels)
