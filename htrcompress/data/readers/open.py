@@ -142,7 +142,9 @@ def _check_broken(dataset: Dataset, largest_share: float) -> None:
     broken = sum(len(lines) for lines in dataset.broken.values())
     total = broken + sum(len(lines) for lines in dataset.splits.values())
     if broken > largest_share * total:
-        reasons = "; ".join(f"{reason} ({len(lines)}): {listed(lines, 3)}" for reason, lines in dataset.broken.items())
+        most = 10 if len(dataset.broken) == 1 else 3  # named for each reason
+        counted = ((reason, len(lines), listed(lines, most)) for reason, lines in dataset.broken.items())
+        reasons = "; ".join(f"{reason} ({count}): {names}" for reason, count, names in counted)
         raise HtrError(
             f"{dataset.name}: {broken} of {total} lines are broken, more than --read.max_broken {largest_share:g} lets "
             f"pass: {reasons}"
