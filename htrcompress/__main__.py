@@ -18,8 +18,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "transcribe": Command("htrcompress.transcribe:transcribe", "images", "read images of lines", "page/*.png"),
-    "models": Command("htrcompress.catalogue.__main__:models", "source", "list the models that have a name", ""),
-    "web": Command("htrcompress.web.__main__:serve", None, "serve a page that reads lines", ""),
+    "models": Command("htrcompress.catalogue.__main__:models", "source", "list the models that have a name", "models/"),
+    "web": Command("htrcompress.web.__main__:serve", None, "serve a page that reads lines", "--port 8080"),
     "data": Command("htrcompress.data.__main__:look", "path", "show what a dataset holds", "letters/"),
     "train": Command(
         "htrcompress.train:train_command", None, "train a network", "--data letters/ --model teacher --out runs/mine"
