@@ -196,6 +196,12 @@ def test_the_gallery_is_one_file_that_holds_what_it_shows(tmp_path: Path, capsys
     assert out.read_text(encoding="utf-8") == page
 
 
+def test_a_gallery_of_no_lines_is_written(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text("")
+    look(DataOptions(str(tmp_path), gallery=tmp_path / "gallery.html"))
+    assert "0 train" in (tmp_path / "gallery.html").read_text(encoding="utf-8")
+
+
 def test_the_gallery_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "LARGEST", 4000)
     pixels = np.random.default_rng(0).integers(0, 256, (64, 200), np.uint8)

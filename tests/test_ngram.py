@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,13 @@ def test_arpa_of_another_toolkit(tmp_path: Path) -> None:
     assert model.perplexity(["aa"]) ** 3 == pytest.approx(10 ** (0.1 + (0.2 + 0.5) + (0.2 + 1)), rel=1e-4)
 
 
-@pytest.mark.parametrize("text", ["", "no arpa", "\\1-grams:\n", "\\1-grams:\n-1\tab\n", "\\1-grams:\nnan\ta\n"])
+ODD = ("nan\ta", "0.5\ta", "-1\ta\t1e300", "1e999\ta")
+"""Unigrams whose numbers are no logarithms of probabilities."""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no arpa", "\\1-grams:\n", "\\1-grams:\n-1\tab\n", *(f"\\1-grams:\n{odd}\n" for odd in ODD)]
+)
 def test_what_is_no_arpa_file_of_characters_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "odd.arpa").write_text(text)
     with pytest.raises(HtrError, match=r"odd\.arpa"):
@@ -140,6 +147,26 @@ def test_damaged_and_truncated_files_are_refused(tmp_path: Path) -> None:
             load_ngram(path).perplexity(["the cat"])  # numbers may have changed, but nothing points outside
         except HtrError as error:
             assert path.name in str(error)
+
+
+CHAIN = 3000
+
+
+@pytest.mark.parametrize("what", ["a first state that points outside", "starts that wrap", "a long chain"])
+def test_arrays_that_point_anywhere_are_refused(tmp_path: Path, what: str) -> None:
+    _, model = _model(_texts(30), 3)
+    arrays = {name: values.copy() for name, values in model.arrays.items()}
+    if what == "starts that wrap":
+        arrays["arc_start"][1:4] = (2**62, 2**63 - 1, -(2**62))
+    elif what == "a long chain":
+        arrays["backoff_state"] = np.maximum(np.arange(-1, CHAIN - 1), 0).astype(np.int32)
+        arrays["backoff"] = np.zeros(CHAIN, np.float32)
+        arrays["arc_start"] = np.append(np.zeros(CHAIN, np.int64), len(arrays["arc_symbol"]))
+    else:
+        arrays["backoff_state"][0] = 2**31 - 1
+    save_ngram(tmp_path / "a.ngram", replace(model, arrays=arrays))
+    with pytest.raises(HtrError, match=r"a\.ngram"):
+        load_ngram(tmp_path / "a.ngram")
 
 
 @pytest.mark.parametrize(("order", "characters"), [(0, 10), (20, 10), (9, 200)])

@@ -257,6 +257,16 @@ def test_texts_are_no_links_to_elsewhere(tmp_path: Path) -> None:
     assert open_dataset(str(tmp_path / "link.csv")).split("all")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    for name, text in (("ground_truth/transcription.txt", "a-1 x\n"), ("sets/valid.txt", "a-1\n")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    os.mkfifo(tmp_path / "sets" / "train.txt")
+    with pytest.raises(HtrError, match=r"train\.txt"):
+        open_dataset(str(tmp_path), ReadConfig(max_broken=1))
+
+
 def test_a_snapshot_of_the_hub_links_to_its_blobs(tmp_path: Path) -> None:
     root = tmp_path / "datasets--a--b" / "snapshots" / "abc"
     write(root.parent.parent / "blobs", "")

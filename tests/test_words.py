@@ -98,12 +98,27 @@ def test_the_bonus_is_tuned_with_the_language_model(lines: str, tiny_model: Path
 
 
 @pytest.mark.parametrize(
-    ("content", "named"), [(b"", "no words"), (b"a\tx\n", "line 1"), (b"a\nb\t-1\n", "line 2"), (b"\xff\xfe", "UTF-8")]
+    ("content", "named"),
+    [
+        (b"", "no words"),
+        (b"a\tx\n", "line 1"),
+        (b"a\nb\t-1\n", "line 2"),
+        (b"a\t1e308\nb\t1e308\n", "line 1"),
+        (b"a\n" + 201 * b"b", "line 2"),
+        (b"\xff\xfe", "UTF-8"),
+    ],
 )
 def test_lists_that_make_no_sense_are_one_sentence(content: bytes, named: str, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes(content)
     with pytest.raises(HtrError, match=rf"names\.txt.*{named}"):
         read_words(tmp_path / "names.txt")
+
+
+def test_a_list_of_any_size_is_compiled_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htrcompress.decoding.words.MOST_STATES", 6)
+    assert compile_words({"abc": 1.0, "abb": 1.0}, CHARSET).states == 6
+    with pytest.raises(HtrError, match="beginnings"):
+        compile_words({"abc": 1.0, "bbb": 1.0}, CHARSET)
 
 
 def test_words_of_other_characters_are_left_out() -> None:

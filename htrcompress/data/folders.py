@@ -8,6 +8,7 @@ texts; in the cache of the Hugging Face hub, where files are links to blobs, the
 
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,7 +100,7 @@ def _folder(file: Path, root: Path) -> str:
 
 
 class Inside:
-    """Refuses links that lead out of a dataset's folder, for files that are read as text.
+    """Refuses links that lead out of a dataset's folder, and what is no file, where text is to be read.
 
     Args:
         root: the folder that the user named, or a file, which may be a link itself.
@@ -116,18 +117,29 @@ class Inside:
         """The file, if it lies in the folder once links are followed.
 
         Raises:
-            HtrError: it does not.
+            HtrError: it does not, or is a pipe or a device, which may never end.
         """
         inside = self._folders.get(file.parent)
         if inside is None:
             inside = self._folders[file.parent] = Path(os.path.realpath(file.parent)).is_relative_to(self.root)
         if file == self.named:
             return file
-        if not inside or (file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(self.root)):
+        mode = _mode(file)
+        if not inside or (stat.S_ISLNK(mode) and not Path(os.path.realpath(file)).is_relative_to(self.root)):
             raise HtrError(
                 f"{file} is a link that leads out of the dataset's folder {self.root}: put a copy in its place"
             )
+        if not (stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and file.is_file())):
+            raise HtrError(f"{file} is not a file that can be read: put one in its place")
         return file
+
+
+def _mode(file: Path) -> int:
+    """What a file is, links not followed; 0 if it is not there."""
+    try:
+        return os.lstat(file).st_mode
+    except OSError:
+        return 0
 
 
 class FolderIndex:

@@ -77,6 +77,8 @@ def sections(dataset: Dataset, measured: dict[str, Sizes], height: int, count: i
     for name, lines in splits.items():
         rows = sorted(random.Random(f"gallery/{seed}/{name}").sample(range(len(lines)), min(count, len(lines))))
         yield Shown(f"{name}: at random", f"{len(rows)} of {len(lines)} lines", [(lines[i], "") for i in rows])
+    if not splits:
+        return
     every = JoinedLines(list(splits.values()))
     widths = np.concatenate([measured[name].at(height) for name in splits])
     odd = np.concatenate([oddness(lines, measured[name].at(height)) for name, lines in splits.items()])

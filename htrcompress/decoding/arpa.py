@@ -18,6 +18,8 @@ NAMES = {"<unk>": UNKNOWN, "<UNK>": UNKNOWN, "<s>": BEGIN, "</s>": END}
 SPACES = ("<space>", "<SPACE>", "\N{LOWER ONE EIGHTH BLOCK}", "|")
 """How other toolkits write the space; the bar counts only in a model that has no other."""
 NEVER = -99.0
+ROUNDED = 0.01
+"""Log-probabilities are at most zero, but for what rounding makes of them."""
 
 
 def write_arpa(path: Path, orders: Sequence[Order], charset: Charset) -> None:
@@ -119,6 +121,8 @@ def _order(rows: list[list[str]], n: int, symbols: dict[str, int], bits: int, pa
         keys[place] = key
     if not np.isfinite(values).all():
         raise HtrError(f"{path} holds log-probabilities that are not finite numbers")
+    if values[0].max(initial=0) > ROUNDED or values[1].max(initial=0) > -NEVER:
+        raise HtrError(f"{path} holds numbers of order {n} that are no logarithms of probabilities: export it again")
     order = np.argsort(keys)
     probability = np.where(values[0] <= NEVER, 0.0, 10.0 ** values[0])
     return Order(keys[order], probability[order], 10.0 ** values[1][order])

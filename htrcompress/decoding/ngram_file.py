@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from htrcompress.bidi import Direction
 from htrcompress.charset import Charset
@@ -19,6 +20,8 @@ from htrcompress.utils.io import write_atomic
 
 MAGIC = b"htrcompress-ngram 1\n"
 LONGEST_HEADER = 1 << 20
+LARGEST_ORDER = 64
+"""No n-gram has more symbols: its key has 64 bits."""
 
 
 def save_ngram(path: Path, model: NGram) -> None:
@@ -75,7 +78,7 @@ def load_ngram(path: Path) -> NGram:
 
 
 def _check(model: NGram, path: Path) -> None:
-    """Refuses arrays that point outside, before anything follows them."""
+    """Refuses arrays that point outside or in long chains, before anything follows them."""
     a, states = model.arrays, model.states
     arcs = len(a["arc_symbol"])
     sizes = len(a["backoff"]) == states and len(a["arc_start"]) == states + 1
@@ -83,17 +86,27 @@ def _check(model: NGram, path: Path) -> None:
     fits = (
         sizes
         and 0 <= model.begin < states
+        and int(a["backoff_state"][0]) == 0
         and bool((a["backoff_state"][1:] < np.arange(1, states)).all())
         and int(a["backoff_state"].min()) >= 0
         and int(a["arc_start"][0]) == 0
         and int(a["arc_start"][-1]) == arcs
-        and bool((np.diff(a["arc_start"]) >= 0).all())
+        and bool((a["arc_start"][1:] >= a["arc_start"][:-1]).all())  # differences of huge numbers would wrap
         and int(a["arc_symbol"].max()) < len(model.charset.characters) + SPECIAL
         and 0 <= int(a["arc_next"].min()) <= int(a["arc_next"].max()) < states
         and bool(np.isfinite(a["arc_log_probability"]).all() and np.isfinite(a["backoff"]).all())
+        and _ends(a["backoff_state"], model.order)
     )
     if not fits:
         raise HtrError(f"the language model {path} is damaged: make the file again")
+
+
+def _ends(backoff_state: NDArray[np.int32], order: int) -> bool:
+    """Whether every state falls back to the empty history in fewer steps than the model's order."""
+    state: NDArray[np.int32] = backoff_state
+    for _ in range(min(order, LARGEST_ORDER) - 2):
+        state = backoff_state[state]
+    return 1 <= order <= LARGEST_ORDER and not state.any()
 
 
 def _check_settings(settings: dict[str, str], path: Path) -> None:

@@ -27,6 +27,11 @@ from htrcompress.utils.io import read_utf8
 OUTSIDE, START = 0, 1
 """States: within a word that is not listed, and where a word may start."""
 MOST_WORDS = 200_000
+LONGEST = 200
+"""Characters of a word, or of several that stand in one row."""
+MOST_STATES = 900_000
+"""Of an automaton: beginnings of words, which take about a kilobyte each while they are compiled."""
+LARGEST_NUMBER = 1e12
 SAMPLED = 400_000
 """Words of the text that stands for a list with frequencies."""
 WORDS_A_LINE = 8
@@ -36,7 +41,8 @@ def read_words(path: Path) -> dict[str, float]:
     """The words of a list with their numbers, 1 where none is given.
 
     Raises:
-        HtrError: the file cannot be read, is not UTF-8, holds no words or too many, or a number is not positive.
+        HtrError: the file cannot be read, is not UTF-8, holds no words or too many, a word is longer than any, or a
+            number is not positive.
     """
     words: dict[str, float] = {}
     for number, row in enumerate(read_utf8(path).split("\n"), 1):
@@ -47,8 +53,13 @@ def read_words(path: Path) -> dict[str, float]:
             weight = float(value) if tab else 1.0
         except ValueError:
             weight = np.nan
-        if not 0 < weight < np.inf:
-            raise HtrError(f"{path}, line {number}: {value[:80]!r} is not a positive number: write word<TAB>number")
+        if not 0 < weight <= LARGEST_NUMBER:
+            raise HtrError(
+                f"{path}, line {number}: {value[:80]!r} is not a positive number up to {LARGEST_NUMBER:g}: write "
+                "word<TAB>number"
+            )
+        if len(word) > LONGEST:
+            raise HtrError(f"{path}, line {number} has {len(word)} characters, and a word at most {LONGEST}: split it")
         words[word] = max(weight, words.get(word, 0.0))
     if not words:
         raise HtrError(f"{path} holds no words: write one in each row")
@@ -70,7 +81,7 @@ def is_letter(character: str) -> bool:
     return unicodedata.category(character)[0] in "LMN"
 
 
-@dataclass
+@dataclass(slots=True)
 class _Node:
     """A state: the beginning of some words.
 
@@ -105,7 +116,7 @@ def compile_words(words: Mapping[str, float], charset: Charset) -> NGram:
         an automaton in the form of an n-gram, whose arcs hold scores in the place of log-probabilities.
 
     Raises:
-        HtrError: no word is left.
+        HtrError: no word is left, or they are too many and too long together.
     """
     symbol = {c: place + SPECIAL for place, c in enumerate(charset.characters)}
     on_page = {charset.on_page(word): n for word, n in words.items()}
@@ -144,6 +155,8 @@ def _tree(spelled: Mapping[tuple[int, ...], float]) -> list[_Node]:
                     nodes.append(_Node(depth=depth + 1))
                 nodes[child].most = max(nodes[child].most, spelled[word])
                 below.setdefault(child, []).append(word)
+        if len(nodes) > MOST_STATES:
+            raise HtrError(f"the words of the list have more than {MOST_STATES:,} beginnings: keep the likely ones")
         level = below
     return nodes
 
@@ -171,15 +184,15 @@ def _follow(
 
 
 def _automaton(nodes: Sequence[_Node], arcs: Sequence[Mapping[int, tuple[float, int]]], charset: Charset) -> NGram:
-    rows = [(s, score, after) for some in arcs for s, (score, after) in sorted(some.items())]
-    symbol, score, after = zip(*rows, strict=True)
+    kind = [("symbol", np.uint32), ("score", np.float64), ("after", np.int32)]
+    rows = np.fromiter(((s, *step) for some in arcs for s, step in sorted(some.items())), kind)
     found = {
         "backoff_state": [node.fails_to for node in nodes],
         "backoff": [nodes[node.fails_to].at_stake - node.at_stake for node in nodes],
         "arc_start": np.concatenate(([0], np.cumsum([len(some) for some in arcs]))),
-        "arc_symbol": symbol,
-        "arc_log_probability": score,
-        "arc_next": after,
+        "arc_symbol": rows["symbol"],
+        "arc_log_probability": rows["score"],
+        "arc_next": rows["after"],
     }
     arrays = {name: np.asarray(found[name], kind) for name, kind in ARRAYS.items()}
     return NGram(charset, max(node.depth for node in nodes), START, arrays, {})

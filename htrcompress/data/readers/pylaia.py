@@ -42,8 +42,8 @@ class PyLaiaReader:
         Raises:
             HtrError: a table is not UTF-8, or two tables are of one split.
         """
-        symbols = _symbols(path)
         images, inside = ImageNames(path), Inside(path)
+        symbols = _symbols(path, inside)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         dropped = {"empty transcription": 0}
@@ -80,9 +80,9 @@ def _tables(path: Path) -> list[Path]:
     return [file for file in files if is_split(file.stem) and not file.stem.endswith(SKIPPED)]
 
 
-def _symbols(path: Path) -> frozenset[str]:
+def _symbols(path: Path, inside: Inside) -> frozenset[str]:
     """The symbols of the table `symbol number`."""
     file = _symbol_file(path)
     assert file is not None
-    rows = [row.split() for row in read_utf8(file).splitlines() if row.strip()]
+    rows = [row.split() for row in read_utf8(inside.check(file)).splitlines() if row.strip()]
     return frozenset(row[0] for row in rows) | {SPACE}
