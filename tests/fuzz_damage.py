@@ -9,6 +9,10 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 NUMBERS = (
     "0", "-1", "1", "65536", "2147483647", "2147483648", "-2147483649", "9223372036854775807", "18446744073709551616",
     "1e308", "-1e308", "1e-320", "1e999", "nan", "-inf", "1" * 400, "1" * 5000, "0x10", "٣", "1_0", "1.5", "",
@@ -186,6 +190,35 @@ _BYTES: tuple[Change, ...] = (_flip, _flip, _truncate, _delete, _duplicate, _ins
 _TEXT: tuple[Change, ...] = (_number, _number, _name, _rows, _deep, _many, _insert)
 
 
+def _columns(draw: random.Random) -> pa.Table:
+    """Lines in columns of odd types, and few bytes that stand for many rows or long values."""
+    rows, size = draw.choice(((3, 10), (200_000, 10), (30_000, 1 << 20), (3_000_000, 0)))
+    word = pa.array([b"x" * size]).dictionary_encode()
+    many = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), word.dictionary)
+    texts = pa.DictionaryArray.from_arrays(many.indices, word.dictionary.cast(pa.string()))
+    nulls = pa.nulls(rows)
+    lists = pa.array([[None]] * min(rows, 1000) + [[]] * max(0, rows - 1000))
+    numbers = pa.array(np.zeros(rows))
+    image = draw.choice((many, many, nulls, numbers, pa.StructArray.from_arrays([many, texts], ["bytes", "path"])))
+    text = draw.choice((texts, texts, nulls, lists, numbers))
+    lines = pa.StructArray.from_arrays([text, draw.choice((many, numbers))], ["text", "im"])
+    return pa.table({"image": image, "text": text, "group": draw.choice((texts, lists, numbers)), "lines": lines})
+
+
+def _rewrite(draw: random.Random, file: Path) -> None:
+    """Writes a table of another kind in the place of a parquet or Arrow file."""
+    table = _columns(draw)
+    if file.suffix == ".parquet":
+        table = table.drop_columns(["lines"])
+        pq.write_table(table, file, compression=draw.choice(("zstd", "none")), store_schema=draw.random() < 0.3)
+        return
+    options = pa.ipc.IpcWriteOptions(compression=draw.choice(("zstd", "lz4", None)))
+    start = draw.choice((pa.ipc.new_file, pa.ipc.new_stream))
+    table = table.select(["lines"]).append_column("train", draw.choice((table["group"], table["text"])))
+    with pa.OSFile(str(file), "wb") as sink, start(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+
+
 def damage(draw: random.Random, root: Path, others: list[Path]) -> None:
     """Damages one to three files in a folder, each in one to three ways.
 
@@ -200,6 +233,8 @@ def damage(draw: random.Random, root: Path, others: list[Path]) -> None:
         file = draw.choice(tables if draw.random() < 0.85 else files)
         if draw.random() < 0.06:
             _misplace(draw, root, file)
+        elif file.suffix in (".parquet", ".arrow") and draw.random() < 0.1:
+            _rewrite(draw, file)
         elif file.is_file() and not file.is_symlink():
             data = file.read_bytes()
             for _ in range(draw.choice((1, 1, 2, 3))):

@@ -106,6 +106,33 @@ def test_two_parquet_sets_of_one_split_are_refused(tmp_path: Path) -> None:
         open_dataset(str(tmp_path))
 
 
+def test_parquet_that_stores_a_value_for_many_rows_takes_no_memory_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pa.array([png(3) + bytes(1 << 20)]).dictionary_encode()
+    images = pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), image.dictionary)
+    text = "one text"
+    table = pa.table({"image": images, "text": [text] * 20_000})
+    pq.write_table(table, tmp_path / "train.parquet", store_schema=False)
+    before = pa.total_allocated_bytes()
+    lines = open_dataset(str(tmp_path)).split("train")
+    assert len(lines) == 20_000 and int(lines[-1].pixels()[0, 0]) == 3
+    assert pa.total_allocated_bytes() - before < 1 << 24
+    monkeypatch.setattr(parquet_reader, "MAX_TEXT_BYTES", 20_000 * len(text) - 1)
+    with pytest.raises(HtrError, match=r"train\.parquet.*split"):
+        open_dataset(str(tmp_path))
+    monkeypatch.setattr(parquet_reader, "FEW_ROWS", 10)
+    pq.write_table(pa.table({"image": [png(3)] * 100_000, "text": ["a"] * 100_000}), tmp_path / "train.parquet")
+    with pytest.raises(HtrError, match=r"train\.parquet.*100000"):
+        open_dataset(str(tmp_path))
+
+
+def test_parquet_whose_texts_are_lists_is_refused(tmp_path: Path) -> None:
+    parquet(tmp_path / "train.parquet", [{"image": png(1), "text": ["a", "b"]}])
+    with pytest.raises(HtrError, match=r"train\.parquet.*text"):
+        open_dataset(str(tmp_path))
+
+
 def test_groups_of_rows_are_kept_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("train", "test"):
         parquet(tmp_path / f"{name}.parquet", [row(n, f"{n}") for n in range(6)], row_group_size=2)
@@ -196,6 +223,17 @@ def test_kraken_arrow(tmp_path: Path) -> None:
     assert int(copied(dataset.split("test")[0]).pixels()[0, 0]) == 2
     arrow(tmp_path / "other.arrow", [{"a": 1}], {}, {})
     with pytest.raises(HtrError, match=r"other\.arrow.*to_parquet"):
+        open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("start", [pa.ipc.new_file, pa.ipc.new_stream])
+@pytest.mark.parametrize("text", ["a", ["a"]])
+def test_arrow_that_unpacks_to_more_or_holds_other_types_is_refused(tmp_path: Path, start, text) -> None:
+    table = pa.table({"lines": [{"text": text, "im": bytes(1000)}]})
+    options = pa.ipc.IpcWriteOptions(compression="zstd" if text == "a" else None)
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink, start(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    with pytest.raises(HtrError, match=r"a\.arrow"):
         open_dataset(str(tmp_path))
 
 

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from htrcompress.data.arrow_files import arrow, open_batches
 from htrcompress.data.lines import Dataset, Packing
 from htrcompress.data.packed import NUMBERS, STRINGS, Block, PackedLines, PackedSplit
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError
 from htrcompress.utils.io import write_atomic
 
 MANIFEST = "packed.json"
@@ -125,20 +126,6 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     return Manifest(splits=splits, **values)
 
 
-def arrow() -> Any:
-    """The package pyarrow.
-
-    Raises:
-        Unavailable: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError:
-        raise missing_extra("pyarrow", "parquet") from None
-    return pyarrow
-
-
 def schema() -> Any:
     """The columns of a shard; all offsets are 64-bit."""
     pa = arrow()
@@ -155,12 +142,11 @@ def open_shard(path: Path) -> tuple[list[Block], int]:
     """
     pa = arrow()
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        reader = open_batches(path)
         if not reader.schema.equals(schema()):
             raise HtrError(f"{path} does not have the columns of a packed dataset: pack the dataset again")
         blocks, checksum = [], 0
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
+        for batch in reader:
             batch.validate(full=True)
             if any(column.null_count for column in batch.columns):
                 raise ValueError("it has empty cells")

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from htrcompress.data.arrow_files import arrow
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.packed_files import MANIFEST, PLAN, Manifest, PackedSplitEntry, Shard, arrow, open_shard
+from htrcompress.data.packed_files import MANIFEST, PLAN, Manifest, PackedSplitEntry, Shard, open_shard
 from htrcompress.data.shards import SHOWN, Job, Part, build, note_of
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from htrcompress.data.arrow_files import arrow
 from htrcompress.data.lines import Line
 from htrcompress.data.loading import load_each, named
-from htrcompress.data.packed_files import Shard, arrow, open_shard, schema
+from htrcompress.data.packed_files import Shard, open_shard, schema
 from htrcompress.errors import HtrError
 from htrcompress.utils.io import write_atomic
 

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from htrcompress.data.arrow_files import arrow, open_batches
 from htrcompress.data.folders import Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL, split_name
-from htrcompress.data.packed_files import arrow
 from htrcompress.data.sizes import size_of
 from htrcompress.errors import HtrError
 from htrcompress.image import read_grey
 
 SPLITS = ("test", "validation", "train")
 """Columns of the splits; of several that claim a line, the first."""
-MAGIC = b"ARROW1"
+TEXTS, IMAGES = ("string", "large_string"), ("binary", "large_binary")
+"""Types of Arrow that hold a line's text and image, each in bytes of its own."""
 
 
 class KrakenArrowReader:
@@ -87,14 +88,13 @@ class _Table:
         if self._table is None:
             pa = arrow()
             try:
-                with open(self.path, "rb") as file:
-                    whole = file.read(len(MAGIC)) == MAGIC
-                source = pa.memory_map(str(self.path))
-                table = pa.ipc.open_file(source).read_all() if whole else pa.ipc.open_stream(source).read_all()
+                table = open_batches(self.path).read_all()
                 table.validate(full=True)  # offsets of a damaged file may point anywhere
                 facts = json.loads((table.schema.metadata or {}).get(b"lines", b"{}"))
                 kind = table.schema.field("lines").type if "lines" in table.schema.names else pa.null()
-                fits = {"text", "im"} <= {kind.field(i).name for i in range(kind.num_fields)}
+                fields = {kind.field(i).name: str(kind.field(i).type) for i in range(kind.num_fields)}
+                fits = fields.get("text") in TEXTS and fields.get("im") in IMAGES
+                fits = fits and all(table.schema.field(name).type == pa.bool_() for name in self._flags(table))
             except Exception as error:  # pyarrow raises nearly anything on damaged files
                 raise HtrError(f"{self.path} cannot be read as a dataset of kraken: {error}") from None
             if not fits or not isinstance(facts, dict):
@@ -105,6 +105,10 @@ class _Table:
             self._table = table
         return self._table
 
+    @staticmethod
+    def _flags(table: Any) -> list[str]:
+        return [name for name in SPLITS if name in table.column_names]
+
     def rows(self) -> Iterator[tuple[int, str, str | None]]:
         """Number, split and text of every line."""
         table = self.table()
@@ -112,7 +116,7 @@ class _Table:
 
         try:
             texts = compute.struct_field(table["lines"], "text").to_pylist()
-            flags = {name: table[name].to_pylist() for name in SPLITS if name in table.column_names}
+            flags = {name: table[name].to_pylist() for name in self._flags(table)}
         except Exception as error:
             raise HtrError(f"{self.path} is damaged: {error}") from None
         for row, text in enumerate(texts):

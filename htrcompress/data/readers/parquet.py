@@ -4,14 +4,15 @@
 
 The split is the file's name without its number, or the folder's where the file's name is a number. Images are decoded
 when they are asked for; a group of rows is read at once, since parquet compresses them together, and the last are kept,
-up to a number of bytes. An id is `lines/<path>`, as the line would be called in a folder of images, so that both have
-the same hash.
+up to a number of bytes. Values that parquet stores once for many rows are kept once in memory too, since a few bytes of
+a file can stand for any number of them. An id is `lines/<path>`, as the line would be called in a folder of images, so
+that both have the same hash.
 """
 
 import re
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from htrcompress.data.arrow_files import arrow
 from htrcompress.data.folders import FolderIndex, Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import split_name
-from htrcompress.data.packed_files import arrow
 from htrcompress.data.readers.columns import ColumnOptions, Columns, find_columns, path_id
 from htrcompress.data.sizes import size_of
 from htrcompress.errors import HtrError
@@ -33,6 +34,10 @@ MAX_GROUP_BYTES = 1 << 29
 """Groups of rows that unpack to more are refused: a group is read at once."""
 KEPT_BYTES = 1 << 28
 """Of the images of the groups that are kept in memory, of all files together; the last group is kept in any case."""
+MAX_TEXT_BYTES = 1 << 27
+"""Of the texts and names in one file, with those that are stored once counted for every row."""
+ROWS_A_BYTE, FEW_ROWS = 1 / 8, 100_000
+"""Files have no more rows than so many for each of their bytes, unless these are few."""
 _NUMBERED = re.compile(r"[-_.]?\d+(-of-\d+)?$")
 
 
@@ -114,18 +119,23 @@ class _Table:
         status = path.stat()
         return cls(path, (status.st_mtime_ns, status.st_size))
 
-    def file(self) -> Any:
+    def file(self, columns: Sequence[str] = ()) -> Any:
         """The open file.
 
+        Args:
+            columns: of bytes and texts, whose equal values are to be kept once.
+
         Raises:
-            HtrError: it is no parquet file, is damaged, or has groups of rows that are too large.
+            HtrError: it is no parquet file, is damaged, or has groups of rows or numbers of them that are too large.
         """
         arrow()
         import pyarrow.parquet as parquet
 
         try:
-            file = parquet.ParquetFile(self.path, memory_map=True)
-            sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+            file = parquet.ParquetFile(self.path, memory_map=True, read_dictionary=list(columns))
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+            sizes = [group.total_byte_size for group in groups]
+            rows = sum(max(0, group.num_rows) for group in groups)
         except Exception as error:  # pyarrow raises nearly anything on damaged files
             raise HtrError(f"{self.path} cannot be read as parquet: {error}") from None
         if max(sizes, default=0) > MAX_GROUP_BYTES:
@@ -133,25 +143,35 @@ class _Table:
                 f"{self.path} has a group of rows of {max(sizes) >> 20} MiB, and the limit is {MAX_GROUP_BYTES >> 20}: "
                 "write it again with fewer rows in a group"
             )
+        if rows > max(FEW_ROWS, ROWS_A_BYTE * self.changed[1]):
+            raise HtrError(f"{self.path} claims to have {rows} rows in {self.changed[1]} bytes: write it again")
         return file
 
     def rows(self, columns: list[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """The values of some columns: number of the group, of the row in it, and the row."""
-        file = self.file()
-        try:
-            for group in range(file.metadata.num_row_groups):
-                for row, values in enumerate(file.read_row_group(group, columns=columns).to_pylist()):
-                    yield group, row, values
-        except Exception as error:
-            raise HtrError(f"{self.path} is damaged: {error}") from None
+        """The values of some columns: number of the group, of the row in it, and the row.
+
+        Raises:
+            HtrError: the file is damaged, or its texts unpack to too much.
+        """
+        file, left = self.file(columns), MAX_TEXT_BYTES
+        for group in range(file.metadata.num_row_groups):
+            try:
+                table = file.read_row_group(group, columns=columns).flatten()
+                left -= sum(_unpacked(column) for column in table.columns)
+                found = {name: _values(table[name]) for name in table.column_names} if left >= 0 else {}
+            except Exception as error:  # pyarrow raises nearly anything on damaged files
+                raise HtrError(f"{self.path} is damaged: {error}") from None
+            if left < 0:
+                raise HtrError(f"{self.path} has texts of more than {MAX_TEXT_BYTES >> 20} MiB: split it")
+            for row in range(table.num_rows):
+                yield group, row, {name: values[row] for name, values in found.items()}
 
     def image(self, column: str, group: int, row: int) -> bytes | None:
         """The bytes of an image."""
         values = self._images(column, group)
         if row >= len(values):
             raise HtrError(f"{self.path} is damaged: group {group} has fewer images than texts")
-        value = values[row].as_py()
-        found: bytes | None = value["bytes"] if isinstance(value, dict) else value
+        found: bytes | None = values[row].as_py()
         return found
 
     def _images(self, column: str, group: int) -> Any:
@@ -160,7 +180,7 @@ class _Table:
             values = _kept.get((self, group))
             if values is None:
                 try:
-                    values = self.file().read_row_group(group, columns=[column]).column(0)
+                    values = self.file([column]).read_row_group(group, columns=[column]).flatten().column(0)
                 except HtrError:
                     raise
                 except Exception as error:
@@ -203,11 +223,14 @@ def _lines(
     columns = find_columns(schema.names, options, str(table.path))
     data, path = _image_columns(schema, columns, table.path)
     wanted = [name for name in (path, columns.text, columns.group, columns.page) if name]
+    for name in wanted[bool(path) :]:
+        if arrow().types.is_nested(schema.field(name).type):
+            raise HtrError(f"{table.path}: the column {name} holds {schema.field(name).type}, not texts: name another")
     number = 0
     for group, row, values in table.rows(wanted):
         number += 1
         where = f"{table.path.name}, row {number}"
-        inside = values[columns.image]["path"] if path == f"{columns.image}.path" else values.get(path or "")
+        inside = values.get(path or "")
         inside = inside if isinstance(inside, str) else None
         text = values[columns.text]
         if not isinstance(text, str):
@@ -240,6 +263,31 @@ def _image_columns(schema: Any, columns: Columns, path: Path) -> tuple[str | Non
     if types.is_string(kind) or types.is_large_string(kind):
         return None, columns.image
     raise HtrError(f"{path}: the column {columns.image} holds {kind}, not images: name another (--read.parquet.image)")
+
+
+def _unpacked(column: Any) -> int:
+    """Bytes of the texts of a column, if each row had its own."""
+    import pyarrow.compute as compute
+
+    total = 0
+    for chunk in column.chunks:
+        if isinstance(chunk, arrow().DictionaryArray):
+            total += compute.sum(compute.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+        else:
+            total += chunk.nbytes
+    return total
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a column, of which equal ones are one object."""
+    found: list[Any] = []
+    for chunk in column.chunks:
+        if isinstance(chunk, arrow().DictionaryArray):
+            words = chunk.dictionary.to_pylist()
+            found += [None if index is None else words[index] for index in chunk.indices.to_pylist()]
+        else:
+            found += chunk.to_pylist()
+    return found
 
 
 def _text(values: dict[str, Any], column: str | None) -> str:
