@@ -110,6 +110,19 @@ def test_iam_forms_are_cut_into_lines(tmp_path: Path) -> None:
         open_dataset(str(tmp_path))
 
 
+@pytest.mark.parametrize("odd", ["1" * 400, "1e308", "nan", "-9" + "9" * 30])
+def test_boxes_of_no_page_are_left_out(tmp_path: Path, odd: str) -> None:
+    write(tmp_path / "xml" / "a01-000u.xml", FORM.replace('x="0"', f'x="{odd}"'), "iso-8859-1")
+    save(tmp_path / "formsA-D" / "a01-000u.png")
+    dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.7))
+    assert len(dataset.split("all")) == 1 and dataset.dropped == {"lines without a box": 2}
+    [line] = dataset.split("all")
+    assert line.pixels().size
+    write(tmp_path / "lines.txt", f"a01-000u-00 ok 154 19 {odd} 4 20 10 A|MOVE\n")
+    with pytest.raises(HtrError, match="a01-000u-00"):
+        open_dataset(str(tmp_path))
+
+
 RIMES = """<GEDI><SinglePage FileName="images_gray\\train-1.png"><Paragraph>
 <Line Value="Monsieur &amp;amp; Madame,\\n" Top="2" Bottom="12" Left="-4" Right="30"/>
 <Line Value="" Top="2" Bottom="12" Left="0" Right="30"/>
@@ -149,7 +162,7 @@ def test_cvl(tmp_path: Path, encoding: str) -> None:
     write(root / "xml" / "0001-1_attributes.xml", CVL, encoding)
     for name in ("0001-1-0", "0001-1-1", "0001-1-2"):
         save(root / "lines" / "0001" / f"{name}.tif")
-    for place, word in ((1, "Welt"), (0, "Die"), (10, "e-mail")):
+    for place, word in ((1, "Welt"), (0, "Die"), (10, "e-mail"), ("²", "no")):
         save(root / "words" / "0001" / f"0001-1-1-{place}-{word}.tif")
     dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5))
     assert [line.text for line in dataset.split("train")] == ["für alle", "Die Welt e-mail"]

@@ -1,6 +1,7 @@
 """Folders of pages: which files and lines are read, where images are found, and how lines are cut out of them."""
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from htrcompress.image import load_grey
 from htrcompress.pages import images
 from htrcompress.pages.crop import Geometry, cut, cut_box, measure
 from htrcompress.pages.files import read_page
+from htrcompress.pages.frame import Frame
 from htrcompress.pages.images import Folders, find
 from htrcompress.pages.page import PageLine
 
@@ -326,6 +328,29 @@ def test_lines_that_are_not_as_they_should_be_are_cut(figure: str) -> None:
     }[figure]
     left, top, right, bottom = ink(cut(page, line, Geometry(30, 12)).pixels)
     assert right - left == 39 and bottom - top == 19
+
+
+@pytest.mark.parametrize("odd", ["1e308", "-1e308", "1e200"])
+def test_lines_with_boxes_far_beyond_any_page_are_cut_by_their_baselines(tmp_path: Path, odd: str) -> None:
+    line = f'<TextLine ID="l" BASELINE="0 30 90 30" HPOS="{odd}" VPOS="0" WIDTH="1e308" HEIGHT="40">'
+    write(tmp_path / "x.xml", alto(f'{line}<String CONTENT="one"/></TextLine>'))
+    [cut_out] = open_dataset(str(tmp_path)).splits["all"]
+    assert cut_out.pixels().shape[1] > 80
+
+
+def test_a_page_that_states_no_size_in_its_unit_is_refused(tmp_path: Path) -> None:
+    text = alto('<TextLine ID="l" BASELINE="0 30 90 30"><String CONTENT="one"/></TextLine>', unit="mm10")
+    write(tmp_path / "x.xml", re.sub(r'WIDTH="[^"]*"', 'WIDTH="1e-320"', text))
+    with pytest.raises(HtrError, match="mm10"):
+        open_dataset(str(tmp_path))
+
+
+def test_outlines_of_many_long_edges_are_followed_in_bounded_memory() -> None:
+    zigzag = tuple((9e6 * (n % 2), float(n)) for n in range(200_000))
+    line = PageLine("l", baseline=((0.0, 50.0), (90.0, 50.0)), polygon=zigzag)
+    assert len(Frame.of(line).outline) < 1 << 19
+    with pytest.raises(HtrError, match="large"):
+        cut(np.zeros((100, 100), np.uint8), line, measure([line]))
 
 
 def test_boxes() -> None:

@@ -254,6 +254,14 @@ def test_manifests_name_images_texts_and_splits(tmp_path: Path) -> None:
     assert open_dataset(str(tmp_path), ReadConfig(max_broken=0.5)).format == "manifest"
 
 
+@pytest.mark.parametrize("name", ["../up", "/tmp/x", "a\x1bb", "x" * 300])
+def test_a_split_whose_name_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "a.png")
+    (tmp_path / "a.csv").write_text(f"file,text,split\na.png,one,{name}\n", encoding="utf-8")
+    with pytest.raises(HtrError, match="split"):
+        open_dataset(str(tmp_path))
+
+
 def test_manifests_of_image_folders(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         save(tmp_path / split / "a.png")

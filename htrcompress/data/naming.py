@@ -22,6 +22,11 @@ def split_name(name: str) -> str:
     return _KNOWN.get(lower, lower)
 
 
+def is_file_name(name: str) -> bool:
+    """Whether files can be called like a split: without folders and characters that nobody sees."""
+    return 0 < len(name) <= 200 and name.isprintable() and not set(name) & set("/\\:") and name not in (".", "..")
+
+
 def is_split(name: str) -> bool:
     """Whether files of this name, or a folder, hold a split: a usual name, or one such as `test_unseen_hands`."""
     split = split_name(name)

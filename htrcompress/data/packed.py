@@ -84,10 +84,12 @@ class Block:
         return codes, np.diff(before[offsets - offsets[0]])
 
     def consistent(self) -> bool:
-        """Whether every image has as many bytes as its size says."""
+        """Whether every image has as many bytes as its size says, and both sides or none."""
         offsets, _ = self._bytes["pixels"]
         sizes = self.numbers["width"].astype(np.int64) * self.numbers["height"]
-        return bool((self.numbers["width"] >= 0).all() and (np.diff(offsets) == sizes).all())
+        wide, high = self.numbers["width"] > 0, self.numbers["height"] > 0
+        positive = bool((self.numbers["width"] >= 0).all() and (self.numbers["height"] >= 0).all())
+        return positive and bool((wide == high).all() and (np.diff(offsets) == sizes).all())
 
     def checksum(self, value: int) -> int:
         """CRC-32 of all but the pixels, which have their own; `value` is that of the block before."""

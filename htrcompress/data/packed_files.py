@@ -123,6 +123,8 @@ def _manifest(values: dict[str, Any]) -> Manifest:
     for name, kind in (("name", str), ("format", str), ("read", dict), ("dropped", dict), ("changed", dict)):
         if not isinstance(values[name], kind):
             raise ValueError
+    if not all(type(count) is int for name in ("dropped", "changed") for count in values[name].values()):
+        raise ValueError
     return Manifest(splits=splits, **values)
 
 

@@ -151,7 +151,7 @@ def _text(line: Element) -> tuple[str, float | None]:
 
 def _box(element: Element) -> Box | None:
     """An element's left, top, width and height, if it has them all."""
-    values = [fields.number(element.attributes.get(name)) for name in _BOX]
+    values = [fields.coordinate(element.attributes.get(name)) for name in _BOX]
     if None in values:
         return None
     left, top, width, height = (value for value in values if value is not None)
@@ -172,7 +172,7 @@ def _polygon(line: Element, box: Box | None, points: fields.PointReader) -> tupl
 def _baseline(line: Element, box: Box | None, points: fields.PointReader) -> tuple[Point, ...]:
     """A line's baseline: points, or its height on the page, as wide as the line's box."""
     value = line.attributes.get("BASELINE", "")
-    height = fields.number(value)
+    height = fields.coordinate(value)
     if height is None:
         return points.read(value)
     return ((box[0], height), (box[0] + box[2], height)) if box and box[2] > 0 else ()

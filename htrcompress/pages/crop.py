@@ -8,7 +8,7 @@ since some polygons are thinner than the letters in them.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -70,8 +70,12 @@ class Crop:
 
 def measure(lines: Sequence[PageLine]) -> Geometry:
     """The window for the lines of a page: what three quarters of them need, but not into the next line."""
-    frames = [Frame.of(line) for line in lines]
-    reaches = [reach for frame in frames if (reach := frame.reach())]
+    frames, reaches = [], []
+    for line in lines:
+        frame = Frame.of(line)
+        if reach := frame.reach():
+            reaches.append(reach)
+        frames.append(replace(frame, outline=frame.outline[:0].copy()))  # outlines may be large
     distance = spacing(frames)
     if reaches:
         above, below = np.percentile(np.array(reaches), PERCENTILE, axis=0).tolist()

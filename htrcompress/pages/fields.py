@@ -9,7 +9,8 @@ from htrcompress.pages.markup import Element
 from htrcompress.pages.page import MAX_LINES, MAX_POINTS, Point
 
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
-_FURTHEST = 1e7
+FURTHEST = 1e7
+"""Coordinates beyond are on no page."""
 
 
 def number(value: str | None) -> float | None:
@@ -19,6 +20,12 @@ def number(value: str | None) -> float | None:
     except ValueError:
         return None
     return found if math.isfinite(found) else None
+
+
+def coordinate(value: str | None) -> float | None:
+    """A coordinate or a length in an attribute; None where there is none, or it is on no page."""
+    found = number(value)
+    return found if found is not None and abs(found) <= FURTHEST else None
 
 
 def share(value: str | None) -> float | None:
@@ -46,7 +53,7 @@ class PointReader:
             if len(numbers) > 2 * self.left:
                 raise HtrError(f"{self.source} has more than {MAX_POINTS} points in its lines; no page has")
         self.left -= len(numbers) // 2
-        if len(numbers) % 2 or any(abs(number) > _FURTHEST for number in numbers):
+        if len(numbers) % 2 or any(abs(number) > FURTHEST for number in numbers):
             return ()
         return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 

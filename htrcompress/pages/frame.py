@@ -16,6 +16,8 @@ from htrcompress.pages.page import PageLine
 STEP = 16
 """Pixels between the places where a bent baseline or the edge of an outline is followed."""
 _MOST_STEPS = 4096
+_MOST_POINTS = 1 << 18
+"""Of an outline that is followed."""
 _STEEP = math.radians(35)
 Points = NDArray[np.float64]
 """Points, float64 (n, 2)."""
@@ -172,9 +174,10 @@ def _guessed(outline: Points) -> Points:
 
 
 def _dense(polygon: Points) -> Points:
-    """Points all along the outline of a polygon, at most STEP apart, or a 256th of a long edge."""
+    """Points all along the outline of a polygon, at most STEP apart, or a 256th of a long edge; fewer of very many."""
     edges = np.roll(polygon, -1, axis=0) - polygon
-    counts = np.clip(np.ceil(np.hypot(edges[:, 0], edges[:, 1]) / STEP), 1, 256).astype(np.int64)
+    most = min(256, max(1, _MOST_POINTS // len(polygon)))
+    counts = np.clip(np.ceil(np.hypot(edges[:, 0], edges[:, 1]) / STEP), 1, most).astype(np.int64)
     place = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     share = place / np.repeat(counts, counts)
     return np.repeat(polygon, counts, axis=0) + np.repeat(edges, counts, axis=0) * share[:, None]

@@ -76,7 +76,7 @@ class Page:
         """
         if self.unit == "pixel":
             return self
-        if not (self.width > 0 and self.height > 0):
+        if not (self.width >= 1 and self.height >= 1):
             raise HtrError(f"{self.source} measures in {self.unit} and does not say how large the page is")
         x, y = width / self.width, height / self.height
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from htrcompress.data.sizes import size_of
 from htrcompress.pages.crop import cut_box
+from htrcompress.pages.fields import FURTHEST, number
 from htrcompress.pages.images import Scan
 
 
@@ -37,6 +38,12 @@ class Box:
 
     def __call__(self) -> NDArray[np.uint8]:
         return cut_box(Scan(self.page, 0, 0).pixels(), self.left, self.top, self.right, self.bottom)
+
+
+def whole(value: str | None) -> int | None:
+    """A whole number of pixels as a file states it; None where there is none, or none that a page has."""
+    found = number(value)
+    return int(found) if found is not None and found.is_integer() and abs(found) <= FURTHEST else None
 
 
 @lru_cache(maxsize=64)

@@ -70,7 +70,7 @@ def _texts(folder: Path) -> dict[str, list[str]]:
     if (folder / "words").is_dir():
         for image in images_in(folder / "words"):
             parts = image.stem.split("-", 4)
-            if len(parts) == 5 and parts[3].isdigit():
+            if len(parts) == 5 and parts[3].isdecimal():
                 numbered["-".join(parts[:3])].append((int(parts[3]), parts[4]))
     texts = {line: [word for _, word in sorted(words)] for line, words in numbered.items()}
     inside = Inside(folder)

@@ -20,7 +20,7 @@ from typing import Literal
 from htrcompress.data.folders import ImageNames, Inside, files_in
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL
-from htrcompress.data.readers.boxes import Box
+from htrcompress.data.readers.boxes import Box, whole
 from htrcompress.data.splitting import listed_splits, lists_in
 from htrcompress.errors import HtrError
 from htrcompress.pages.files import load
@@ -143,11 +143,11 @@ def _table_lines(table: Path, images: ImageNames, broken: dict[str, list[str]], 
 
 def _cut(form: Path | None, numbers: list[str]) -> Box | None:
     """A line on the image of its form, from the x, y, width and height of its row."""
-    try:
-        x, y, width, height = map(int, numbers)
-    except ValueError:
+    found = [value for value in map(whole, numbers) if value is not None]
+    if form is None or len(found) < 4 or found[2] <= 0 or found[3] <= 0:
         return None
-    return Box(form, x, y, x + width, y + height) if form and width > 0 and height > 0 else None
+    x, y, width, height = found
+    return Box(form, x, y, x + width, y + height)
 
 
 def _form_lines(form: Element, images: ImageNames, broken: dict[str, list[str]], counts: Counter[str]) -> list[Line]:
@@ -177,11 +177,10 @@ def _box(line: Element) -> tuple[int, int, int, int] | None:
     """The box around the components of a line: left, top, right, bottom."""
     boxes = []
     for part in line.below("cmp"):
-        try:
-            x, y, width, height = (int(part.attributes[name]) for name in ("x", "y", "width", "height"))
-        except (KeyError, ValueError):
-            continue
-        boxes.append((x, y, x + width, y + height))
+        found = [whole(part.attributes.get(name)) for name in ("x", "y", "width", "height")]
+        if None not in found:
+            x, y, width, height = (value for value in found if value is not None)
+            boxes.append((x, y, x + width, y + height))
     if not boxes:
         return None
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)

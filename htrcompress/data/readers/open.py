@@ -12,6 +12,7 @@ from htrcompress.card import Card
 from htrcompress.charset import clean_text
 from htrcompress.data import hub
 from htrcompress.data.lines import Dataset, JoinedLines, Line, NamedLines
+from htrcompress.data.naming import is_file_name
 from htrcompress.data.readers import READERS, ReadConfig, Reader
 from htrcompress.data.readers.images import SPLIT as UNLABELLED
 from htrcompress.data.readers.synthetic import SYNTHETIC
@@ -121,8 +122,11 @@ def _checked(dataset: Dataset, read: ReadConfig) -> Dataset:
     """The dataset with clean texts: what is done to the texts of every format.
 
     Raises:
-        HtrError: a text holds a control character, or too many lines are broken.
+        HtrError: a text holds a control character, too many lines are broken, or a split has a name of no file.
     """
+    for name in dataset.splits:
+        if not is_file_name(name):
+            raise HtrError(f"{dataset.name} has a split called {name[:200]!r}, as no file can be called: rename it")
     if dataset.packing:  # its texts were cleaned when it was packed
         plain = ReadConfig()
         saved = _read_config(dataset.packing.read)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from htrcompress.data.folders import ImageNames, Inside
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.boxes import Box
+from htrcompress.data.readers.boxes import Box, whole
 from htrcompress.errors import HtrError
 from htrcompress.pages.files import load
 from htrcompress.pages.markup import Element, parse
@@ -84,7 +84,7 @@ def _lines(
         counts[BREAKS] += "\\n" in text
         counts[ESCAPED] += html.unescape(text) != text
         text = html.unescape(text).replace("\\n", " ").strip()
-        box = [_whole(values.get(side)) for side in ("Left", "Top", "Right", "Bottom")]
+        box = [whole(values.get(side)) for side in ("Left", "Top", "Right", "Bottom")]
         if not text:
             counts["empty transcription"] += 1
         elif image is None:
@@ -94,10 +94,3 @@ def _lines(
         else:
             lines.append(Line(name, text, split, Box(image, *box), page=stem))  # type: ignore[arg-type]
     return lines
-
-
-def _whole(value: str | None) -> int | None:
-    try:
-        return int(value or "")
-    except ValueError:
-        return None
