@@ -5,6 +5,7 @@ Scaling is an area filter written in integers, so that another language can repe
 rounded half up. The same filter serves training, evaluation, the runtimes and the C++ library.
 """
 
+import contextlib
 import io
 import zlib
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ _BAND = 1 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 """Optional chunks of a PNG that decide what is seen: transparency, orientation, and the pictures of an animation."""
+MOST_PICTURES = 100
+"""Of one TIFF that are looked at."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -91,7 +94,7 @@ def _load(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.uint8]:
         pictures = _pictures(image)
         if len(pictures) != 1:
             raise HtrError(
-                f"{name} holds {getattr(image, 'n_frames', 1)} pictures: store each in a file of its own (as "
+                f"{name} holds {len(pictures) or 'no'} pictures: store each in a file of its own (as "
                 "ImageMagick's `magick FILE PAGE-%d.png` does)"
             )
         if pictures[0]:
@@ -101,16 +104,17 @@ def _load(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.uint8]:
 
 def _pictures(image: Image.Image) -> list[int]:
     """The numbers of the pictures in an open file that are not renditions of others."""
-    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    if count == 1 or image.format != "TIFF":
-        return list(range(count))
-    pages = []
-    for number in range(min(count, 100)):
-        image.seek(number)
-        if not image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & 5:  # type: ignore[attr-defined]
-            pages.append(number)
+    if image.format != "TIFF":
+        return list(range(1 if image.format == "MPO" else getattr(image, "n_frames", 1)))
+    pages, count = [], 0
+    with contextlib.suppress(EOFError):  # to count all takes Pillow time with the square of their number
+        for number in range(MOST_PICTURES):
+            image.seek(number)
+            count += 1
+            if not image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & 5:  # type: ignore[attr-defined]
+                pages.append(number)
     image.seek(0)
-    return pages
+    return pages if count > 1 else [0]
 
 
 def _without_metadata(data: bytes) -> bytes:

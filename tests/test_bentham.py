@@ -147,7 +147,7 @@ def page_of(text: str, points: bool) -> str:
 
 def test_lines_are_cut_from_the_pages_where_there_are_no_line_images(tmp_path: Path) -> None:
     contest = {
-        "contestHTRtS/BenthamData": ("Train.lst", ["002_080_001", "002_080_002", "002_080_009"], False),
+        "contestHTRtS/BenthamData": ("Train.lst", ["002_080_001", "002_080_002", "002_080_009" * 100], False),
         "contestHTRtS-test": ("Test.lst", ["100_001_001"], True),
     }
     for folder, (name, pages, points) in contest.items():

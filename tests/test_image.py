@@ -342,6 +342,13 @@ def test_a_file_of_several_pictures_is_refused(tmp_path: Path, name: str) -> Non
     assert image.load_grey(tmp_path / name).shape == LINE.shape
 
 
+def test_pictures_of_a_tiff_are_counted_up_to_a_number(tmp_path: Path) -> None:
+    page = Image.fromarray(LINE)
+    page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * image.MOST_PICTURES)
+    with pytest.raises(HtrError, match=f"holds {image.MOST_PICTURES} pictures"):
+        image.load_grey(tmp_path / "a.tif")
+
+
 def test_thumbnails_are_no_pictures(tmp_path: Path) -> None:
     small, line = Image.fromarray(LINE[:6, :20]), Image.fromarray(LINE)
     small.encoderinfo, line.encoderinfo = {"tiffinfo": {254: 1}}, {"tiffinfo": {254: 0}}

@@ -1,6 +1,7 @@
 """Folders of pages: which files and lines are read, where images are found, and how lines are cut out of them."""
 
 import csv
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -137,11 +138,14 @@ def test_broken_lines_are_named_and_left_out_up_to_a_share(tmp_path: Path, kind:
     assert lines(dataset) == ["good#l"] and sum(dataset.dropped.values()) == 1
 
 
-@pytest.mark.parametrize("kind", ["damaged", "huge"])
+@pytest.mark.parametrize("kind", ["damaged", "huge", "a pipe"])
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "x.xml")
     if kind == "damaged":
         (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    elif kind == "a pipe":
+        (tmp_path / "a.png").unlink()
+        os.mkfifo(tmp_path / "a.png")
     else:
         monkeypatch.setattr(images, "MAX_PAGE_PIXELS", 19_999)
     with pytest.raises(HtrError, match=r"a\.png"):

@@ -176,6 +176,8 @@ def _header(path: Path) -> tuple[int, int, int]:
         HtrError: it is not an image that can be read, or is too large.
     """
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise OSError("it is not a file")
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             # Pillow decodes a whole PNG to look for EXIF data behind the pixels, where hardly any has it

@@ -5,6 +5,7 @@
 In PAGE files of 2010, as the training pages have them, points are elements; in those of the test pages an attribute.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ def open_pages(path: Path, folders: list[Path], text: Callable[[str], str | None
 
 
 def _add(opened: Opened, inside: Inside, page: Path, split: str, file: Path) -> None:
-    if page.parent.name == PAGES and page.is_file():  # a name with a slash in it is none of a page
+    if page.parent.name == PAGES and os.path.isfile(page):  # a name with a slash in it is none of a page
         opened.add(inside.check(page), split)
     else:
         opened.broken.setdefault(f"no page for a name in {file.name}", []).append(page.stem[:200])
