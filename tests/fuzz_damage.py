@@ -25,7 +25,7 @@ WORDS = (
     b"\xef\xbb\xbf", b"\xff\xfe", b"\0", b"\xed\xa0\x80", b"\xc3", b"\r", b"\n" * 50, b"\t" * 50, b'"', b"'", b"<",
     b"&", b"&lt;", b"&#0;", b"&#xD800;", b"&#x10FFFF;", b"<!--", b"]]>", b"<![CDATA[", b"<?xml version='1.0'?>", b"\\",
     b"{", b"[", b"\xe2\x80\xae", "e\u0301".encode() * 300, b" " * 3000, b"\x1b[31m", b"A" * 70_000, b"%s%n", b"=",
-    b"|", b"-",
+    b"|", b"-", b"\\ud800", b"\\u0000",
 )  # fmt: skip
 _BOMB = b"".join(b'<!ENTITY e%d "%s">' % (n, b"&e%d;" % (n - 1) * 10 if n else b"ha" * 10) for n in range(10))
 _DOCTYPES = (

@@ -254,6 +254,13 @@ def test_manifests_name_images_texts_and_splits(tmp_path: Path) -> None:
     assert open_dataset(str(tmp_path), ReadConfig(max_broken=0.5)).format == "manifest"
 
 
+def test_half_of_a_character_is_refused_where_it_is_read(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    (tmp_path / "a.jsonl").write_text('{"image": "a.png", "text": "a\\ud800b"}\n', encoding="utf-8")
+    with pytest.raises(HtrError, match=r"a\.png.*d800"):
+        open_dataset(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["../up", "/tmp/x", "a\x1bb", "x" * 300])
 def test_a_split_whose_name_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     save(tmp_path / "a.png")

@@ -27,6 +27,8 @@ MAX_PAGE_PIXELS = 1 << 26
 """Pages with more pixels are refused before they are decoded; 6,700 x 10,000 is below it."""
 _KEPT = 4
 """Decoded pages that are kept for their other lines."""
+_LONGEST_NAME = 4096
+"""No system has longer paths."""
 _TURNED = {5, 6, 7, 8}
 """EXIF orientations that swap width and height."""
 
@@ -101,14 +103,14 @@ class Folders:
             NoImage: there is none.
         """
         folder = source.resolve().parent
-        stated = PurePosixPath(name.replace("\\", "/"))
+        stated = PurePosixPath(name[-_LONGEST_NAME:].replace("\\", "/"))
         for wanted in dict.fromkeys((stated.name, source.name)):
             for place in self._places(folder, stated):
                 if wanted and (found := self._in(place, wanted)):
                     return found
         up = "" if folder != self.root else ", and name the folder above if it is there"
         raise NoImage(
-            f"{source}: there is no image {stated.name or source.stem!r} beside it, one folder up or in a folder "
+            f"{source}: there is no image {stated.name[:200] or source.stem!r} beside it, one folder up or in a folder "
             f"beside it: put it there{up}"
         )
 

@@ -173,8 +173,9 @@ def _visible(line: Line, read: ReadConfig, changed: Counter[str]) -> str:
     """The line's text without invisible characters, unless they are to be kept."""
     for char in set(line.text):
         category = unicodedata.category(char)
-        if category == "Cc" and not char.isspace():
-            raise HtrError(f"the text of {line.id} holds the control character {char!r}: remove it")
+        if category == "Cs" or (category == "Cc" and not char.isspace()):
+            what = "control character" if category == "Cc" else "half of a character"
+            raise HtrError(f"the text of {line.id[:200]} holds the {what} {char!r}: remove it")
     invisible = {c for c in line.text if unicodedata.category(c) == "Cf"} - {*_JOINERS, *_VISIBLE_FORMAT}
     for char in sorted(invisible):
         what = "removed" if read.invisible == "drop" else "kept"

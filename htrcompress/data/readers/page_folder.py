@@ -157,7 +157,7 @@ class Opened:
             page = page.in_pixels(scan.width, scan.height)
         except NoImage:
             reason = "on pages without their image, which may be beside the XML, one folder up or in a folder beside"
-            self._break(reason, [f"{file} needs {page.image or file.stem!r}", *ids[1:]][: len(ids)])
+            self._break(reason, [f"{file} needs {page.image[-200:] or file.stem!r}", *ids[1:]][: len(ids)])
             return
         except HtrError as error:
             self._break("on pages whose image cannot be read", [str(error), *ids[1:]][: len(ids)])
