@@ -23,6 +23,7 @@ from benchmarks.results import command_line, save
 from benchmarks.splits import Split, file_of
 from benchmarks.timing import Spread, evenly, require_positive
 from htrcompress import metrics
+from htrcompress.catalogue.find import locate
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Dataset
 from htrcompress.data.readers.open import open_dataset
@@ -38,7 +39,7 @@ class PeersOptions:
     """Measures other recognisers beside our models, on the same lines and threads."""
 
     models: str | None = None
-    """Our model files, with commas between."""
+    """Our models, files or names, with commas between."""
     data: str | None = None
     """A dataset's folder."""
     split: str = "test"
@@ -125,10 +126,11 @@ def _open(options: PeersOptions, dataset: Dataset, files: list[Path]) -> tuple[l
     rows: list[PeerRow] = []
     processes: dict[int, Process] = {}
     for name in names(options.models):
-        card = load(name, options.threads, "cpu").card  # refuses what is no model before anything is measured
+        file = str(locate(name))
+        card = load(file, options.threads, "cpu").card  # refuses what is no model before anything is measured
         trained = card.data.get("splits", {}).get("train", {}).get("hash")
         kind: Kind = "trained" if trained and trained == dataset.identity("train") else "zero-shot"
-        processes[len(rows)] = Process(INTERPRETER, "ours.py", files, options.threads, {"model": name})
+        processes[len(rows)] = Process(INTERPRETER, "ours.py", files, options.threads, {"model": file})
         rows.append(PeerRow("/".join(Path(name).parts[-2:]), kind, ours=True))
     for name in names(options.peers):
         peer = PEERS[name]
