@@ -68,6 +68,7 @@ def work(pipe: Connection, good: Path, folder: Path, seed: int) -> None:
         root = folder / "case"
         shutil.copytree(good / name, root)
         damage(random.Random(f"{seed}/{name}/{number}"), root, others)
+        pipe.send(None)  # from here on time counts
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + EXTRA_BYTES, resource.RLIM_INFINITY))
         start = time.monotonic()
@@ -119,6 +120,7 @@ class Worker:
     def run(self, name: str, number: int) -> Outcome:
         """Runs a case; its files stay in `folder/case` until `clear`."""
         self.pipe.send((name, number))
+        self.pipe.recv()
         if not self.pipe.poll(SECONDS):
             self.process.kill()
             self.process.join()

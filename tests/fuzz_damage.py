@@ -37,6 +37,8 @@ _DOCTYPES = (
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(rb'"[^"<>]*"')
 _TEXTUAL = (".xml", ".tsv", ".csv", ".jsonl", ".json", ".txt", ".lst", ".ln", ".arpa", ".ngram")
+LARGEST = 1 << 22
+"""Bytes of a file that is made larger."""
 IMAGES = (".png", ".jpg", ".tif", ".gif", ".bmp", ".webp", ".jp2", ".ppm")
 
 Change = Callable[[random.Random, bytes], bytes]
@@ -140,7 +142,9 @@ def _many(draw: random.Random, data: bytes) -> bytes:
     if not found:
         return _duplicate(draw, data)
     place = draw.choice(found)
-    return data[: place.end() - 1] + (b" " + place[0][1:-1]) * draw.choice((100, 20_000)) + data[place.end() - 1 :]
+    value = b" " + place[0][1:-1]
+    times = min(draw.choice((100, 20_000)), LARGEST // len(value))
+    return data[: place.end() - 1] + value * times + data[place.end() - 1 :]
 
 
 def _header(draw: random.Random, data: bytes) -> bytes:
@@ -238,7 +242,8 @@ def damage(draw: random.Random, root: Path, others: list[Path]) -> None:
         elif file.is_file() and not file.is_symlink():
             data = file.read_bytes()
             for _ in range(draw.choice((1, 1, 2, 3))):
-                data = _changed(draw, file.suffix, data, others)
+                if len(data) < LARGEST:
+                    data = _changed(draw, file.suffix, data, others)
             file.write_bytes(data)
 
 

@@ -216,12 +216,14 @@ def test_a_damaged_set_is_refused_by_name(tmp_path: Path) -> None:
         lambda: shard.write_bytes(b"x" * len(whole)),
         lambda: shard.write_bytes((out / "test-00000.arrow").read_bytes()),
         shard.unlink,
+        lambda: (shard.unlink(), os.mkfifo(shard)),
         lambda: damaged(shard, whole.index(b"Stra")),
         lambda: damaged(shard, len(whole) - 3),
     ):
         change()
         with pytest.raises(HtrError, match=r"train-00000\.arrow"):
             open_dataset(str(out))
+        shard.unlink(missing_ok=True)
         shard.write_bytes(whole)
     damaged(shard, whole.index(open_dataset(str(out)).split("train")[2].pixels().tobytes()))
     lines = open_dataset(str(out)).split("train")

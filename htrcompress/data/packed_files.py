@@ -144,6 +144,8 @@ def open_shard(path: Path) -> tuple[list[Block], int]:
     """
     pa = arrow()
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError
         reader = open_batches(path)
         if not reader.schema.equals(schema()):
             raise HtrError(f"{path} does not have the columns of a packed dataset: pack the dataset again")
@@ -171,7 +173,7 @@ def open_packed(folder: Path) -> Dataset:
     Raises:
         HtrError: the manifest or a shard is missing, damaged, of another set or of another version.
     """
-    if not (folder / MANIFEST).exists():
+    if not (folder / MANIFEST).is_file():
         raise HtrError(f"{folder} is not packed to the end: run the command that packs it again, and it goes on")
     manifest = Manifest.read_from(folder)
     packing, splits = Packing(folder, manifest.height, manifest.read), {}
