@@ -31,6 +31,8 @@ _BAND = 1 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXEL_CHUNKS = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 """Optional chunks of a PNG that decide what is seen: transparency, orientation, and the pictures of an animation."""
+MOST_BYTES = 1 << 30
+"""Of memory for one picture, which JPEG 2000 would exceed: its decoder takes four bytes for each value."""
 MOST_PICTURES = 100
 """Of one TIFF that are looked at."""
 _TURNS = {
@@ -158,8 +160,11 @@ def to_grey(
         picture = Image.fromarray(picture)
     if not isinstance(picture, Image.Image):
         raise HtrError(f"{name} is not an image but a {type(picture).__name__}")
-    if picture.width * picture.height > max_pixels:
-        raise HtrError(f"{name} has {picture.width}x{picture.height} pixels; the limit is {max_pixels}: scale it down")
+    limit = max_pixels
+    if picture.format == "JPEG2000":
+        limit = min(limit, MOST_BYTES // (4 * len(picture.getbands()) + 8))
+    if picture.width * picture.height > limit:
+        raise HtrError(f"{name} has {picture.width}x{picture.height} pixels; the limit is {limit}: scale it down")
     try:
         _say_depth_of_planes(picture)
         picture.load()  # a TIFF is turned by this, and then has no orientation any more

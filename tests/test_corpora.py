@@ -110,6 +110,13 @@ def test_iam_forms_are_cut_into_lines(tmp_path: Path) -> None:
         open_dataset(str(tmp_path))
 
 
+def test_an_xml_file_that_cannot_be_read_is_no_form(tmp_path: Path) -> None:
+    (tmp_path / "xml").mkdir()
+    (tmp_path / "xml" / "a.xml").symlink_to("/proc/self/mem")
+    with pytest.raises(HtrError, match="no reader"):
+        open_dataset(str(tmp_path))
+
+
 @pytest.mark.parametrize("odd", ["1" * 400, "1e308", "nan", "-9" + "9" * 30])
 def test_boxes_of_no_page_are_left_out(tmp_path: Path, odd: str) -> None:
     write(tmp_path / "xml" / "a01-000u.xml", FORM.replace('x="0"', f'x="{odd}"'), "iso-8859-1")

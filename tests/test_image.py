@@ -342,6 +342,14 @@ def test_a_file_of_several_pictures_is_refused(tmp_path: Path, name: str) -> Non
     assert image.load_grey(tmp_path / name).shape == LINE.shape
 
 
+def test_large_pictures_of_a_costly_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(LINE).convert("RGB").save(tmp_path / "a.jp2")
+    assert image.load_grey(tmp_path / "a.jp2").shape == LINE.shape
+    monkeypatch.setattr(image, "MOST_BYTES", 20 * LINE.size - 1)
+    with pytest.raises(HtrError, match=r"a\.jp2.*limit"):
+        image.load_grey(tmp_path / "a.jp2")
+
+
 def test_pictures_of_a_tiff_are_counted_up_to_a_number(tmp_path: Path) -> None:
     page = Image.fromarray(LINE)
     page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * image.MOST_PICTURES)

@@ -110,8 +110,11 @@ def _xml(path: Path) -> list[Path]:
 
 
 def _is_form(file: Path) -> bool:
-    with open(file, "rb") as stream:
-        return b"<form" in stream.read(4096)
+    try:
+        with open(file, "rb") as stream:
+            return b"<form" in stream.read(4096)
+    except OSError:
+        return False
 
 
 def _form(file: Path) -> Element:
