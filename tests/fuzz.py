@@ -69,13 +69,24 @@ def work(pipe: Connection, good: Path, folder: Path, seed: int) -> None:
         shutil.copytree(good / name, root)
         damage(random.Random(f"{seed}/{name}/{number}"), root, others)
         pipe.send(None)  # from here on time counts
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + EXTRA_BYTES, resource.RLIM_INFINITY))
         start = time.monotonic()
-        outcome = _read(KINDS[name].read, root)
+        outcome, _ = _limited(KINDS[name].read, root, EXTRA_BYTES)
         seconds = time.monotonic() - start
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if outcome[0] == "limit":  # a decoder may have asked for more than it would ever have touched
+            again, touched = _limited(KINDS[name].read, root, 8 * EXTRA_BYTES)
+            outcome = again if touched < EXTRA_BYTES else outcome
         pipe.send(Outcome(*outcome, seconds))
+
+
+def _limited(read: object, root: Path, extra: int) -> tuple[tuple[str, str, str], int]:
+    """What becomes of a case with so many bytes of address space, and how many of memory it touched."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    used, resident = (int(pages) * resource.getpagesize() for pages in Path("/proc/self/statm").read_text().split()[:2])
+    resource.setrlimit(resource.RLIMIT_AS, (used + extra, resource.RLIM_INFINITY))
+    outcome = _read(read, root)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    [peak] = [row.split()[1] for row in Path("/proc/self/status").read_text().split("\n") if row.startswith("VmHWM")]
+    return outcome, int(peak) * 1024 - resident
 
 
 def _read(read: object, root: Path) -> tuple[str, str, str]:

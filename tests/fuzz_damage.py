@@ -268,10 +268,10 @@ def _misplace(draw: random.Random, root: Path, file: Path) -> None:
     outside = root.with_name("outside")
     outside.mkdir(exist_ok=True)
     (outside / file.name).write_text("i/a.png,secret\n")
-    if file.is_symlink() or file.is_file():
-        file.unlink()
-    elif file.is_dir():
+    if file.is_dir() and not file.is_symlink():
         shutil.rmtree(file)
+    else:
+        file.unlink(missing_ok=True)
     what = draw.randrange(8)
     if what < 2:
         file.symlink_to(
