@@ -237,9 +237,11 @@ def damage(draw: random.Random, root: Path, others: list[Path]) -> None:
         file = draw.choice(tables if draw.random() < 0.85 else files)
         if draw.random() < 0.06:
             _misplace(draw, root, file)
+        elif not file.is_file() or file.is_symlink():  # misplaced before
+            continue
         elif file.suffix in (".parquet", ".arrow") and draw.random() < 0.1:
             _rewrite(draw, file)
-        elif file.is_file() and not file.is_symlink():
+        else:
             data = file.read_bytes()
             for _ in range(draw.choice((1, 1, 2, 3))):
                 if len(data) < LARGEST:
