@@ -261,7 +261,7 @@ def main() -> int:
         for place, times in counts.bugs.most_common():
             print(f"{name}: {place}: {times}")
     if options.json:
-        options.json.write_text(json.dumps({name: asdict(counts) for name, counts in fuzzer.counts.items()}, indent=1))
+        options.json.write_text(json.dumps({name: vars(counts) for name, counts in fuzzer.counts.items()}, indent=1))
     return int(any(counts.bugs for counts in fuzzer.counts.values()))
 
 
