@@ -171,10 +171,15 @@ def test_odd_names_are_packed_or_refused_in_a_sentence(tmp_path: Path) -> None:
     def drawn(name: str, split: str) -> Dataset:
         return Dataset("odd", "made", {split: [Line(name, "a", split, lambda: np.zeros((9, 9), np.uint8))]})
 
-    both = {**drawn("a", "../x/ö").splits, **drawn("b", "split0").splits, **drawn("c", "Train").splits}
+    both = {**drawn("a", "x ö").splits, **drawn("b", "split0").splits, **drawn("c", "Train").splits}
     packing.pack(Dataset("odd", "made", both), tmp_path / "odd", 9, {})
     assert list(open_dataset(str(tmp_path / "odd")).splits) == list(both)
-    assert sorted(path.name for path in tmp_path.rglob("*.arrow")) == [f"split{i}-00000.arrow" for i in range(3)]
+    assert sorted(path.name for path in (tmp_path / "odd").rglob("*.arrow")) == [
+        f"split{i}-00000.arrow" for i in range(3)
+    ]
+    packing.pack(drawn("a", "../x"), tmp_path / "above", 9, {})
+    with pytest.raises(HtrError, match=r"\.\./x"):
+        open_dataset(str(tmp_path / "above"))
     with pytest.raises(HtrError, match=r"udce9.*UTF-8"):
         packing.pack(drawn("caf\udce9", "train"), tmp_path / "bad", 9, {})
     with pytest.raises(HtrError, match="no lines"):
