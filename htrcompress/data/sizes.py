@@ -64,8 +64,8 @@ def measure(lines: Sequence[Line], decode: bool, progress: Progress = lambda don
 
     Args:
         lines: of one split or several; an image that several lines share is looked at once.
-        decode: whether to decode every image, which finds damaged ones; without it, headers are read, and images that
-            a function gives, such as lines cut from pages, have no size.
+        decode: whether to decode every image, which finds damaged ones; without it, headers are read. Images that a
+            function gives have a size then only if it has a method `size()`, as lines that are cut from pages do.
         progress: is told how many lines were looked at.
     """
     if isinstance(lines, PackedLines):

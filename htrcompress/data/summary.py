@@ -116,7 +116,7 @@ class DataResult:
                           "they are"]  # fmt: skip
         notes += [_sharing(found, self.splits[found.second].lines) for found in self.shared]
         if not self.decoded:
-            notes += ["--decode true finds damaged images, and the sizes of lines that are cut from pages"]
+            notes += ["images were not decoded: damaged ones are found with --decode true"]
         if self.unreadable:
             notes += [f"{self.unreadable} images cannot be read, such as:", *self.errors]
         if self.written:
