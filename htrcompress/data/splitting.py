@@ -157,7 +157,7 @@ def lists_in(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted(folder.iterdir()):
         split = split_name(path.stem.lower().rstrip("0123456789"))
-        if path.suffix in SUFFIXES and path.is_file() and (split in NAMES or split.startswith("test_")):
+        if path.suffix in SUFFIXES and path.is_file() and split.partition("_")[0] in NAMES:
             found.setdefault(split, []).extend(row.strip() for row in read_utf8(path).splitlines() if row.strip())
     return {name: found[name] for name in (*NAMES, *sorted(found)) if name in found}
 

@@ -8,6 +8,7 @@ which split. The result is a packed dataset for `--data`; `compare.py` holds it 
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -145,9 +146,9 @@ def choose(dataset: Dataset, name: str, corpus: Corpus) -> Dataset:
 
 
 def page_keys(page: str) -> tuple[str, str]:
-    """What the lists may call a page: its file's name, or its path with _ for /."""
+    """What the lists may call a page: its file's name, or its path with _ for / and unusual signs."""
     path = page.removesuffix(".chocomufin")
-    return path.rpartition("/")[2], path.replace("/", "_")
+    return path.rpartition("/")[2], re.sub(r"[^\w.-]+", "_", path, flags=re.ASCII)
 
 
 def _unfit(text: str, line: Line, corpus: Corpus, texts: Counter[str]) -> str | None:
