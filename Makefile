@@ -1,5 +1,6 @@
 # make demo: set up a fresh machine and run the whole chain on built-in data.
 # make test: set up and pass the tests.
+# make docs: build the pages of docs/ into a website.
 # make rtx:  on a machine with an RTX card: build, verify and time engines; benchmarks/results/rtx-<gpu>.json.
 
 ifeq ($(OS),Windows_NT)
@@ -18,13 +19,13 @@ PYTEST := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadgroup
 # The lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest/$(notdir $(BIN))
 
-.PHONY: setup demo test test-all test-lowest test-browser lint format-check types imports pytest rtx web
+.PHONY: setup demo test test-all test-lowest test-browser lint format-check types imports pytest docs rtx web
 
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -c constraints.txt -e ".[cpu,train,lm,synthetic,parquet,hub,rtx,dev]"
+	$(INSTALL) -c constraints.txt -e ".[cpu,train,lm,synthetic,parquet,hub,rtx,docs,dev]"
 	$(RUN) -c "open('.venv/ready', 'w').close()"
 
 demo: setup
@@ -60,6 +61,10 @@ test-lowest:
 	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct $(LOWEST_OPTIONS) \
 		-e ".[cpu,train,lm,synthetic,parquet,hub,dev]"
 	$(LOWEST)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+
+# The pages of docs/ as a website that needs no network: build/docs/site.
+docs: setup
+	$(RUN) tools/website.py
 
 # The wheels for CUDA 13 and for CUDA 12 hold the same modules, so those of the setup go where the driver is older.
 rtx: EXTRA = $(shell $(RUN) benchmarks/engines/gpu.py)
