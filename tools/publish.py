@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.splits import Split, test_splits
 from htrcompress import runs
+from htrcompress.card import Card
 from htrcompress.cli import run_command
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
@@ -44,7 +45,8 @@ class PublishOptions:
     out: Path | None = None
     """The file to write; its name becomes the card's."""
     data: str | None = None
-    """The dataset; what the model was trained on if not given."""
+    """The dataset; what the model was trained on if not given. Of several, with commas between, each is read by itself,
+    and their splits are called `corpus/split` on the card."""
     licence: str | None = None
     """Of the weights, with the attributions that the data asks for; what the trained file's card says if not given."""
     splits: str | None = None
@@ -62,8 +64,9 @@ def publish(options: PublishOptions) -> Published:
     if options.out.resolve() == options.model.resolve():
         raise HtrError(f"--out {options.out} is the trained file itself, which would lose its precision: name another")
     network, card = load_model(options.model)
-    dataset = open_dataset(options.data or runs.own_data(options.model, card), read_config(card))
-    names = options.splits.split(",") if options.splits else test_splits(dataset)
+    source = options.data or runs.own_data(options.model, card)
+    dataset = open_dataset(source, read_config(card))
+    splits = splits_of(source, card, options.splits)
     licence = options.licence or card.licence or "Apache-2.0"
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         rounded = Path(scratch, options.out.name)
@@ -71,7 +74,7 @@ def publish(options: PublishOptions) -> Published:
         if rounded.stat().st_size > LARGEST:
             raise HtrError(f"{options.model} has more than {LARGEST // 2**20} MiB in FP16: it is too large to ship")
         recognizer = load(rounded)
-        scores = {name: measure(recognizer, Split(dataset, name)) for name in names}
+        scores = {name: measure(recognizer, split) for name, split in splits.items()}
     trained = card.data.get("splits", {}).get("train", {}).get("hash")
     same = "train" in dataset.splits and dataset.identity("train") == trained
     named = card.data.get("name") or dataset.name  # no folder of this machine
@@ -83,6 +86,26 @@ def publish(options: PublishOptions) -> Published:
     )
     save_model(options.out, network.half(), card)
     return Published(options.out, options.out.stat().st_size, scores)
+
+
+def splits_of(source: str, card: Card, names: str | None = None) -> dict[str, Split]:
+    """The test splits of a dataset, or of several with commas between, by what the card calls them.
+
+    Args:
+        source: the datasets.
+        card: of the model that reads them.
+        names: the splits, with commas between; all test splits if None.
+
+    Raises:
+        HtrError: a dataset cannot be used, or has none of the splits.
+    """
+    found: dict[str, Split] = {}
+    for one in source.split(","):
+        dataset = open_dataset(one, read_config(card))
+        prefix = f"{dataset.name}/" if "," in source else ""
+        wanted = [name for name in names.split(",") if not prefix or name in dataset.splits] if names else None
+        found |= {prefix + name: Split(dataset, name) for name in wanted or test_splits(dataset)}
+    return found
 
 
 def measure(recognizer: Recognizer, split: Split) -> dict[str, Any]:

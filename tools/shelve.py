@@ -36,7 +36,7 @@ class ShelveOptions:
     name: str | None = None
     """The name that users will type; the card's if not given."""
     data: str | None = None
-    """The dataset on whose test splits the file is measured."""
+    """The dataset on whose test splits the file is measured, or several with commas between."""
     reads: str | None = None
     """What the model was trained to read, in a few words."""
     languages: str | None = None
@@ -63,7 +63,6 @@ def shelve(options: ShelveOptions) -> Entry:
         raise HtrError(f"{options.model} cannot be in a catalogue: give a {' or '.join(SUFFIXES)} file")
     recognizer = load(options.model, device="cpu")
     card = recognizer.card
-    dataset = open_dataset(options.data, read_config(card))
     content, name = options.model.read_bytes(), options.name or card.name
     precision = precision_of(options.model)
     mark = "" if precision == "FP32" else f".{precision.lower()}"
@@ -77,7 +76,9 @@ def shelve(options: ShelveOptions) -> Entry:
         licence=options.licence or card.licence,
         parameters=sum(p.numel() for p in build(card.architecture, len(card.charset) + 1).parameters()),
         metrics={
-            f"{dataset.name}/{split}": measure(recognizer, Split(dataset, split)) for split in test_splits(dataset)
+            f"{dataset.name}/{name}": measure(recognizer, Split(dataset, name))
+            for dataset in (open_dataset(one, read_config(card)) for one in options.data.split(","))
+            for name in test_splits(dataset)
         },
         speed=_speed(options.timed, options.model, precision) if options.timed else {},
     )

@@ -315,6 +315,30 @@ def scaling(result: Result) -> list[str]:
     return [*markdown(["sweep", "value", "lines/s (min–max)", "ms a line"], rows, 1), *_notes(how, *laws)]
 
 
+def corpora(result: Result) -> list[str]:
+    """A row for each model file: error rates in every corpus and speed; then its error rates by hand."""
+    splits, settings = result["splits"], result["settings"]
+    rows = []
+    for row in result["rows"]:
+        scores = [with_interval(row["scores"][key]["cer"], row["scores"][key]["interval"]) for key in splits]
+        size = [f"{row['parameters'] / 1e6:.2f} M", f"{row['bytes'] / 2**20:.1f}"]
+        speeds = [f"{row[kind]['median']:.0f}" if row[kind] else "" for kind in ("memory", "files")]
+        rows.append([f"`{row['name']}`", row["precision"], *size, *scores, *speeds])
+    headings = ["model", "file", "parameters", "MiB", *(f"CER % {key} (95 %)" for key in splits)]
+    lines = [*markdown([*headings, "lines/s", "from files"], rows, 2), ""]
+    for key, groups in result["groups"].items():
+        models = list(groups[0]["cer"])
+        cells = [[g["group"], str(g["lines"]), *(f"{100 * g['cer'][m]:.2f}" for m in models)] for g in groups]
+        lines += [*markdown([f"CER % on {key}", "lines", *models], cells, 1), ""]
+    hashes = ", ".join(f"{key} {split['hash']} ({split['lines']} lines)" for key, split in splits.items())
+    how = (
+        f"`{result['command']}`, {result['machine']}, {settings['threads']} threads, batch {settings['batch']}; "
+        f"speeds: ONNX Runtime, {settings['lines']} lines of all corpora, median of {settings['rounds']} interleaved "
+        f"rounds. Splits: {hashes}."
+    )
+    return [*lines, *_notes(how)[1:]]
+
+
 RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "benchmark": benchmark,
     "seeds": seeds,
@@ -325,6 +349,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "beam_settings": beam_settings,
     "training_speed": training_speed,
     "scaling": scaling,
+    "corpora": corpora,
     "peers": peers,
     "proofs": proofs,
     "builds": builds,
