@@ -52,6 +52,12 @@ def files_in(folder: Path, recursive: bool = True) -> Iterator[Path]:
             waiting += [root / name for name in inner]
 
 
+def files_at(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of some suffixes (in lower case) in a folder, sorted; or the file that the path is, if it has one."""
+    files = files_in(path) if path.is_dir() else [path]
+    return sorted(file for file in files if file.suffix.lower() in suffixes)
+
+
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
     """Whether an entry is a folder and whether it is a file; of a link, what it leads to."""
     try:
@@ -109,8 +115,9 @@ class Inside:
     def __init__(self, root: Path):
         self.named = root
         self.root = Path(os.path.realpath(root if root.is_dir() else root.parent))
-        if self.root.parent.name == "snapshots":  # in the hub's cache: its files are links to ../../blobs
-            self.root = self.root.parent.parent
+        for folder in self.root.parents:
+            if folder.name == "snapshots" and (folder.parent / "blobs").is_dir():  # of the hub: its files are links
+                self.root = folder.parent
         self._folders: dict[Path, bool] = {}
 
     def check(self, file: Path) -> Path:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, missing_extra
 from htrcompress.image import SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,8 @@ def fetch(source: str) -> tuple[Path, str]:
         source: such as `hf://Teklia/IAM-line`.
 
     Raises:
-        HtrError: it is no such name, huggingface_hub is not installed, or the hub does not give the dataset.
+        Unavailable: huggingface_hub is not installed.
+        HtrError: it is no such name, or the hub does not give the dataset and it was not fetched before.
     """
     found = _NAME.fullmatch(source)
     if not found:
@@ -36,16 +37,17 @@ def fetch(source: str) -> tuple[Path, str]:
         )
     owner, name, revision = found.groups()
     hub = _hub()
+    patterns, reason = None, ""
     try:
         files = hub.list_repo_files(f"{owner}/{name}", repo_type="dataset", revision=revision)
         parquet = any(file.lower().endswith(".parquet") for file in files)
         suffixes = (".parquet",) if parquet else (*TABLES, *SUFFIXES)
-        wanted = [file for file in files if file.lower().endswith(suffixes)]
-        logger.info("%s: fetching %d of its %d files, as far as they are not here yet", source, len(wanted), len(files))
-        patterns = [re.sub(r"([*?[])", r"[\1]", file) for file in wanted]
+        patterns = [_any_case(suffix) for suffix in suffixes]
+        wanted = sum(file.lower().endswith(suffixes) for file in files)
+        logger.info("%s: fetching %d of its %d files, as far as they are not here yet", source, wanted, len(files))
     except Exception as error:  # without a connection, what was fetched before is used
-        logger.info("%s: %s", source, error)
-        patterns = None
+        reason = _first_line(error)
+        logger.info("%s: %s", source, reason)
     try:
         folder = hub.snapshot_download(
             f"{owner}/{name}",
@@ -55,13 +57,22 @@ def fetch(source: str) -> tuple[Path, str]:
             local_files_only=patterns is None,
         )
     except Exception as error:  # the hub's library raises many kinds
-        raise HtrError(f"--data {source} cannot be fetched from the hub: {str(error).splitlines()[0]}") from None
+        raise HtrError(f"--data {source} cannot be fetched from the hub: {reason or _first_line(error)}") from None
     return Path(folder), name
+
+
+def _any_case(suffix: str) -> str:
+    """A pattern of all names that end so, in small or capital letters."""
+    return "*" + "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in suffix)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _hub() -> Any:
     try:
         import huggingface_hub
     except ImportError:
-        raise HtrError("datasets of the hub need huggingface_hub: pip install 'htrcompress[hub]'") from None
+        raise missing_extra("huggingface_hub", "hub") from None
     return huggingface_hub

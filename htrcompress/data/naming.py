@@ -38,6 +38,11 @@ def without_suffix(name: str) -> str:
     return name.rpartition(".")[0] if name.lower().endswith(SUFFIXES) else name
 
 
+def dataset_name(path: Path) -> str:
+    """What a dataset is called: its folder's name, or its file's without the suffix."""
+    return path.resolve().stem if path.is_file() else path.resolve().name
+
+
 def split_of(file: Path, root: Path) -> str:
     """The split of a file: the innermost of its folders below the root that is called like one, else `all`."""
     folders = file.relative_to(root).parent.parts

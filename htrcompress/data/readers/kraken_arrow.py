@@ -7,21 +7,17 @@ The files have the columns `lines` (a struct of `text` and `im`, an image file's
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from htrcompress.data.arrow_files import arrow, open_batches
-from htrcompress.data.folders import Inside, files_in
+from htrcompress.data.folders import Inside, files_at
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.naming import ALL, split_name
-from htrcompress.data.sizes import size_of
+from htrcompress.data.naming import ALL, dataset_name, split_name
+from htrcompress.data.readers.stored import StoredImage
 from htrcompress.errors import HtrError
-from htrcompress.image import read_grey
 
+SUFFIXES = (".arrow",)
 SPLITS = ("test", "validation", "train")
 """Columns of the splits; of several that claim a line, the first."""
 TEXTS, IMAGES = ("string", "large_string"), ("binary", "large_binary")
@@ -38,7 +34,7 @@ class KrakenArrowReader:
 
     def recognises(self, path: Path) -> bool:
         """See `Reader.recognises`."""
-        return next(_files(path), None) is not None
+        return bool(files_at(path, SUFFIXES))
 
     def open(self, path: Path, options: None) -> Dataset:
         """Opens a file, or all files in a folder. Lines are read by memory map.
@@ -49,20 +45,15 @@ class KrakenArrowReader:
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
         inside = Inside(path)
-        for file in sorted(_files(path)):
+        for file in files_at(path, SUFFIXES):
             table = _Table(inside.check(file))
             for row, split, text in table.rows():
                 name = f"{file.stem}/{row:07}"
                 if text is None:
                     broken.setdefault("rows without a text", []).append(f"{file.name}, row {row + 1}")
                 else:
-                    splits.setdefault(split, []).append(Line(name, text, split, _Image(table, row, name)))
-        return Dataset(path.resolve().stem if path.is_file() else path.resolve().name, self.name, splits, broken=broken)
-
-
-def _files(path: Path) -> Iterator[Path]:
-    files = files_in(path) if path.is_dir() else iter([path])
-    return (file for file in files if file.suffix.lower() == ".arrow")
+                    splits.setdefault(split, []).append(Line(name, text, split, StoredImage(table, (row,), name)))
+        return Dataset(dataset_name(path), self.name, splits, broken=broken)
 
 
 @dataclass
@@ -123,24 +114,7 @@ class _Table:
             split = next((split_name(name) for name, flag in flags.items() if flag[row]), ALL)
             yield row, split, text if isinstance(text, str) else None
 
-
-@dataclass(frozen=True)
-class _Image:
-    """A function that gives the pixels of one line."""
-
-    table: _Table
-    row: int
-    name: str
-
-    def __call__(self) -> NDArray[np.uint8]:
-        return read_grey(self._file(), self.name)
-
-    def size(self) -> tuple[int, int]:
-        """Width and height, from the header."""
-        return size_of(self._file(), self.name)
-
-    def _file(self) -> BytesIO:
-        value = self.table.table()["lines"][self.row]["im"].as_py()
-        if not isinstance(value, bytes) or not value:
-            raise HtrError(f"{self.name} in {self.table.path} has no image")
-        return BytesIO(value)
+    def image(self, row: int) -> bytes | None:
+        """The bytes of an image."""
+        found: bytes | None = self.table()["lines"][row]["im"].as_py()
+        return found

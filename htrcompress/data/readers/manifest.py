@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from htrcompress.data.folders import FolderIndex, ImageNames, Inside, files_in
+from htrcompress.data.folders import FolderIndex, ImageNames, Inside, files_at
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.naming import is_split, split_name, split_of, without_suffix
+from htrcompress.data.naming import dataset_name, is_split, split_name, split_of, without_suffix
 from htrcompress.data.readers.columns import ColumnOptions, find_columns
 from htrcompress.errors import HtrError
 
@@ -38,7 +38,7 @@ class ManifestReader:
         """See `Reader.recognises`."""
         if path.is_file():
             return path.suffix.lower() in SUFFIXES
-        return any(_is_manifest(file) for file in _tables(path))
+        return any(_is_manifest(file) for file in files_at(path, SUFFIXES))
 
     def open(self, path: Path, options: ColumnOptions) -> Dataset:
         """Opens a table, or all tables in a folder.
@@ -51,15 +51,13 @@ class ManifestReader:
         index, inside = FolderIndex(root), Inside(root)
         splits: dict[str, list[Line]] = {}
         broken: dict[str, list[str]] = {}
-        for table in [path] if path.is_file() else sorted(file for file in _tables(path) if _is_manifest(file)):
+        for table in files_at(path, SUFFIXES):
+            if table != path and not _is_manifest(table):  # a table of something else
+                continue
             default = split_name(table.stem) if is_split(table.stem) else split_of(table, root)
             for line in _lines(inside.check(table), root, default, options, index, broken):
                 splits.setdefault(line.split, []).append(line)
-        return Dataset(path.resolve().stem if path.is_file() else path.resolve().name, self.name, splits, broken=broken)
-
-
-def _tables(folder: Path) -> Iterator[Path]:
-    return (file for file in files_in(folder) if file.suffix.lower() in SUFFIXES)
+        return Dataset(dataset_name(path), self.name, splits, broken=broken)
 
 
 def _is_manifest(table: Path) -> bool:
