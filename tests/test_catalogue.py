@@ -6,6 +6,7 @@ import json
 import shutil
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -204,6 +205,33 @@ def test_a_redirection_leads_to_https_alone() -> None:
     assert not {"HTTPHandler", "FileHandler", "FTPHandler", "DataHandler"} & handlers
     with pytest.raises(urllib.request.URLError):  # what a redirection would open
         download._opener().open("file:///etc/hostname", timeout=1)
+
+
+@pytest.mark.parametrize("announced", ["Content-Length: 300", "Transfer-Encoding: chunked"])
+def test_half_a_file_is_not_kept(announced: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cut:
+        """A connection that ends before the file does."""
+
+        def makefile(self, mode: str) -> io.BytesIO:
+            return io.BytesIO(f"HTTP/1.1 200 OK\r\n{announced}\r\n\r\n64\r\n".encode() + bytes(90))
+
+        def open(self, url: str, timeout: float) -> HTTPResponse:
+            reply = HTTPResponse(self)  # type: ignore[arg-type]
+            reply.begin()
+            return reply
+
+    monkeypatch.setattr(download, "_opener", Cut)
+    monkeypatch.setenv("HTRCOMPRESS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(HtrError, match="broke"):
+        find(f"{HOST}/tiny.onnx")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("name", ["..\\..\\x.onnx", "a:b.onnx", "a.onnx?x=1", " .onnx", ".onnx", "a\n.onnx"])
+def test_an_address_ends_in_a_plain_name(server: Server, name: str) -> None:
+    with pytest.raises(HtrError, match=HOST):
+        find(f"{HOST}/{name}")
+    assert not server.fetched
 
 
 def test_what_is_too_large_is_not_kept(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

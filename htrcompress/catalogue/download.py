@@ -101,19 +101,25 @@ def fetch(url: str, most: int = MOST_BYTES) -> bytes:
     Raises:
         HtrError: the address is not https, the server does not answer or refuses, or there are more than `most` bytes.
     """
+    from http.client import HTTPException  # not above, as in `_open`
+
     with _open(url) as reply:
         try:
             data = reply.read(most + 1)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise HtrError(f"the connection to {url} broke: {error}; try again") from None
+        missing = getattr(reply, "length", None)  # of what the server announced; none if it announced nothing
     if len(data) > most:
         raise HtrError(f"{url} is larger than {most >> 20} MiB, the most that is fetched: save it to a file yourself")
+    if missing:
+        raise HtrError(f"the connection to {url} broke, and {missing} bytes are missing; try again")
     return data
 
 
 @contextmanager
 def _open(url: str) -> Iterator[IO[bytes]]:
-    from urllib.error import HTTPError, URLError  # not above: importing it takes as long as reading a line
+    from http.client import HTTPException  # not above: importing it takes as long as reading a line
+    from urllib.error import HTTPError, URLError
 
     if not url.startswith("https://"):
         raise HtrError(f"{url} is not fetched: only https addresses are")
@@ -121,7 +127,11 @@ def _open(url: str) -> Iterator[IO[bytes]]:
         reply = _opener().open(url, timeout=TIMEOUT)
     except HTTPError as error:
         raise HtrError(f"{url} cannot be fetched: the server answers {error.code} {error.reason}") from None
-    except (OSError, ValueError) as error:  # no network, an unknown host, a certificate that does not fit
+    except (
+        OSError,
+        ValueError,
+        HTTPException,
+    ) as error:  # no network, no such host, a wrong certificate
         reason = error.reason if isinstance(error, URLError) else error
         raise HtrError(f"{url} cannot be fetched: {reason}") from None
     with reply:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htrcompress.catalogue.download import MOST_INDEX_BYTES, cached, checked, fetch, keep, pinned, sha256_of
-from htrcompress.catalogue.index import INDEX, PACKAGED, SUFFIXES, Entry, chosen, read_folder, read_index
+from htrcompress.catalogue.index import FILE_NAME, INDEX, PACKAGED, SUFFIXES, Entry, chosen, read_folder, read_index
 from htrcompress.errors import HtrError
 
 HUB = "https://huggingface.co"
@@ -59,8 +59,11 @@ def parse(text: str) -> Reference:
     if mark and not found:
         raise HtrError(f"{text}: a checksum is written #sha256= and 64 hexadecimal digits")
     folder, slash, name = address.rpartition("/")
-    if not name or (address.startswith(REMOTE) and folder.count("/") < (3 if address.startswith("hf:") else 2)):
+    remote = address.startswith(REMOTE)
+    if not name or (remote and folder.count("/") < (3 if address.startswith("hf:") else 2)):
         raise HtrError(f"{address} names no model: write its name, or its file's, behind the address and a slash")
+    if remote and not FILE_NAME.fullmatch(name):  # it becomes a file's name in the cache
+        raise HtrError(f"{address} ends in what no model's file is called: letters, digits and . _ + - make its name")
     return Reference(address, folder if slash else None, name, found[1].lower() if found else None)
 
 

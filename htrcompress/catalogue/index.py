@@ -16,7 +16,8 @@ PACKAGED = Path(__file__).with_name("files")
 """The catalogue inside the package."""
 SUFFIXES = (".onnx", ".safetensors")
 """Suffixes of files that a catalogue holds."""
-_FILE = re.compile(r"[\w][\w.+-]{0,120}")
+FILE_NAME = re.compile(r"\w[\w.+-]{0,120}")
+"""What models and their files may be called: a plain name on every system, which leads nowhere."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -76,8 +77,8 @@ def _entry(row: dict[str, Any], where: str) -> Entry:
     wrong = [name for name, kind in kinds.items() if type(row.get(name)) is not kind] + sorted(set(row) - set(kinds))
     if not wrong:
         right = {
-            "name": _FILE.fullmatch(row["name"]),
-            "file": _FILE.fullmatch(row["file"]) and row["file"].endswith(SUFFIXES),
+            "name": FILE_NAME.fullmatch(row["name"]),
+            "file": FILE_NAME.fullmatch(row["file"]) and row["file"].endswith(SUFFIXES),
             "sha256": _SHA256.fullmatch(row["sha256"]),
             "reads": is_printable(row["reads"]),
             "languages": all(isinstance(code, str) and code.isascii() for code in row["languages"]),
