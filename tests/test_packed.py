@@ -254,6 +254,22 @@ def test_a_damaged_set_is_refused_by_name(tmp_path: Path) -> None:
     assert open_dataset(str(out)).splits
 
 
+def test_a_set_that_lost_a_shard_is_packed_again(tmp_path: Path, small_shards: None) -> None:
+    source, out = folder(tmp_path / "source"), tmp_path / "packed"
+    before = packed(source, out, height=32)
+    (out / "train-00000.arrow").unlink()
+    damaged(out / "test-00000.arrow", 2000)
+    result = look(DataOptions(str(source), write=out, height=32))
+    assert result.written and result.written.resumed == 15
+    assert open_dataset(str(out)).identity("train") == before.identity("train")
+
+
+def test_a_set_may_be_called_like_the_built_in_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(tmp_path / "source")
+    monkeypatch.chdir(tmp_path)
+    assert look(DataOptions("source", write=Path("synthetic"), height=32)).name == "source"
+
+
 def test_no_change_of_a_byte_crashes_the_reader(tmp_path: Path) -> None:
     out = tmp_path / "packed"
     packed(folder(tmp_path / "source", count=9), out, height=16)

@@ -16,6 +16,7 @@ from htrcompress.cli import console, run_command
 from htrcompress.data import gallery, splitting
 from htrcompress.data.characters import characters_of, charset_of
 from htrcompress.data.lines import Dataset
+from htrcompress.data.packed_files import open_packed
 from htrcompress.data.packing import SHOWN, Packed, pack
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.open import open_dataset, saved_read
@@ -155,7 +156,12 @@ def _split(dataset: Dataset, options: DataOptions) -> tuple[Dataset, dict[str, o
         if options.split == unit:
             made = splitting.drawn(dataset, unit, splitting.Shares(options.valid, options.test, options.seed))
             return made, {"by": unit, "valid": options.valid, "test": options.test, "seed": options.seed}
-    return splitting.listed_splits(dataset, Path(options.split)), {"by": "lists", "lists": Path(options.split).name}
+    folder = Path(options.split)
+    lists = splitting.lists_in(folder) if folder.is_dir() else {}
+    if not lists:
+        units = ", ".join(splitting.UNITS)
+        raise HtrError(f"--split {folder} is no folder with train.lst, valid.lst or test.lst: name one, or say {units}")
+    return splitting.listed_splits(dataset, folder, lists), {"by": "lists", "lists": folder.name}
 
 
 def _pack(dataset: Dataset, options: DataOptions, rule: dict[str, object] | None) -> tuple[Dataset, Packed]:
@@ -175,7 +181,7 @@ def _pack(dataset: Dataset, options: DataOptions, rule: dict[str, object] | None
         )
     if rule:
         splitting.write_lists(dataset, options.write)
-    return open_dataset(str(options.write)), done
+    return open_packed(options.write), done
 
 
 def _measure(dataset: Dataset, options: DataOptions) -> tuple[dict[str, Sizes], list[str], bool]:

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from htrcompress.data.arrow_files import arrow
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.packed_files import MANIFEST, PLAN, Manifest, PackedSplitEntry, Shard, open_shard
 from htrcompress.data.shards import SHOWN, Job, Part, build, note_of
+from htrcompress.data.sizes import Progress
 from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 SHARD = 2048
 """Lines in a shard: what one process packs, and what a stopped build loses of its work."""
-Progress = Callable[[int, int], None]
-"""Is told how many lines are packed, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,8 @@ def _begin(folder: Path, plan: Manifest, parts: Sequence[Part]) -> dict[str, Sha
         done = Manifest.read_from(folder)
         if _identity(done) != _identity(plan):
             raise HtrError(f"{folder} holds another packed dataset, {done.name}: name another folder with --write")
-        return {shard.file: shard for entry in done.splits.values() for shard in entry.shards}
+        kept = {shard.file: shard for entry in done.splits.values() for shard in entry.shards}
+        return {part.file: shard for part in parts if (shard := kept.get(part.file)) and _is_whole(folder, part, shard)}
     if PLAN in names:
         if _saved(folder / PLAN) != _identity(plan):
             raise HtrError(
@@ -158,7 +158,9 @@ def _begin(folder: Path, plan: Manifest, parts: Sequence[Part]) -> dict[str, Sha
     for name in names:
         if name.startswith(".") and name.endswith(".tmp"):
             (folder / name).unlink(missing_ok=True)
-    return {shard.file: shard for part in parts if (shard := _whole(folder / part.file))}
+    return {
+        part.file: shard for part in parts if (shard := _noted(folder / part.file)) and _is_whole(folder, part, shard)
+    }
 
 
 def _identity(plan: Manifest) -> Any:
@@ -175,16 +177,24 @@ def _saved(path: Path) -> Any:
         return None
 
 
-def _whole(path: Path) -> Shard | None:
-    """A shard that was noted as whole, if it still is."""
+def _noted(path: Path) -> Shard | None:
+    """A shard as its note has it; None where there is no note."""
     try:
-        shard = Shard(**json.loads(note_of(path).read_bytes()))
-        if path.stat().st_size == shard.bytes:
-            blocks, checksum = open_shard(path)
-            return shard if checksum == shard.checksum and all(block.intact() for block in blocks) else None
-    except (OSError, ValueError, TypeError, HtrError):
-        pass
-    return None
+        return Shard(**json.loads(note_of(path).read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def _is_whole(folder: Path, part: Part, shard: Shard) -> bool:
+    """Whether a shard holds the lines of a part and is as it was written; reads all of it."""
+    path = folder / part.file
+    try:
+        if shard.lines != part.stop - part.start or path.stat().st_size != shard.bytes:
+            return False
+        blocks, checksum = open_shard(path)
+        return checksum == shard.checksum and all(block.intact() for block in blocks)
+    except (OSError, HtrError):
+        return False
 
 
 def _clear(folder: Path) -> None:
