@@ -138,7 +138,10 @@ def test_splits_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HtrError, match=r"--split page: 0 of letters.*group or line"):
         splitting.drawn(bare, "page", splitting.Shares())
     with pytest.raises(HtrError, match="nowhere"):
-        splitting.listed_splits(dataset, tmp_path / "nowhere")
+        splitting.lists_in(tmp_path / "nowhere")
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(HtrError, match=r"--split .*page, group, line"):
+            look(DataOptions(split=str(folder)))
     for option, match in (({"valid": 0.0}, "--valid"), ({"test": 1.0}, "--test"), ({"height": -1}, "--height")):
         with pytest.raises(HtrError, match=match):
             DataOptions(**option)  # type: ignore[arg-type]

@@ -196,6 +196,15 @@ def test_splits_from_folders_and_lists(tmp_path: Path) -> None:
     assert lines(opened(root, lists=tmp_path / "lists")) == ["val/y#l"]
 
 
+def test_a_page_by_its_relative_path_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    three(tmp_path / "pages", "a.xml", "b.xml")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "valid.lst").write_text("a\n")
+    monkeypatch.chdir(tmp_path)
+    read = ReadConfig(page_xml=PageOptions(lists=Path("lists")))
+    assert list(open_dataset("pages/a.xml", read).splits) == ["valid"]
+
+
 @pytest.mark.parametrize("row", ["absent", "x"])
 def test_a_list_that_names_absent_or_ambiguous_pages_or_one_in_two_splits(tmp_path: Path, row: str) -> None:
     root = three(tmp_path, "a/x.xml", "b/x.xml", "c/y.xml")

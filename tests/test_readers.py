@@ -252,6 +252,10 @@ def test_texts_are_no_links_to_elsewhere(tmp_path: Path) -> None:
     (root / "more").symlink_to("../texts")
     with pytest.raises(HtrError, match=r"more/b\.gt\.txt.*link"):
         open_dataset(str(root))
+    (root / "more").unlink()
+    (root / "train.lst").symlink_to("../secret")
+    with pytest.raises(HtrError, match=r"train\.lst.*link"):
+        open_dataset(str(root))
     (tmp_path / "table.csv").write_text("file,text\nd/a.png,named by the user\n")
     (tmp_path / "link.csv").symlink_to("table.csv")
     assert open_dataset(str(tmp_path / "link.csv")).split("all")
@@ -275,6 +279,10 @@ def test_a_snapshot_of_the_hub_links_to_its_blobs(tmp_path: Path) -> None:
     (root / "a.png").symlink_to("../../blobs/a.png")
     (root / "train.tsv").symlink_to("../../blobs/1f")
     assert open_dataset(str(root)).split("train")[0].pixels().shape == (30, 90)
+    (root / "inner").mkdir()
+    (root / "inner" / "a.png").symlink_to("../../../blobs/a.png")
+    (root / "inner" / "train.tsv").symlink_to("../../../blobs/1f")
+    assert open_dataset(str(root / "inner")).split("train")
 
 
 def test_single_bad_rows_are_left_out(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from htrcompress.data.folders import Inside
 from htrcompress.data.lazy import chosen
 from htrcompress.data.lines import Dataset, JoinedLines, Line
 from htrcompress.data.naming import split_name, without_suffix
@@ -101,43 +102,44 @@ def _renamed(lines: Sequence[Line], rows: Sequence[int], split: str) -> Sequence
     return [replace(line, split=split) for line in chosen(lines, rows)]
 
 
-def listed_splits(dataset: Dataset, folder: Path, absent_too: AbstractSet[str] = frozenset()) -> Dataset:
-    """The dataset with the splits that files of names say: `train.lst`, `valid.lst`, `test.lst` or the like.
+def listed_splits(
+    dataset: Dataset, folder: Path, lists: Mapping[str, Sequence[str]], absent_too: AbstractSet[str] = frozenset()
+) -> Dataset:
+    """The dataset with the splits that lists of names say.
 
-    A row of a file names a line by its id, with or without folders and suffix, or all lines of a page or group.
+    A row of a list names a line by its id, with or without folders and suffix, or all lines of a page or group. Lines
+    in no list are left out and counted.
 
     Args:
         dataset: its splits do not matter.
-        folder: of the lists.
+        folder: of the lists, for errors.
+        lists: see `lists_in`.
         absent_too: names that the lists may hold though no line of the dataset goes by them.
 
     Raises:
-        HtrError: there are no such files, or a file names what the dataset lacks or what another split has.
+        HtrError: a list names what the dataset lacks or what another list has.
     """
-    lists = lists_in(folder)
-    if not lists:
-        raise HtrError(f"--split {folder}: there is no train.lst, valid.lst or test.lst in it")
     lines = JoinedLines(list(dataset.splits.values()))
     known = {name for line in lines for name in _names(line)} | absent_too
     where: dict[str, str] = {}
-    for split, names in lists.items():
-        names = [name if name in known else without_suffix(name) for name in names]
+    for split, rows in lists.items():
+        names = [name if name in known else without_suffix(name) for name in rows]
         absent = [name for name in names if name not in known]
         if absent:
             raise HtrError(
-                f"--split {folder}: {split} names what {dataset.name} lacks ({len(absent)}): {listed(absent)}"
+                f"the list of {split} in {folder} names what {dataset.name} lacks ({len(absent)}): {listed(absent)}"
             )
         for name in names:
             if where.setdefault(name, split) != split:
-                raise HtrError(f"--split {folder}: {name} is in {where[name]} and in {split}: leave it out of one")
-    rows: dict[str, list[int]] = {name: [] for name in lists}
+                raise HtrError(f"{name} is in the lists of {where[name]} and {split} in {folder}: leave it out of one")
+    places: dict[str, list[int]] = {name: [] for name in lists}
     for row, line in enumerate(lines):
         found = next((where[name] for name in _names(line) if name in where), None)
         if found:
-            rows[found].append(row)
-    left = len(lines) - sum(map(len, rows.values()))
+            places[found].append(row)
+    left = len(lines) - sum(map(len, places.values()))
     dropped = {**dataset.dropped, **({"in no list": left} if left else {})}
-    return replace(dataset, splits={name: _renamed(lines, rows[name], name) for name in rows}, dropped=dropped)
+    return replace(dataset, splits={name: _renamed(lines, places[name], name) for name in places}, dropped=dropped)
 
 
 def _names(line: Line) -> tuple[str, ...]:
@@ -146,19 +148,25 @@ def _names(line: Line) -> tuple[str, ...]:
     return tuple(name for name in (line.id, path.name, path.stem, line.page, line.group) if name)
 
 
-def lists_in(folder: Path) -> dict[str, list[str]]:
-    """The names in the lists of a folder, by split; nothing where it holds no lists.
+def lists_in(folder: Path, inside: Inside | None = None) -> dict[str, list[str]]:
+    """The names in the lists of a folder by split: `train.lst`, `valid.lst`, `test.lst` or the like.
+
+    Args:
+        folder: where the lists are; an empty result says that there are none in it.
+        inside: the folder that the user named, which no list may be a link out of; `folder` if not given.
 
     Raises:
-        HtrError: there is no such folder, or a list is not UTF-8.
+        HtrError: there is no such folder, or a list is no file, not UTF-8, or a link out of the folder.
     """
     if not folder.is_dir():
-        raise HtrError(f"--split {folder}: there is no such folder; or say {', '.join(UNITS)}")
+        raise HtrError(f"{folder}: there is no such folder, from which lists of lines were to be read")
+    inside = inside or Inside(folder)
     found: dict[str, list[str]] = {}
     for path in sorted(folder.iterdir()):
         split = split_name(path.stem.lower().rstrip("0123456789"))
-        if path.suffix in SUFFIXES and path.is_file() and split.partition("_")[0] in NAMES:
-            found.setdefault(split, []).extend(row.strip() for row in read_utf8(path).splitlines() if row.strip())
+        if path.suffix in SUFFIXES and split.partition("_")[0] in NAMES and not path.is_dir():
+            rows = read_utf8(inside.check(path)).splitlines()
+            found.setdefault(split, []).extend(row.strip() for row in rows if row.strip())
     return {name: found[name] for name in (*NAMES, *sorted(found)) if name in found}
 
 

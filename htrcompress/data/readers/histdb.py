@@ -9,12 +9,13 @@ Saint Gall. What follows the tokens in a row is an edition's text, which is not 
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from htrcompress.data.folders import ImageNames, Inside
+from htrcompress.data.folders import ImageNames, Inside, is_litter
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.naming import ALL, is_split, split_name
+from htrcompress.data.naming import ALL
+from htrcompress.data.splitting import listed_splits, lists_in
 from htrcompress.errors import HtrError
 from htrcompress.utils.io import read_utf8
 
@@ -82,9 +83,13 @@ class HistDbReader:
                 broken.setdefault(reason, []).append(name)
             else:
                 lines[name] = Line(name, text, ALL, image, page=name.rpartition("-")[0])
-        where = {name for names in broken.values() for name in names}
-        splits = _splits(path / "sets", options.fold, lines, where, inside) or {ALL: list(lines.values())}
-        return Dataset(path.resolve().name, self.name, splits, broken=broken)
+        dataset = Dataset(path.resolve().name, self.name, {ALL: list(lines.values())}, broken=broken)
+        folder = _lists_folder(path / "sets", options.fold)
+        lists = lists_in(folder, inside) if folder else {}
+        if folder is None or not lists:
+            return dataset
+        absent = {name for names in broken.values() for name in names}
+        return listed_splits(dataset, folder, lists, absent | {name.rpartition("-")[0] for name in absent})
 
 
 def _text(tokens: str) -> str | None:
@@ -100,25 +105,15 @@ def _text(tokens: str) -> str | None:
     return re.sub(r" (?=[.,;:)])", "", text)
 
 
-def _splits(folder: Path, fold: str, lines: dict[str, Line], broken: set[str], inside: Inside) -> dict[str, list[Line]]:
-    """The lines of each list; nothing where there are no lists."""
+def _lists_folder(folder: Path, fold: str) -> Path | None:
+    """The folder with the lists of a fold; None where there are no lists.
+
+    Raises:
+        HtrError: there are folds, and none of that name.
+    """
     if not folder.is_dir():
-        return {}
-    folds = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        return None
+    folds = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_litter(entry.name))
     if folds and fold not in folds:
         raise HtrError(f"{folder} has no fold {fold}: choose --read.histdb.fold {', '.join(folds)}")
-    pages: dict[str, list[str]] = {}
-    for line in (*lines, *sorted(broken)):
-        pages.setdefault(line.rpartition("-")[0], []).append(line)
-    splits: dict[str, list[Line]] = {}
-    for file in sorted((folder / fold if folds else folder).glob("*.txt")):
-        if not is_split(file.stem):
-            continue
-        split = split_name(file.stem)
-        names = [(name, pages.get(name, [name])) for name in read_utf8(inside.check(file)).split()]
-        for listed, name in ((listed, name) for listed, found in names for name in found):
-            if name in lines:
-                splits.setdefault(split, []).append(replace(lines[name], split=split))
-            elif name not in broken:
-                raise HtrError(f"{file} names {listed}, which {TRANSCRIPTION} lacks: mend the list")
-    return splits
+    return folder / fold if folds else folder

@@ -193,7 +193,8 @@ def _box(line: Element) -> tuple[int, int, int, int] | None:
 def _split(dataset: Dataset, path: Path, options: IamOptions) -> Dataset:
     """The dataset with the splits of the user's lists, checked against the split that was asked for."""
     folders = [options.lists] if options.lists else [path / name for name in LISTS if (path / name).is_dir()]
-    folder = next((folder for folder in folders if lists_in(folder)), None)
+    inside = Inside(options.lists or path)
+    folder, lists = next(((folder, these) for folder in folders if (these := lists_in(folder, inside))), (None, {}))
     if folder is None:
         if options.split or options.lists:
             wanted = f"the lists of the split {options.split}" if options.split else "lists"
@@ -201,10 +202,10 @@ def _split(dataset: Dataset, path: Path, options: IamOptions) -> Dataset:
         return dataset
     broken = [name for names in dataset.broken.values() for name in names]
     lost = {name: name.rpartition("-")[0] for name in broken}  # a line and its form
-    split = listed_splits(dataset, folder, {*lost, *lost.values()})
+    split = listed_splits(dataset, folder, lists, {*lost, *lost.values()})
     sizes = {}
-    for name, listed in lists_in(folder).items():
-        names = {PurePosixPath(entry).stem for entry in listed}
+    for name, rows in lists.items():
+        names = {PurePosixPath(row).stem for row in rows}
         sizes[name] = len(split.splits[name]) + sum(bool({line, form} & names) for line, form in lost.items())
     usual = next((name for name, counts in SPLITS.items() if counts == sizes), None)
     if options.split and usual != options.split:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.data.folders import Inside, files_in
+from htrcompress.data.folders import Inside, files_at
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL, SPLITS, split_of
 from htrcompress.data.readers.page_texts import PageOptions, Texts
@@ -68,9 +68,10 @@ class PageFolderReader:
             HtrError: no page has an image, a list names a page that is not there, or an option a kind of line; or a
                 page is a link out of the folder.
         """
+        path = path.absolute()  # a list's names are compared with where the files are below the root
         kinds = {file: kind_of(file) for file in xml_files(path)}
         files = [file for file, kind in kinds.items() if kind == self.root]
-        root = path if path.is_dir() else path.resolve().parent.parent
+        root = path if path.is_dir() else path.parent.parent
         opened, inside = Opened(root, Texts(options, self.name)), Inside(path)
         others = sum(kind is None for kind in kinds.values())
         opened.texts.changed["XML files that are neither PAGE nor ALTO, passed over"] += others
@@ -84,8 +85,7 @@ class PageFolderReader:
 
 def xml_files(path: Path) -> list[Path]:
     """The XML files in a folder, or the one that the path is; x.xml comes before x.chocomufin.xml."""
-    files = [path] if path.is_file() else files_in(path)
-    return sorted((file for file in files if file.suffix.lower() == ".xml"), key=lambda file: file.with_suffix(""))
+    return sorted(files_at(path, (".xml",)), key=lambda file: file.with_suffix(""))
 
 
 def _by_folder(files: list[Path], path: Path) -> Iterator[tuple[Path, str]]:

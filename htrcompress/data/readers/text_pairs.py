@@ -40,7 +40,7 @@ class TextPairsReader:
         """Opens such a folder. A text without an image is broken; images without a text are left out and counted.
 
         Raises:
-            HtrError: a text is a link that leads out of the folder.
+            HtrError: a text or a list is a link that leads out of the folder, or a list names what is not there.
         """
         pairs, images = _pairs(path)
         inside = Inside(path)
@@ -67,7 +67,8 @@ class TextPairsReader:
             splits.setdefault(split, []).append(line)
         dropped["images without a text"] += len(images)
         dataset = Dataset(path.resolve().name, self.name, splits, dict(+dropped), dict(+changed), broken)
-        return listed_splits(dataset, path) if lists_in(path) else dataset
+        lists = lists_in(path)
+        return listed_splits(dataset, path, lists) if lists else dataset
 
 
 def _short_text(file: Path) -> str:
