@@ -10,7 +10,7 @@ written.
 """
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from htrcompress.card import Card
 from htrcompress.errors import HtrError
 from htrcompress.export.deployable import ATTENTIVE_OUTPUTS, DECODED_OUTPUTS, attentive_deployable
-from htrcompress.export.graph import Graph, copy_of, make_graph, require_onnx
-from htrcompress.export.graph_passes import keep_outputs, reorder_gelu
-from htrcompress.export.onnx_export import OPSET, TOLERANCE, compare, quiet, trace
+from htrcompress.export.graph import Graph, copy_of, make_graph
+from htrcompress.export.graph_passes import keep_outputs
+from htrcompress.export.onnx_export import TOLERANCE, compare, trace
+from htrcompress.export.tracing import trace_module
 from htrcompress.models.attention import AttentionDecoder
 from htrcompress.models.base import LineRecognizer
 from htrcompress.runtime.onnx_attention import INPUTS, OUTPUTS
@@ -93,44 +94,17 @@ def _inputs(decoder: AttentionDecoder, sizes: tuple[int, int, int, int, int], se
 
 
 def _trace_step(decoder: AttentionDecoder) -> "ModelProto":
-    require_onnx()
-    dynamic: Any = torch.export.Dim.DYNAMIC
-    shapes = tuple({place: dynamic for place, name in enumerate(axes) if name} for axes in AXES.values())
-    with quiet():
-        program = torch.onnx.export(
-            Step(decoder).eval(),
-            _inputs(decoder, (2, 9, 3, 5, 7)),
-            input_names=list(INPUTS),
-            output_names=list(OUTPUTS),
-            dynamic_shapes=shapes,
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # it is None only for an export straight to a file
-    proto = program.model_proto
-    _tidy(proto)
-    reorder_gelu(proto)
-    return proto
-
-
-def _tidy(proto: "ModelProto") -> None:
-    """Names axes after their meaning, and drops notes, which hold source paths."""
-    for number, node in enumerate(proto.graph.node):
-        node.name = f"step/{node.op_type}_{number}"
-        del node.metadata_props[:]
-        node.ClearField("doc_string")
-    inner = proto.graph
-    del inner.value_info[:]
-    for value in (*inner.input, *inner.output, *inner.initializer, inner):
-        del value.metadata_props[:]
-    for value in inner.input:
+    free = [[place for place, name in enumerate(axes) if name] for axes in AXES.values()]
+    given = _inputs(decoder, (2, 9, 3, 5, 7))
+    proto = trace_module(Step(decoder).eval(), given, INPUTS, OUTPUTS, free, lambda scopes: "step")
+    for value in proto.graph.input:
         for axis, name in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
             if name:
                 axis.dim_param = name
-    for value in inner.output:
+    for value in proto.graph.output:
         for axis in value.type.tensor_type.shape.dim:
             axis.ClearField("dim_param")
+    return proto
 
 
 def _compare_step(graph: Graph, decoder: AttentionDecoder) -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from htrcompress.export.graph import copy_of
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
@@ -74,11 +76,9 @@ def without_pooling(graph: "ModelProto") -> "ModelProto":
 
     ONNX Runtime pools integers at a fifth of its speed with floats.
     """
-    import onnx
     from onnx import helper, numpy_helper
 
-    folded = onnx.ModelProto()
-    folded.CopyFrom(graph)
+    folded = copy_of(graph)
     nodes, weights = folded.graph.node, {weight.name: weight for weight in folded.graph.initializer}
     for pool in [node for node in nodes if node.op_type == "AveragePool"]:
         options = {option.name: helper.get_attribute_value(option) for option in pool.attribute}

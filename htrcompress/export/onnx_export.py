@@ -8,11 +8,6 @@ TensorRT plugin (`export/plugin`), or no decode at all: both are cut from the sa
 PyTorch before anything is written.
 """
 
-import ast
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,21 +28,18 @@ from htrcompress.export.deployable import (
     sample,
 )
 from htrcompress.export.graph import Graph, copy_of, make_graph, require_onnx
-from htrcompress.export.graph_passes import keep_outputs, reorder_gelu
+from htrcompress.export.graph_passes import keep_outputs
 from htrcompress.export.options import Decode
+from htrcompress.export.tracing import trace_module
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-OPSET = 18
-"""Old enough for every runtime in use, and the one that PyTorch's exporter writes without a conversion."""
 TOLERANCE = {False: 1e-3, True: 3e-2}
 """Allowed difference of logits from PyTorch, over the largest logit, by whether the graph is FP16."""
 
 
-def export_onnx(
-    model: nn.Module, card: Card, path: Path, *, half: bool = False, decode: Decode = "graph"
-) -> Graph:  # fmt: skip
+def export_onnx(model: nn.Module, card: Card, path: Path, *, half: bool = False, decode: Decode = "graph") -> Graph:
     """Writes a model to one ONNX file, whole or not at all; see `make_onnx`."""
     graph = make_onnx(model, card, path.name, half=half, decode=decode)
     graph.write(path.parent)
@@ -79,24 +71,19 @@ def make_onnx(model: nn.Module, card: Card, name: str, *, half: bool = False, de
 
 def trace(module: Deployable | AttentiveDeployable, height: int) -> "ModelProto":
     """The module as an ONNX graph with all its outputs; takes several seconds, whatever the size of the network."""
-    require_onnx()
-    dynamic = torch.export.Dim.DYNAMIC
-    with quiet():
-        program = torch.onnx.export(
-            module,
-            sample(height, 2, 93),
-            input_names=["pixels", "widths"],
-            output_names=list(module.outputs),
-            dynamic_shapes=({0: dynamic, 3: dynamic}, {0: dynamic}),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # it is None only for an export straight to a file
-    proto = program.model_proto
-    _tidy(proto)
-    reorder_gelu(proto)
+    given = sample(height, 2, 93)
+    proto = trace_module(module, given, ("pixels", "widths"), module.outputs, ((0, 3), (0,)), _module_name)
+    for value in (*proto.graph.input, *proto.graph.output):
+        shape = value.type.tensor_type.shape.dim
+        shape[0].dim_param = "batch"
+        if len(shape) > 1:
+            shape[-1 if value.name == "pixels" else 1].dim_param = "width" if value.name == "pixels" else "frames"
     return proto
+
+
+def _module_name(scopes: list[str]) -> str:
+    """The innermost module of the network that a node is in, such as `network.stem`; `decode` behind the network."""
+    return "network" if scopes[-2].startswith("_") else scopes[-2] or "decode"
 
 
 def _add_plugin(proto: "ModelProto") -> None:
@@ -116,28 +103,6 @@ def _add_plugin(proto: "ModelProto") -> None:
     )
     proto.graph.node.append(node)
     proto.opset_import.append(onnx.helper.make_opsetid("htrcompress", 1))
-
-
-def _tidy(proto: "ModelProto") -> None:
-    """Names nodes after their module and axes after their meaning, and drops notes, which hold source paths."""
-    for number, node in enumerate(proto.graph.node):
-        if node.op_type == "Clip" and len(node.input) == 2:
-            node.op_type = "Max"  # equivalent; OpenVINO turns integers into zeros in a Clip without a maximum
-        notes = {p.key: p.value for p in node.metadata_props}
-        scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "['network', '']"))
-        module = "network" if scopes[-2].startswith("_") else scopes[-2] or "decode"
-        node.name = f"{module}/{node.op_type}_{number}"
-        del node.metadata_props[:]
-        node.ClearField("doc_string")
-    inner = proto.graph
-    del inner.value_info[:]
-    for value in (*inner.input, *inner.output, *inner.initializer, inner):
-        del value.metadata_props[:]
-    for value in (*inner.input, *inner.output):
-        shape = value.type.tensor_type.shape.dim
-        shape[0].dim_param = "batch"
-        if len(shape) > 1:
-            shape[-1 if value.name == "pixels" else 1].dim_param = "width" if value.name == "pixels" else "frames"
 
 
 def compare(graph: Graph, module: Deployable | AttentiveDeployable, half: bool) -> None:
@@ -167,16 +132,3 @@ def compare(graph: Graph, module: Deployable | AttentiveDeployable, half: bool) 
         same = same and np.array_equal(found["frames"], frames)
         if not same or not np.allclose(found["scores"], scores, atol=1e-4):
             raise HtrError(f"{graph.name} is not written: the decode in its graph differs from the reference decode")
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silences the exporter's progress notes; its errors are exceptions and still pass."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
