@@ -64,6 +64,7 @@ test-lowest:
 
 # The pages of docs/ as a website that needs no network: build/docs/site.
 docs: setup
+	$(RUN) tools/api.py
 	$(RUN) tools/website.py
 
 # The wheels for CUDA 13 and for CUDA 12 hold the same modules, so those of the setup go where the driver is older.

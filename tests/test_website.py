@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from htrcompress import HtrError
-from tools import website
+from tools import api, website
 from tools.website import ROOT, SiteOptions, build, gather
 from tools.website_check import faults
 
@@ -18,6 +18,11 @@ def test_all_pages_are_built_and_lead_somewhere(tmp_path: Path) -> None:
     assert {path.stem for path in (ROOT / "docs").glob("*.md")} < {
         path.stem for path in site.path.parent.glob("*.html")
     }
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    pytest.importorskip("griffe", reason="needs the extra `docs`")
+    assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run `python tools/api.py`"
 
 
 @pytest.fixture
