@@ -17,9 +17,8 @@ from htrcompress.data.lines import Dataset
 from htrcompress.decoding.registry import GREEDY, DecoderOptions
 from htrcompress.errors import HtrError, Unavailable
 from htrcompress.runtime import Recognizer, load
-from htrcompress.runtime.backend import NoLogits, exported_files
+from htrcompress.runtime.backend import NoLogits, exported_files, precision_of
 from htrcompress.runtime.engine_file import read_document
-from htrcompress.runtime.onnx_backend import precision_of
 
 PYTORCH = "PyTorch"
 ENGINES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}

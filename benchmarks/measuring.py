@@ -1,8 +1,6 @@
 """Measures the artefacts of a run one after the other: error rates, speed, memory, and the machine's own peaks."""
 
 import platform
-import shlex
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from benchmarks import memory
 from benchmarks.artefacts import PYTORCH, Artefact, Size, size_of
 from benchmarks.evidence import Evidence, curve, gather
 from benchmarks.peaks import measure_peaks
+from benchmarks.results import command_line, this_machine
 from benchmarks.rows import Benchmark, Findings, differences, make_rows
 from benchmarks.splits import Pixels, Sample, Split, SplitScore
 from benchmarks.timing import Timing, measure, require_positive
@@ -29,7 +28,6 @@ from htrcompress.decoding.registry import BEAM, DecoderOptions, check_decoder
 from htrcompress.errors import HtrError
 from htrcompress.metrics import Score
 from htrcompress.runtime import Reading
-from htrcompress.utils import machine
 
 PACKAGES = ("htrcompress", "torch", "onnxruntime", "openvino", "torch-tensorrt", "numpy")
 ON_CPU = ("cpu", "openvino")
@@ -111,12 +109,12 @@ def measure_all(
         machine_peaks = measure_peaks(options.threads) if options.device in ON_CPU else None
     curves = {artefact.model: curve(artefact.file) for artefact in originals}
     return Benchmark(
-        command=shlex.join(["python", *sys.orig_argv[1:]]),
+        command=command_line(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         run=options.presets or folder.as_posix(),
         data=dataset.name,
         splits={split.name: {"lines": len(split.lines), "hash": split.hash} for split in splits},
-        machine=_machine(),
+        machine={"system": platform.platform(), **this_machine(*PACKAGES)},
         settings=settings | timed,
         decode_ms_per_line=sample.decode_ms,
         rows=make_rows(artefacts, Findings(sizes, read.rates, timings, peaks, work), folder),
@@ -200,12 +198,3 @@ def card_of(artefact: Artefact) -> Card:
     """The card of a model in PyTorch, which is always executed."""
     assert artefact.recognizer is not None
     return artefact.recognizer.card
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "processor": machine.processor(),
-        "cores": machine.cores(),
-        "system": platform.platform(),
-        "versions": machine.versions(*PACKAGES),
-    }

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.peer_lines import Pairs, write_pairs
 from benchmarks.peer_rows import PeerRow, Peers, SetUp
 from benchmarks.peer_setup import PEERS, Kind, Process, interpreter, set_up
-from benchmarks.results import command_line, save
+from benchmarks.results import command_line, save, this_machine
 from benchmarks.splits import Split, file_of
 from benchmarks.timing import Spread, evenly, require_positive
 from htrcompress import metrics
@@ -29,7 +29,6 @@ from htrcompress.data.lines import Dataset
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.runtime import load
-from htrcompress.utils import machine
 
 INTERPRETER = Path(sys.executable)
 
@@ -107,11 +106,11 @@ def measure_peers(options: PeersOptions) -> Peers | SetUp | Pairs:
                 process.close()
     truth = [line.text for line in lines]
     result = Peers(
-        command_line("benchmarks/peers.py"),
+        command_line(),
         {"name": dataset.name, "split": options.split, "hash": split.hash, "lines": len(lines)},
         {"threads": options.threads, "rounds": options.rounds, "batch": options.batch},
         _scored(rows, readings, truth, options.batch),
-        {"processor": machine.processor(), "cores": machine.cores()},
+        this_machine(),
     )
     save(result, options.out)
     return result

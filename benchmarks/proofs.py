@@ -74,7 +74,7 @@ def prove(options: ProofsOptions) -> Proofs:
     if not pairs:
         raise HtrError("name a run and its data, such as runs/first=../data/first")
     found = [verify(VerifyOptions(Path(run), data, options.split)) for run, _, data in pairs]
-    command = command_line("benchmarks/proofs.py")
+    command = command_line()
     code = max(proof.exit_code for proof in found)
     result = Proofs(command, [_brief(proof) for proof in found], machine.processor(), code)
     save(result, options.out)

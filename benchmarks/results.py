@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import sys
 import types
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 
 from htrcompress.cli import to_json
 from htrcompress.errors import HtrError
+from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
 
 FOLDER = Path(__file__).parent / "results"
@@ -17,9 +19,15 @@ FOLDER = Path(__file__).parent / "results"
 Kind = TypeVar("Kind")
 
 
-def command_line(script: str) -> str:
-    """The command that is running, as a user types it from the project's folder."""
-    return " ".join(["python", script, *sys.argv[1:]])
+def command_line() -> str:
+    """The command that is running, as it was typed."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def this_machine(*packages: str) -> dict[str, Any]:
+    """The processor and its cores, and the versions of Python and of some packages if any are named."""
+    facts: dict[str, Any] = {"processor": machine.processor(), "cores": machine.cores()}
+    return facts | ({"versions": machine.versions(*packages)} if packages else {})
 
 
 def save(result: Any, out: Path | None) -> None:

@@ -84,7 +84,6 @@ def calibrate(options: CalibrateOptions) -> CalibrateResult:
     Raises:
         HtrError: the model or the data cannot be used, or the file cannot carry a calibration.
     """
-    from htrcompress.data.readers.open import open_dataset, read_config
     from htrcompress.decoding.calibration import calibration_error, fit_calibration, judge, of_characters, of_words
     from htrcompress.decoding.confidence import Map, Odds
     from htrcompress.decoding.language import Language
@@ -97,7 +96,7 @@ def calibrate(options: CalibrateOptions) -> CalibrateResult:
     _check(out, file, options)
     backend = open_backend(file, Open(logits=True))
     card, charset = backend.card, backend.card.characters()
-    dataset = open_dataset(runs.own_data(file, card) if options.data is None else options.data, read_config(card))
+    dataset = runs.open_data(options.data, file, card)
     lines = dataset.split(options.split)
     name = GREEDY if options.lm == LanguageOptions() else BEAM
     decoder = make_decoder(name, card, DecoderOptions(options.lm, options.beam))

@@ -19,7 +19,6 @@ from rich.text import Text
 from htrcompress import metrics, runs
 from htrcompress.cli import console, run_command
 from htrcompress.data.lines import Line
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
@@ -139,8 +138,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     recognizer = load(
         file, options.threads, options.device, options.decoder, options.lm, options.beam, options.attention
     )
-    source = runs.own_data(file, recognizer.card) if options.data is None else options.data
-    dataset = open_dataset(source, read_config(recognizer.card))
+    dataset = runs.open_data(options.data, file, recognizer.card)
     dataset.require_height(recognizer.card.height)
     lines = dataset.split(split)
     results = list(recognizer.read_each([line.image for line in lines], options.batch))

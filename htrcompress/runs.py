@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
 
 import yaml
 
@@ -22,6 +22,9 @@ from htrcompress.errors import HtrError
 from htrcompress.parsing import options_from
 from htrcompress.utils import machine
 from htrcompress.utils.io import write_atomic
+
+if TYPE_CHECKING:
+    from htrcompress.data.lines import Dataset
 
 ROOT = Path("runs")
 ROLES = ("teacher", "student", "control")
@@ -238,6 +241,22 @@ def own_data(file: Path, card: Card) -> str:
     from htrcompress.data.readers.open import default_data  # not above: it imports every reader
 
     return default_data(card, _data_of_run(file))
+
+
+def open_data(data: str | None, file: Path, card: Card) -> "Dataset":
+    """The dataset that the user names, or what a model was trained on; its texts are read as they were in training.
+
+    Args:
+        data: what `--data` says; None for what the model was trained on.
+        file: the model file.
+        card: of the model.
+
+    Raises:
+        HtrError: see `own_data`; or the dataset cannot be read.
+    """
+    from htrcompress.data.readers.open import open_dataset, read_config  # not above, as in `own_data`
+
+    return open_dataset(own_data(file, card) if data is None else data, read_config(card))
 
 
 def _data_of_run(file: Path) -> str | None:

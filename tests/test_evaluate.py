@@ -116,7 +116,7 @@ def test_groups(
     rows: int,
 ) -> None:
     lines = [Line(str(i), "a" * (i + 1), "test", lambda: picture(20), f"hand {i % groups:02}") for i in range(62)]
-    monkeypatch.setattr(command, "open_dataset", lambda *_: Dataset("made", "made", {"test": lines}))
+    monkeypatch.setattr(command.runs, "open_data", lambda *_: Dataset("made", "made", {"test": lines}))
     result = evaluate(tiny_onnx, "made")
     assert len(result.groups) == rows
     if rows:
@@ -200,7 +200,7 @@ def test_the_list_of_lines_is_json_whatever_was_read(
 ) -> None:
     """JSON has neither -inf, the score of the empty reading, nor half of a surrogate pair, as in a bad file name."""
     line = Line("caf\udce9.png", "a", "test", lambda: np.full((32, 40), 255, np.uint8))
-    monkeypatch.setattr(command, "open_dataset", lambda *_: Dataset("made", "made", {"test": [line]}))
+    monkeypatch.setattr(command.runs, "open_data", lambda *_: Dataset("made", "made", {"test": [line]}))
     recognizer = htrcompress.load(tiny_onnx)
     monkeypatch.setattr(command, "load", lambda *_: recognizer)
     monkeypatch.setattr(recognizer, "read_each", lambda *_: iter([htrcompress.Reading("", -np.inf)]))

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from trainings import weights_differ_by
 
 from benchmarks.studies import language_model
-from benchmarks.studies.language_model import LanguageOptions
+from benchmarks.studies.language_model import LanguageStudyOptions
 from htrcompress.cli import run_command
 from htrcompress.config import AuxConfig, LlmConfig
 from htrcompress.distill import DistillOptions, distill
@@ -211,7 +211,7 @@ def test_a_real_language_model_drives_the_loss(write_lines: Callable[..., Path],
 
 def test_the_benchmark_exchanges_pictures_and_keeps_texts(trained: Path, lines: str, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    result = language_model.measure_language(LanguageOptions(trained, lines=5, out=out))
+    result = language_model.measure_language(LanguageStudyOptions(trained, lines=5, out=out))
     assert result.nats.keys() == {"own", "other", "blank", "none"} and result.rises.keys() == {"other", "blank", "none"}
     for name, (rise, low, high) in result.rises.items():
         assert rise == pytest.approx(result.nats[name] - result.nats["own"], abs=1e-6) and low <= rise <= high
@@ -220,4 +220,4 @@ def test_the_benchmark_exchanges_pictures_and_keeps_texts(trained: Path, lines: 
     with pytest.raises(HtrError, match="connector"):
         alone = tmp_path / "alone.safetensors"
         alone.write_bytes((trained / "tiny-hybrid.safetensors").read_bytes())
-        language_model.measure_language(LanguageOptions(alone))
+        language_model.measure_language(LanguageStudyOptions(alone))

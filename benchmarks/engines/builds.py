@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import command_line, save
+from benchmarks.results import command_line, save, this_machine
 from htrcompress.cli import console, run_command
 from htrcompress.export.options import Profile
 from htrcompress.export.tensorrt_build import EngineInfo
 from htrcompress.models.presets import PRESETS
-from htrcompress.utils import machine
 
 CLASSES = 80
 PROFILE = Profile((1, 32, 32), (1, 1024, 4096))
@@ -74,8 +73,8 @@ def measure_builds(options: BuildsOptions) -> Builds:
                 engine = build_preset(preset, half, Path(scratch))
                 sizes = {"bytes": engine.bytes, "onnx_bytes": (Path(scratch) / "model.onnx").stat().st_size}
                 engines.append({"preset": preset, "precision": engine.precision, "seconds": engine.seconds, **sizes})
-    command = command_line("benchmarks/engines/builds.py")
-    here = {"processor": machine.processor(), "cores": machine.cores()}
+    command = command_line()
+    here = this_machine()
     profile = {"batch": PROFILE.batch, "width": PROFILE.width}
     result = Builds(command, profile, engine.capabilities, engine.version, engines, here)
     save(result, options.out)

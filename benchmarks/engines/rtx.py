@@ -13,9 +13,7 @@ decode with it TENSORRT_ROOT as well, a folder with TensorRT's headers.
 """
 
 import os
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +25,7 @@ from benchmarks.artefacts import find
 from benchmarks.engines.gpu import find_gpu
 from benchmarks.engines.result import ModelResult, RtxResult, Step, tables
 from benchmarks.engines.timing import build_kernel, time_engine, time_kernel
+from benchmarks.results import command_line, this_machine
 from benchmarks.rows import Benchmark
 from benchmarks.run import BenchmarkOptions, measure_all
 from benchmarks.splits import Split
@@ -87,9 +86,9 @@ def rtx(options: RtxOptions) -> RtxResult:
             "build engines with the plugin", "they need a GPU, nvcc, cmake and TENSORRT_ROOT, and one is missing"
         )
     made = [_model(file, data, lines, out, plugin, steps) for file in files]
-    described = {"processor": machine.processor(), "cores": machine.cores(), "versions": machine.versions(*PACKAGES)}
+    described = this_machine(*PACKAGES)
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    command = shlex.join(["python", *sys.orig_argv[1:]])
+    command = command_line()
     result = RtxResult(command, date, described, gpu, steps.taken, kernel or [], made, out / "rtx.json")
     if gpu and result.executed:
         result = replace(result, path=RESULTS / f"{gpu.slug}.json")

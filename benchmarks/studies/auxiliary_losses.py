@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.results import command_line, save
+from benchmarks.results import command_line, save, this_machine
 from benchmarks.splits import Split
 from benchmarks.timing import require_positive
 from htrcompress import metrics, models
@@ -28,7 +28,6 @@ from htrcompress.training.logging import TrainState
 from htrcompress.training.objective import build_objective, card_entries
 from htrcompress.training.progress import TrainProgress
 from htrcompress.training.trainer import Trainer
-from htrcompress.utils import machine
 
 logger = logging.getLogger("htrcompress.auxiliary_losses")  # as a command, the module is called __main__
 BATCH = 32
@@ -173,8 +172,8 @@ def compare_losses(options: ComparisonOptions) -> Comparison:
         "batch": options.train.for_preset(options.model).batch,
         "aux": {arm: card_entries(options.losses(arm)).get("aux", {}) for arm in ARMS},
     }
-    here = {"processor": machine.processor(), "cores": machine.cores(), "versions": machine.versions("torch")}
-    command = command_line("benchmarks/studies/auxiliary_losses.py")
+    here = this_machine("torch")
+    command = command_line()
     result = Comparison(command, settings, {"hash": split.hash, "lines": len(split.lines)}, arms, here)
     save(result, options.out)
     return result

@@ -122,7 +122,7 @@ def compare_settings(options: BeamSettingsOptions) -> BeamSettings:
                 row |= {"weight": tuned.weight, "bonus": tuned.bonus}
                 rows.append(row | _measured(decoder, logits, truth))
     result = BeamSettings(
-        command_line("benchmarks/studies/beam_settings.py"),
+        command_line(),
         file.name,
         {"name": dataset.name, "split": "valid", "hash": dataset.identity("valid")},
         count,

@@ -18,7 +18,6 @@ from benchmarks.results import command_line, save
 from htrcompress import metrics, runs
 from htrcompress.card import Card
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.alignment import align
 from htrcompress.decoding.base import Decoder, GreedyDecoder
 from htrcompress.decoding.batches import batches
@@ -117,7 +116,7 @@ def study_calibration(options: CalibrationStudyOptions) -> CalibrationStudy:
     file = runs.reader(options.model)
     backend = open_backend(file, Open(options.threads, "cpu", logits=True))
     card = backend.card
-    dataset = open_dataset(options.data or runs.own_data(file, card), read_config(card))
+    dataset = runs.open_data(options.data, file, card)
     names = options.fit, options.split
     truth = {name: [line.text for line in dataset.split(name)] for name in names}
     logits = {name: logits_of(backend, dataset.split(name)) for name in names}
@@ -132,22 +131,16 @@ def study_calibration(options: CalibrationStudyOptions) -> CalibrationStudy:
         fitted, tested = (judge(decoder, odds, card.characters(), logits[n], truth[n]) for n in names)
         naive = _peaks(card, logits[options.split], tested)
         found[name] = _study(fitted, tested, truth[options.fit], truth[options.split], naive)
-    return _saved(
-        CalibrationStudy(
-            command_line("benchmarks/studies/calibration.py"),
-            file.name,
-            options.lm.file.name,
-            dataset.name,
-            {name: {"hash": dataset.identity(name), "lines": len(truth[name])} for name in names},
-            found,
-            machine.processor(),
-        ),
-        options.out,
+    result = CalibrationStudy(
+        command_line(),
+        file.name,
+        options.lm.file.name,
+        dataset.name,
+        {name: {"hash": dataset.identity(name), "lines": len(truth[name])} for name in names},
+        found,
+        machine.processor(),
     )
-
-
-def _saved(result: CalibrationStudy, out: Path | None) -> CalibrationStudy:
-    save(result, out)
+    save(result, options.out)
     return result
 
 

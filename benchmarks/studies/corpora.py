@@ -145,7 +145,7 @@ def read_corpora(options: CorporaOptions) -> CorporaResult:
         for file, recognizer in zip(files, recognizers.values(), strict=True)
     ]
     result = CorporaResult(
-        command_line("benchmarks/studies/corpora.py"),
+        command_line(),
         {key: {"lines": len(split.lines), "hash": split.hash} for key, split in splits.items()},
         rows,
         {key: split.groups(scores[key]) for key, split in splits.items() if split.has_groups},

@@ -18,7 +18,6 @@ from benchmarks.splits import Split
 from benchmarks.timing import Spread, require_positive
 from htrcompress import runs
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.image import pad
 from htrcompress.runtime.onnx_backend import DECODED
 from htrcompress.utils import machine
@@ -99,7 +98,7 @@ def measure_decode(options: DecodeOptions) -> DecodeResult:
     require_positive(batch=options.batch, threads=options.threads, lines=options.lines, rounds=options.rounds)
     file = runs.model(options.model)
     network, card = load_model(file)
-    dataset = open_dataset(options.data or runs.own_data(file, card), read_config(card))
+    dataset = runs.open_data(options.data, file, card)
     chosen = Split(dataset, options.split)
     scaled = sorted((i for i in chosen.scaled(card) if i is not None), key=lambda image: image.shape[1])
     places = np.linspace(0, len(scaled) - 1, min(options.lines, len(scaled))).astype(int)
@@ -119,7 +118,7 @@ def measure_decode(options: DecodeOptions) -> DecodeResult:
                 sizes[kind] = size / len(places)
     times = {kind: 1000 * np.array(some[WARM_UP:]) for kind, some in seconds.items()}
     result = DecodeResult(
-        command=command_line("benchmarks/studies/decode_cost.py"),
+        command=command_line(),
         model=card.name,
         data={"name": dataset.name, "split": options.split, "hash": chosen.hash},
         lines=len(places),

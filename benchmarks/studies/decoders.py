@@ -1,9 +1,8 @@
 """What a decoder gains and costs: `python benchmarks/studies/decoders.py MODEL --data DIR --lm FILE`.
 
-The same model reads the test splits greedily, with a beam search, and with a beam search and a language model, and with
-`--larger` one that was made from more text; the
-error rates are compared line by line with those of greedy decoding. Then each is timed on the same lines, in memory and
-from image files, in interleaved rounds.
+The same model reads the test splits greedily, with a beam search, with a beam search and a language model, and with
+`--larger` also with one that was made from more text. The error rates are compared line by line with those of greedy
+decoding. Then each decoder is timed on the same lines, in memory and from image files, in interleaved rounds.
 """
 
 import tempfile
@@ -16,7 +15,6 @@ from benchmarks.splits import Split, test_splits
 from benchmarks.timing import measure, require_positive
 from htrcompress import metrics, runs
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.compiled import compiled_search
 from htrcompress.decoding.language import LanguageOptions
@@ -115,7 +113,7 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
         larger = load(file, options.threads, "cpu", lm=options.larger, beam=options.beam)
         recognizers["beam, larger text"] = larger
     card = recognizers["greedy"].card
-    dataset = open_dataset(options.data or runs.own_data(file, card), read_config(card))
+    dataset = runs.open_data(options.data, file, card)
     splits = [Split(dataset, name) for name in test_splits(dataset)]
     rates = {split.name: _rates(split, recognizers, options.batch) for split in splits}
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
@@ -132,7 +130,7 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
         "rounds": options.rounds,
     }
     result = DecodersResult(
-        command_line("benchmarks/studies/decoders.py"),
+        command_line(),
         file.name,
         _of_file(options.lm.file) | ({} if options.larger is None else {"larger": _of_file(options.larger)}),
         dataset.name,

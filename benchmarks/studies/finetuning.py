@@ -117,7 +117,7 @@ def fine_tune(options: FineTuningOptions) -> Curve:
             points.append(_point(split, done.fit.path, lines, start, done.fit.seconds))
     seen = {"name": card.name, "data": card.data.get("name")}
     corpus = {"name": dataset.name, "split": split.name, "hash": split.hash, "lines": len(split.lines)}
-    command = command_line("benchmarks/studies/finetuning.py")
+    command = command_line()
     result = Curve(command, seen, corpus, points, machine.processor())
     save(result, options.out)
     return result

@@ -18,7 +18,6 @@ from benchmarks.results import command_line, save
 from htrcompress import metrics, runs
 from htrcompress.cli import run_command
 from htrcompress.data.loading import load_lines
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.image import PAPER, pad
 from htrcompress.models.base import LineRecognizer
@@ -59,13 +58,13 @@ class LanguageResult:
         table = Table("prefix", "nats a token", "more than own", "95 %", title=f"{self.model} on {self.data['split']}")
         for name, value in self.nats.items():
             rise, low, high = self.rises.get(name, (0.0, 0.0, 0.0))
-            told = (f"{rise:+.4f}", f"{low:+.4f} to {high:+.4f}") if name in self.rises else ("", "")
-            table.add_row(name, f"{value:.4f}", *told)
+            shown = (f"{rise:+.4f}", f"{low:+.4f} to {high:+.4f}") if name in self.rises else ("", "")
+            table.add_row(name, f"{value:.4f}", *shown)
         return table
 
 
 @dataclass(frozen=True)
-class LanguageOptions:
+class LanguageStudyOptions:
     """Holds the texts of a split fixed and changes what stands before them."""
 
     run: Path | None = None
@@ -82,7 +81,7 @@ class LanguageOptions:
     """A JSON file for the result."""
 
 
-def measure_language(options: LanguageOptions) -> LanguageResult:
+def measure_language(options: LanguageStudyOptions) -> LanguageResult:
     """Holds the texts of a split fixed and changes what stands before them.
 
     Raises:
@@ -90,8 +89,8 @@ def measure_language(options: LanguageOptions) -> LanguageResult:
     """
     file = runs.model(options.run)
     model, card = load_model(file)
-    lesson = load_language_model_loss(file.with_suffix("") / FILE, card.characters(), options.llm)
-    dataset = open_dataset(options.data or runs.own_data(file, card), read_config(card))
+    loss = load_language_model_loss(file.with_suffix("") / FILE, card.characters(), options.llm)
+    dataset = runs.open_data(options.data, file, card)
     found = [line for line in dataset.split(options.split) if line.text][: options.lines]
     texts = [line.text for line in found]
     if len(set(texts)) < 2:
@@ -107,19 +106,19 @@ def measure_language(options: LanguageOptions) -> LanguageResult:
         "blank": blank,
         "none": None,
     }
-    surprises = {name: negative_log_likelihood(model, lesson, some, texts) for name, some in kinds.items()}
-    tokens = surprises["own"][1]
-    nats = {name: float(losses.sum() / tokens.sum()) for name, (losses, _) in surprises.items()}
+    likelihoods = {name: negative_log_likelihood(model, loss, some, texts) for name, some in kinds.items()}
+    tokens = likelihoods["own"][1]
+    nats = {name: float(losses.sum() / tokens.sum()) for name, (losses, _) in likelihoods.items()}
     rises = {}
     for name in ("other", "blank", "none"):
-        more = surprises[name][0] - surprises["own"][0]
+        more = likelihoods[name][0] - likelihoods["own"][0]
         rises[name] = (float(more.sum() / tokens.sum()), *metrics.bootstrap(more, tokens))
     result = LanguageResult(
-        command_line("benchmarks/studies/language_model.py"),
+        command_line(),
         file.name,
         {
-            "name": Path(lesson.language_model.name).name,
-            "layers": list(lesson.layers),
+            "name": Path(loss.language_model.name).name,
+            "layers": list(loss.layers),
             "steps": card.training.get("steps"),
         },
         {
@@ -149,7 +148,7 @@ def exchanged(widths: Sequence[int], texts: Sequence[str]) -> list[int]:
 
 @torch.inference_mode()
 def negative_log_likelihood(
-    model: LineRecognizer, lesson: LanguageModelLoss, images: Images | None, texts: Sequence[str]
+    model: LineRecognizer, loss: LanguageModelLoss, images: Images | None, texts: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Negative log-likelihood in nats of every text behind its image, averaged over layers, and its tokens."""
     losses, tokens = [], []
@@ -158,9 +157,9 @@ def negative_log_likelihood(
         if images is not None:
             pixels, widths = pad(images[at : at + BATCH])
             encoding = model.encode(torch.from_numpy(pixels), torch.from_numpy(widths))
-            prefix = lesson.prefixes(encoding, torch.arange(len(some)))
-            several = len(lesson.layers)
-        found, counts = lesson.language_model.negative_log_likelihood(prefix, list(some) * several)
+            prefix = loss.prefixes(encoding, torch.arange(len(some)))
+            several = len(loss.layers)
+        found, counts = loss.language_model.negative_log_likelihood(prefix, list(some) * several)
         losses.append(found.view(several, -1).mean(0).double().numpy())
         tokens.append(counts[: len(some)].numpy())
     return np.concatenate(losses), np.concatenate(tokens)

@@ -19,16 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import command_line, save
+from benchmarks.results import command_line, save, this_machine
 from benchmarks.splits import Pixels, Split
 from benchmarks.timing import require_positive
 from htrcompress import runs
 from htrcompress.cli import console, run_command
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.image import scale
 from htrcompress.runtime import Recognizer, load
-from htrcompress.utils import machine
 
 SWEEPS = ("batch", "threads", "width", "corpus")
 FITTED = ("width", "corpus")
@@ -162,7 +160,7 @@ def measure_scaling(options: ScalingOptions) -> Scaling:
     values = {name: options.values(name) for name in options.chosen}
     file = runs.model(options.model)
     recognizer = load(file, options.threads, "cpu")
-    dataset = open_dataset(options.data or runs.own_data(file, recognizer.card), read_config(recognizer.card))
+    dataset = runs.open_data(options.data, file, recognizer.card)
     split = Split(dataset, options.split)
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
         greys = split.sample([recognizer.card], options.lines, Path(scratch)).greys
@@ -177,12 +175,12 @@ def measure_scaling(options: ScalingOptions) -> Scaling:
         with console.status(f"{name}: {', '.join(map(str, some))}"):
             sweeps[name] = makers[name](some)
     result = Scaling(
-        command_line("benchmarks/studies/scaling.py"),
+        command_line(),
         file.name,
         {"name": dataset.name, "split": options.split, "hash": split.hash},
         {"batch": options.batch, "threads": options.threads, "lines": len(greys), "rounds": options.rounds},
         sweeps,
-        {"processor": machine.processor(), "cores": machine.cores()},
+        this_machine(),
     )
     save(result, options.out)
     return result

@@ -17,7 +17,6 @@ from benchmarks.splits import Split, test_splits
 from htrcompress import metrics, runs
 from htrcompress.card import Card
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
 from htrcompress.runtime import load
@@ -91,7 +90,7 @@ def compare_seeds(options: SeedsOptions) -> SeedsResult:
     base, *others = arms
     _check_seeds(training)
     first = cards[base][0]
-    dataset = open_dataset(options.data or runs.own_data(arms[base][0], first), read_config(first))
+    dataset = runs.open_data(options.data, arms[base][0], first)
     splits = {}
     for split in (Split(dataset, name) for name in test_splits(dataset)):
         scores = {arm: [split.compare(split.read(load(file), BATCH)) for file in some] for arm, some in arms.items()}
@@ -100,7 +99,7 @@ def compare_seeds(options: SeedsOptions) -> SeedsResult:
         for arm in others:
             found[arm]["difference"] = metrics.mean_difference(_each(scores[arm], len(arms[base])), scores[base])
         splits[split.name] = {"hash": split.hash, "lines": len(split.lines), "arms": found}
-    command = command_line("benchmarks/studies/seeds.py")
+    command = command_line()
     result = SeedsResult(command, dataset.name, splits, training, machine.processor())
     save(result, options.out)
     return result

@@ -1,8 +1,8 @@
 """Training speed, and what each measure adds to it: `python benchmarks/studies/training_speed.py --data DIR`.
 
-The same steps with one measure after the other: batches of near-equal width, BF16, and a process for
-each core instead of threads. Every variant trains in a process of its own, with one thread a
-core, augmentation included; the rounds are interleaved, and a gain is the median of the ratios within a round.
+The same steps with one measure after the other: batches of near-equal width, BF16, and a process for each core instead
+of threads. Every variant trains in a process of its own, with one thread a core, augmentation included; the rounds are
+interleaved, and a gain is the median of the ratios within a round.
 """
 
 import json
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import command_line, save
+from benchmarks.results import command_line, save, this_machine
 from benchmarks.timing import require_positive
 from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
@@ -98,8 +98,8 @@ def measure_training(options: SpeedOptions) -> Speeds:
         for name, values in speeds.items()
     }
     settings = {"data": Path(options.data).name, "model": options.model, "batch": options.batch, "steps": options.steps}
-    command = command_line("benchmarks/studies/training_speed.py")
-    here = {"processor": machine.processor(), "cores": machine.cores(), "versions": machine.versions("torch")}
+    command = command_line()
+    here = this_machine("torch")
     result = Speeds(command, settings, rows, here)
     save(result, options.out)
     return result
