@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fuzz_model_damage import graph, header
 
 NUMBERS = (
     "0", "-1", "1", "65536", "2147483647", "2147483648", "-2147483649", "9223372036854775807", "18446744073709551616",
@@ -36,7 +37,8 @@ _DOCTYPES = (
 )
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(rb'"[^"<>]*"')
-_TEXTUAL = (".xml", ".tsv", ".csv", ".jsonl", ".json", ".txt", ".lst", ".ln", ".arpa", ".ngram")
+_TEXTUAL = (".xml", ".tsv", ".csv", ".jsonl", ".json", ".txt", ".lst", ".ln", ".arpa", ".ngram", ".meta")
+_MODELS = {".safetensors": header, ".onnx": graph}
 LARGEST = 1 << 22
 """Bytes of a file that is made larger."""
 IMAGES = (".png", ".jpg", ".tif", ".gif", ".bmp", ".webp", ".jp2", ".ppm")
@@ -257,6 +259,8 @@ def _changed(draw: random.Random, suffix: str, data: bytes, others: list[Path]) 
         changes += (_doctype, _deep, _number, _name)
     if suffix in IMAGES:
         changes += (_header, _header, _chunk)
+    if suffix in _MODELS and draw.random() < 0.6:
+        return _MODELS[suffix](draw, data, draw.choice(_TEXT))
     if draw.random() < 0.05:
         other = draw.choice(others).read_bytes()
         start, end = _span(draw, other)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+import fuzz_models
 import numpy as np
 import pyarrow as pa
 import test_bentham
@@ -293,6 +294,11 @@ KINDS = {
     "words": Kind(_words, read_words_lists),
     "arpa": Kind(_arpa, read_arpas),
     "ngram": Kind(_ngram, read_ngrams),
+    "safetensors": Kind(fuzz_models.trained, fuzz_models.read_trained),
+    "onnx": Kind(fuzz_models.exported, fuzz_models.read_exported),
+    "card": Kind(fuzz_models.card, fuzz_models.read_cards),
+    "engine": Kind(fuzz_models.document, fuzz_models.read_documents),
+    "catalogue": Kind(fuzz_models.catalogue, fuzz_models.read_catalogue),
 }
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import urllib.request
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import htrcompress
 from htrcompress import HtrError, runs
 from htrcompress.catalogue import DEFAULT, download
 from htrcompress.catalogue.__main__ import ModelsOptions, models
+from htrcompress.catalogue.download import checked
 from htrcompress.catalogue.find import find, folder_url, locate, parse
 from htrcompress.catalogue.index import INDEX, PACKAGED, Entry, index_bytes, read_folder, read_index
 from htrcompress.cli import console, run_command
@@ -139,6 +141,21 @@ def test_a_changed_file_is_refused(folder: Path) -> None:
         file.write(b"!")
     with pytest.raises(HtrError, match=r"tiny\.onnx"):
         locate(f"{folder}/tiny")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["tiny.onnx", INDEX])
+def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(HtrError):
+        checked(folder / "tiny.onnx", read_folder(folder)["tiny"].sha256)
+
+
+def test_an_index_of_any_size_is_not_read_whole(folder: Path) -> None:
+    os.truncate(folder / INDEX, 1 << 40)
+    with pytest.raises(HtrError, match=INDEX):
+        read_folder(folder)
 
 
 def test_an_address_is_fetched_once(server: Server, folder: Path) -> None:

@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 MOST_BYTES = 256 << 20
 """Larger model files are not fetched."""
-MOST_INDEX_BYTES = 1 << 20
 TIMEOUT = 30.0
 """Seconds that a server may be silent."""
 
@@ -47,6 +46,8 @@ def checked(path: Path, sha256: str) -> Path:
         HtrError: they have another, or the file cannot be read.
     """
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise OSError("there is no such file")
         found = sha256_of(path.read_bytes())
     except OSError as error:
         raise HtrError(f"cannot read {path}: {error.strerror or error}") from None

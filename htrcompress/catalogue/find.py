@@ -15,8 +15,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from htrcompress.catalogue.download import MOST_INDEX_BYTES, cached, checked, fetch, keep, pinned, sha256_of
-from htrcompress.catalogue.index import FILE_NAME, INDEX, PACKAGED, SUFFIXES, Entry, chosen, read_folder, read_index
+from htrcompress.catalogue.download import cached, checked, fetch, keep, pinned, sha256_of
+from htrcompress.catalogue.index import (
+    FILE_NAME,
+    INDEX,
+    MOST_INDEX_BYTES,
+    PACKAGED,
+    SUFFIXES,
+    Entry,
+    chosen,
+    read_folder,
+    read_index,
+)
 from htrcompress.errors import HtrError
 
 HUB = "https://huggingface.co"

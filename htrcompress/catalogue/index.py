@@ -10,6 +10,8 @@ from htrcompress.card import is_printable
 from htrcompress.errors import HtrError
 
 INDEX = "models.json"
+MOST_INDEX_BYTES = 1 << 20
+"""Bytes of the largest index."""
 FORMAT = 1
 """Version of the index's layout."""
 PACKAGED = Path(__file__).with_name("files")
@@ -117,9 +119,15 @@ def read_folder(folder: Path) -> dict[str, Entry]:
     """
     path = folder / INDEX
     try:
-        return read_index(path.read_bytes(), str(path))
+        if not path.is_file():  # a pipe would be waited for
+            raise OSError
+        with open(path, "rb") as file:
+            data = file.read(MOST_INDEX_BYTES + 1)
     except OSError:
         raise HtrError(f"the folder {folder} has no index of models ({INDEX})") from None
+    if len(data) > MOST_INDEX_BYTES:
+        raise HtrError(f"{path} has more than {MOST_INDEX_BYTES >> 20} MiB, as no index of models has")
+    return read_index(data, str(path))
 
 
 def chosen(entries: dict[str, Entry], name: str, where: str) -> Entry:

@@ -3,12 +3,15 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
 
 from htrcompress.errors import HtrError
 from htrcompress.pages.markup import Element
 from htrcompress.pages.page import MAX_LINES, MAX_POINTS, Point
 
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
+_PLAIN = re.compile(r"[-\d., ]*")
 FURTHEST = 1e7
 """Coordinates beyond are on no page."""
 
@@ -34,6 +37,14 @@ def share(value: str | None) -> float | None:
     return found if found is not None and 0 <= found <= 1 else None
 
 
+def _numbers(value: str, most: int) -> list[float]:
+    """The numbers in a text, at most so many; reading them is most of the time that a page takes."""
+    if _PLAIN.fullmatch(value):
+        with suppress(ValueError):  # such as 1-2, or more numbers than are wanted
+            return list(map(float, value.replace(",", " ").split(None, most)))
+    return [float(found[0]) for found in islice(_NUMBER.finditer(value), most)]
+
+
 class PointReader:
     """Reads the points of a page; `source` is what to call it in an error."""
 
@@ -47,13 +58,12 @@ class PointReader:
         Raises:
             HtrError: there are more points than a page has.
         """
-        numbers = []
-        for found in _NUMBER.finditer(value or ""):
-            numbers.append(float(found[0]))
-            if len(numbers) > 2 * self.left:
-                raise HtrError(f"{self.source} has more than {MAX_POINTS} points in its lines; no page has")
+        most = 2 * self.left
+        numbers = _numbers(value or "", most + 1)
+        if len(numbers) > most:
+            raise HtrError(f"{self.source} has more than {MAX_POINTS} points in its lines; no page has")
         self.left -= len(numbers) // 2
-        if len(numbers) % 2 or any(abs(number) > FURTHEST for number in numbers):
+        if len(numbers) % 2 or not numbers or max(numbers) > FURTHEST or min(numbers) < -FURTHEST:
             return ()
         return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 

@@ -36,6 +36,7 @@ class Element:
 
     Attributes:
         tag: its name as written, with a prefix if there is one.
+        name: the tag without its prefix.
         attributes: their names as written and values.
         start: where its start tag begins, in bytes of `Markup.data`.
         line: the line in the file where that is.
@@ -47,6 +48,7 @@ class Element:
     """
 
     tag: str
+    name: str
     attributes: dict[str, str]
     start: int
     line: int
@@ -56,18 +58,16 @@ class Element:
     close: int = 0
     end: int = 0
 
-    @property
-    def name(self) -> str:
-        """The tag without its prefix."""
-        return self.tag.rpartition(":")[2]
-
     def all(self, *names: str) -> Iterator["Element"]:
         """The children of these names, in order."""
-        return (child for child in self.children if child.name in names)
+        return iter([child for child in self.children if child.name in names])
 
     def first(self, name: str) -> "Element | None":
         """The first child of this name."""
-        return next(self.all(name), None)
+        for child in self.children:
+            if child.name == name:
+                return child
+        return None
 
     def below(self, name: str) -> Iterator["Element"]:
         """The elements of this name in it, at any depth, in order."""
@@ -231,7 +231,7 @@ class _Builder:
             limit = f"more than {MAX_ELEMENTS} elements" if self.count > MAX_ELEMENTS else f"{MAX_DEPTH} levels of them"
             raise HtrError(f"{self.source} has {limit}, which no page has: split it")
         parser = self.parser
-        element = Element(tag, attributes, parser.CurrentByteIndex, parser.CurrentLineNumber)
+        element = Element(tag, tag.rpartition(":")[2], attributes, parser.CurrentByteIndex, parser.CurrentLineNumber)
         element.content = self._tag_end(element.start)
         if self.open:
             self.open[-1].children.append(element)

@@ -133,7 +133,7 @@ class _Walk:
     def _in_order(self, element: Element) -> list[Element]:
         """The lines and regions in an element. Those that no order is known of come last, as they stand."""
         inner = [child for child in element.children if child.name == "TextLine" or next(child.below("TextLine"), None)]
-        indices = [fields.number(_custom(child, "readingOrder", "index")) for child in inner]
+        indices = [fields.number(_value(_tags(child), "readingOrder", "index")) for child in inner]
         ranked = [self.ranks.get(child.attributes.get("id", "")) for child in inner]
         if any(rank is not None for rank in ranked):
             keys = [math.inf if rank is None else rank for rank in ranked]
@@ -165,9 +165,15 @@ def _points(element: Element | None, points: fields.PointReader) -> tuple[Point,
     return points.read(" ".join(each))
 
 
-def _custom(element: Element, tag: str, key: str) -> str:
-    """A value in `custom`, such as 3 of `readingOrder {index:3;}`."""
-    for name, body in _CUSTOM.findall(element.attributes.get("custom", "")):
+def _tags(element: Element) -> list[tuple[str, str]]:
+    """The names and contents of the tags in `custom`."""
+    custom = element.attributes.get("custom")
+    return _CUSTOM.findall(custom) if custom else []
+
+
+def _value(tags: list[tuple[str, str]], tag: str, key: str) -> str:
+    """A value in a tag, such as 3 of `readingOrder {index:3;}`; empty where there is none."""
+    for name, body in tags:
         if name == tag:
             for pair in body.split(";"):
                 found, _, value = pair.partition(":")
@@ -178,10 +184,10 @@ def _custom(element: Element, tag: str, key: str) -> str:
 
 def _kinds(element: Element) -> tuple[str, ...]:
     """What a line or region is: its types, how it was written, and the tags that Transkribus puts into `custom`."""
-    tags = [name for name, _ in _CUSTOM.findall(element.attributes.get("custom", ""))]
-    others = tuple(tag for tag in tags if tag not in ("readingOrder", "structure", "textStyle"))
+    tags = _tags(element)
+    others = tuple(name for name, _ in tags if name not in ("readingOrder", "structure", "textStyle"))
     stated = (element.attributes.get("type", ""), *element.attributes.get("production", "").split())
-    return _merged((_custom(element, "structure", "type"), *stated, *others))
+    return _merged((_value(tags, "structure", "type"), *stated, *others))
 
 
 def _merged(*kinds: tuple[str, ...]) -> tuple[str, ...]:
