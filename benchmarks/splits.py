@@ -16,7 +16,8 @@ from htrcompress.card import Card
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import GROUPS
-from htrcompress.image import load_grey, resize_to_height
+from htrcompress.image import resize_to_height
+from htrcompress.image_files import load_grey
 from htrcompress.runtime import Reading, Recognizer
 
 Pixels = NDArray[np.uint8]

@@ -21,7 +21,7 @@ from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
-from htrcompress.image import SUFFIXES
+from htrcompress.image_files import SUFFIXES
 from htrcompress.runtime import Device, Invert, Reading, Span, load
 
 if TYPE_CHECKING:  # who reads one line does not wait for the rooms that read pages

@@ -29,7 +29,8 @@ from htrcompress.decoding.ngram import compile_orders
 from htrcompress.decoding.ngram_file import load_ngram, save_ngram
 from htrcompress.decoding.words import lines_of, read_words
 from htrcompress.errors import HtrError
-from htrcompress.image import load_grey, resize_to_height
+from htrcompress.image import resize_to_height
+from htrcompress.image_files import load_grey
 from htrcompress.pages.crop import cut, measure
 from htrcompress.pages.files import fill_page, load, read_page
 from htrcompress.pages.images import Folders, find

@@ -22,7 +22,8 @@ from PIL import Image
 
 import htrcompress
 from htrcompress.data.synthetic import FONTS, Scan, render
-from htrcompress.image import read_grey, resize_to_height
+from htrcompress.image import resize_to_height
+from htrcompress.image_files import read_grey
 from htrcompress.transcribe import TranscribeOptions, transcribe
 from htrcompress.web.__main__ import offered
 from htrcompress.web.server import Server, Shelf

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from htrcompress.image import load_grey
+from htrcompress.image_files import load_grey
 from tools import examples
 
 ROOT = Path(__file__).parent.parent

@@ -19,7 +19,8 @@ from htrcompress.decoding.batches import decode_all
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
 from htrcompress.decoding.language import Language, Scorer
 from htrcompress.decoding.ngram import NGram, Rows
-from htrcompress.image import load_grey, pad, resize_to_height
+from htrcompress.image import pad, resize_to_height
+from htrcompress.image_files import load_grey
 from htrcompress.runtime.backend import Open, open_backend
 from htrcompress.utils.io import read_utf8
 

@@ -18,7 +18,7 @@ from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.data.readers.page_texts import PageOptions
 from htrcompress.errors import HtrError
-from htrcompress.image import load_grey
+from htrcompress.image_files import load_grey
 from htrcompress.pages import images
 from htrcompress.pages.crop import Geometry, cut, cut_box, measure
 from htrcompress.pages.files import read_page

@@ -7,7 +7,7 @@ from typing import Any
 
 from protocol import Reader, serve
 
-from htrcompress.image import load_grey
+from htrcompress.image_files import load_grey
 from htrcompress.runtime import load
 
 

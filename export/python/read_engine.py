@@ -15,7 +15,8 @@ import numpy as np
 import tensorrt as trt
 from cuda.bindings import runtime as cuda
 
-from htrcompress.image import load_grey, pad, resize_to_height
+from htrcompress.image import pad, resize_to_height
+from htrcompress.image_files import load_grey
 from htrcompress.runtime.engine_file import read_document, read_plan
 
 DTYPES = {"labels": np.int32, "lengths": np.int32}  # the other outputs, scores and logits, are float32

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from htrcompress.errors import HtrError
-from htrcompress.image import SUFFIXES
+from htrcompress.image_files import SUFFIXES
 
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"}
 """Lower-case names of files and folders that systems leave behind; names that begin with a dot count as well."""

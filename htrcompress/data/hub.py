@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from htrcompress.errors import HtrError, missing_extra
-from htrcompress.image import SUFFIXES
+from htrcompress.image_files import SUFFIXES
 
 logger = logging.getLogger(__name__)
 

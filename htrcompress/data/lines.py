@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from htrcompress.data.lazy import Lazy, chosen
 from htrcompress.errors import HtrError
-from htrcompress.image import load_grey
+from htrcompress.image_files import load_grey
 
 
 @dataclass(frozen=True, slots=True)

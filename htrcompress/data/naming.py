@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from htrcompress.image import SUFFIXES
+from htrcompress.image_files import SUFFIXES
 
 SPLITS = {
     "train": ("train", "training", "tr", "trainset", "trainlines"),

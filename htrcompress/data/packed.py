@@ -27,7 +27,7 @@ from htrcompress.data.lazy import Lazy, Places
 from htrcompress.data.lines import LazyLines, Line, Packing
 from htrcompress.decoding import reference
 from htrcompress.errors import HtrError
-from htrcompress.image import resize_to_height
+from htrcompress.image import resize_to_height, scaled_widths
 
 STRINGS = ("id", "text", "group", "page", "problem")
 NUMBERS = {"width": "int32", "height": "int32", "checksum": "uint32", "origin": "int64"}
@@ -216,9 +216,7 @@ class PackedLines(LazyLines):
 
     def widths(self, height: int) -> NDArray[np.int64]:
         """The widths of the images at a height, in pixels; 0 where there is no image."""
-        wide, high = self.column("width").astype(np.int64), self.column("height").astype(np.int64)
-        scaled = (2 * wide * height + high) // np.maximum(1, 2 * high)  # as in `resize_to_height`
-        return np.where(high > 0, np.maximum(scaled, 1), 0)
+        return scaled_widths(self.column("width").astype(np.int64), self.column("height").astype(np.int64), height)
 
     def characters(self) -> Counter[str]:
         """The characters of the texts, with counts."""

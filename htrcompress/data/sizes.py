@@ -4,24 +4,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
 from htrcompress.data.lines import Dataset, JoinedLines, Line
 from htrcompress.data.loading import named
 from htrcompress.data.packed import PackedLines
 from htrcompress.errors import HtrError
-from htrcompress.image import FORMATS, to_grey
+from htrcompress.image import scaled_widths
+from htrcompress.image_files import size_of
 from htrcompress.utils import machine
 
 Progress = Callable[[int, int], None]
 """Is told how many are done, and of how many."""
 _AT_ONCE = 1024
-_QUARTER_TURNS = (5, 6, 7, 8)
-"""EXIF orientations that exchange width and height."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,7 @@ class Sizes:
 
     def at(self, height: int) -> NDArray[np.int64]:
         """The widths of the images scaled to a height (as `resize_to_height` does), int64; 0 where unknown."""
-        scaled = (2 * self.widths * height + self.heights) // np.maximum(1, 2 * self.heights)
-        return np.where(self.heights > 0, np.maximum(scaled, 1), 0)
+        return scaled_widths(self.widths, self.heights, height)
 
 
 def measure_splits(
@@ -108,26 +104,3 @@ def _size(line: Line, decode: bool) -> tuple[int, int] | str:
         return named(line.id, error)
     except Exception as error:  # a plug-in reader's function gives the pixels, and decoders raise nearly anything
         return f"{line.id}: {type(error).__name__}: {error}"
-
-
-def size_of(file: IO[bytes], name: str) -> tuple[int, int]:
-    """Width and height of an image file as it is seen, without decoding it; `name` is what errors call it.
-
-    Raises:
-        HtrError: it is no image.
-    """
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            size = image.size
-            # A PNG without this entry would be decoded to look for it behind its pixels.
-            exif = image.getexif() if image.format in ("JPEG", "MPO", "TIFF") or "exif" in image.info else {}
-            if exif.get(ExifTags.Base.Orientation, 1) not in _QUARTER_TURNS:
-                return size
-            if image.format != "TIFF":
-                return size[1], size[0]
-            high, wide = to_grey(image, name).shape  # Pillow's versions differ in when they turn a TIFF
-            return wide, high
-    except HtrError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged files
-        raise HtrError(f"cannot read the image {name}: {error}") from None

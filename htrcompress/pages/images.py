@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from htrcompress.errors import HtrError
-from htrcompress.image import FORMATS, SUFFIXES, load_grey
+from htrcompress.image_files import FORMATS, QUARTER_TURNS, SUFFIXES, load_grey, orientation_of
 from htrcompress.pages.page import Page
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "scans", "pages")
@@ -29,8 +29,6 @@ _KEPT = 4
 """Decoded pages that are kept for their other lines."""
 _LONGEST_NAME = 4096
 """No system has longer paths."""
-_TURNED = {5, 6, 7, 8}
-"""EXIF orientations that swap width and height."""
 
 
 class NoImage(HtrError):
@@ -74,7 +72,7 @@ def find(page: Page, folders: "Folders") -> Scan:
     """
     path = folders.image(Path(page.source), page.image)
     width, height, orientation = _header(path)
-    if orientation not in _TURNED:
+    if orientation not in QUARTER_TURNS:
         return Scan(path, width, height)
     points = [point for line in page.lines for point in line.points()] if page.unit == "pixel" else []
     furthest = max((x for x, _ in points), default=0), max((y for _, y in points), default=0)
@@ -181,15 +179,12 @@ def _header(path: Path) -> tuple[int, int, int]:
         if not path.is_file():  # a pipe would be waited for
             raise OSError("it is not a file")
         with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            # Pillow decodes a whole PNG to look for EXIF data behind the pixels, where hardly any has it
-            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-            orientation = exif.get(ExifTags.Base.Orientation, 1)
+            (width, height), orientation = image.size, orientation_of(image)
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise HtrError(f"cannot read the image {path}: {error}") from None
     if width * height > MAX_PAGE_PIXELS:
         raise HtrError(f"{path} has {width}x{height} pixels; the limit for a page is {MAX_PAGE_PIXELS}: scale it down")
-    return width, height, orientation if isinstance(orientation, int) else 1
+    return width, height, orientation
 
 
 _cache: OrderedDict[Scan, NDArray[np.uint8]] = OrderedDict()

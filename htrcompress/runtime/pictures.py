@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from htrcompress.errors import HtrError
-from htrcompress.image import PAPER, load_grey, read_grey, resize_to_height, to_grey
+from htrcompress.image import PAPER, resize_to_height
+from htrcompress.image_files import load_grey, read_grey, to_grey
 
 Pixels = NDArray[np.uint8]
 Bytes = bytes | bytearray | memoryview

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.data.sizes import size_of
+from htrcompress.image_files import size_of
 from htrcompress.pages.crop import cut_box
 from htrcompress.pages.fields import FURTHEST, number
 from htrcompress.pages.images import Scan

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.data.sizes import size_of
 from htrcompress.errors import HtrError
-from htrcompress.image import read_grey
+from htrcompress.image_files import read_grey, size_of
 
 
 class ImageTable(Protocol):

@@ -16,7 +16,7 @@ from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import split_of
 from htrcompress.data.splitting import listed_splits, lists_in
 from htrcompress.errors import HtrError
-from htrcompress.image import SUFFIXES
+from htrcompress.image_files import SUFFIXES
 from htrcompress.utils.io import read_utf8
 
 GROUND_TRUTH = ".gt.txt"
