@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from htrcompress import HtrError
-from tools import api, website
+from tools import api, pictures, website
 from tools.website import ROOT, SiteOptions, build, gather
 from tools.website_check import faults
 
@@ -23,6 +24,14 @@ def test_all_pages_are_built_and_lead_somewhere(tmp_path: Path) -> None:
 def test_the_reference_is_that_of_the_code() -> None:
     pytest.importorskip("griffe", reason="needs the extra `docs`")
     assert api.PAGE.read_text(encoding="utf-8") == api.page(), "run `python tools/api.py`"
+
+
+def test_the_pictures_are_those_of_the_code(tmp_path: Path) -> None:
+    for drawn in pictures.draw(pictures.PictureOptions(out=tmp_path)).paths:
+        ElementTree.parse(drawn)
+        assert drawn.read_bytes() == (pictures.DOCS / drawn.name).read_bytes(), "run `python tools/pictures.py`"
+    with pytest.raises(HtrError, match="--preset hybrid"):
+        pictures.draw(pictures.PictureOptions("hybrid", tmp_path))
 
 
 @pytest.fixture
