@@ -151,6 +151,8 @@ class Card:
             "charset": "".join(self.charset),
             "digest": self.digest(),
         }
+        if self.direction != "ltr":
+            entries["direction"] = self.direction
         if self.calibration:
             entries["calibration"] = self.calibration
         return {f"{CARD_KEY}.{name}": value for name, value in entries.items()}

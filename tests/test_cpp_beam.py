@@ -13,6 +13,8 @@ from htrcompress.decoding.language import LanguageOptions, open_language
 from htrcompress.decoding.ngram_file import load_ngram, save_ngram
 from htrcompress.errors import HtrError
 
+NO_WORDS = ("-", "-")
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
@@ -34,7 +36,7 @@ def test_readings_are_those_of_python(
     for number, (row, count) in enumerate(zip(logits, frames, strict=True)):
         (tmp_path / f"{number}").write_bytes(row.tobytes())
         lm = [files[0], 0.8] if with_lm else ["-", "-"]
-        jobs.append([tmp_path / f"{number}", count, files[1], *lm, 0.3, 9, 3])
+        jobs.append([tmp_path / f"{number}", count, files[1], *lm, 0.3, *NO_WORDS, 9, 3])
     for line, expected in zip(parts("beam", *jobs), decoder.decode(logits, frames, 3), strict=True):
         status, *words = line.split(" ", 1)
         assert status == "ok", line
@@ -48,11 +50,11 @@ def test_what_was_tuned_stands_in_the_file(parts: Parts, files: tuple[Path, Path
     (tmp_path / "0").write_bytes(logits[0].tobytes())
     job = [tmp_path / "0", frames[0], files[1], files[0]]
     save_ngram(files[0], type(LONG)(**{**vars(LONG), "settings": {"weight": "0.9", "bonus": "1.25", "from": "a=b"}}))
-    assert parts("beam", [*job, "-", "-", 12, 2]) == parts("beam", [*job, 0.9, 1.25, 12, 2])
-    assert parts("beam", [*job, "-", "-", 12, 2]) != parts("beam", [*job, 0.9, 0, 12, 2])
+    assert parts("beam", [*job, "-", "-", *NO_WORDS, 12, 2]) == parts("beam", [*job, 0.9, 1.25, *NO_WORDS, 12, 2])
+    assert parts("beam", [*job, "-", "-", *NO_WORDS, 12, 2]) != parts("beam", [*job, 0.9, 0, *NO_WORDS, 12, 2])
     for setting in ("nan", "inf", "", "1 2", "x"):
         save_ngram(files[0], type(LONG)(**{**vars(LONG), "settings": {"bonus": setting}}))
-        [line] = parts("beam", [*job, "-", "-", 12, 2])
+        [line] = parts("beam", [*job, "-", "-", *NO_WORDS, 12, 2])
         assert line.startswith("error: ") and "bonus" in line
 
 
@@ -60,9 +62,9 @@ def test_options_that_make_no_sense_are_one_sentence(parts: Parts, files: tuple[
     logits, frames = lines("peaks")
     (tmp_path / "0").write_bytes(logits[0].tobytes())
     (tmp_path / "nan").write_bytes(np.full_like(logits[0], np.nan).tobytes())
-    good = [tmp_path / "0", frames[0], files[1], files[0], 0.8, 0.3, 12, 1]
+    good = [tmp_path / "0", frames[0], files[1], files[0], 0.8, 0.3, *NO_WORDS, 12, 1]
     odd = {
-        6: [0, -1, 1025],
+        8: [0, -1, 1025],
         4: ["nan", "inf"],
         5: ["-inf"],
         3: ["-", tmp_path, tmp_path / "none"],
@@ -95,7 +97,7 @@ def test_damaged_language_models_are_refused_as_in_python(
     for number, data in enumerate(damaged):
         path = tmp_path / f"{number}.ngram"
         path.write_bytes(data)
-        jobs.append([tmp_path / "0", frames[0], files[1], path, "-", "-", 12, 1])
+        jobs.append([tmp_path / "0", frames[0], files[1], path, "-", "-", *NO_WORDS, 12, 1])
         try:
             load_ngram(path)
             refused.append(False)
@@ -124,6 +126,12 @@ def test_the_demo_reads_what_transcribe_reads_with_a_language_model(
     assert passes(demo, *paths, *read_options(model), *words, "--batch", "5").splitlines() == expected
     assert passes(demo, *paths, *read_options(raw), *words).splitlines() == expected
     assert expected != passes(demo, *paths, *read_options(model)).splitlines()
+    (tmp_path / "names.txt").write_text("the\nof\nand\nin\t2\n")
+    listed = LanguageOptions(words=tmp_path / "names.txt", words_bonus=2.0)
+    images = transcribe(TranscribeOptions(paths, model, lm=listed)).images
+    expected = [f"{path}\t{image.text}" for path, image in zip(paths, images, strict=True)]
+    listed_words = ["--lm.words", tmp_path / "names.txt", "--lm.words_bonus", "2"]
+    assert passes(demo, *paths, *read_options(model), *listed_words).splitlines() == expected
     for odd in (["--decoder", "greedy", *words[:2]], ["--lm", raw], ["--lm.weight", "nan"], ["--beam.width", "0"]):
         done = run(demo, *paths, *read_options(model), *odd)
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr

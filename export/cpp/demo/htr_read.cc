@@ -2,6 +2,7 @@
 //
 //   htr_read IMAGE... --model model.onnx [--runtime libonnxruntime.so] [--batch 32] [--threads N]
 //   htr_read IMAGE... --model model.onnx --lm letters.ngram [--lm.weight 0.8] [--lm.bonus 1.5] [--beam.width 12]
+//   htr_read IMAGE... --model model.onnx --lm.words names.txt [--lm.words_bonus 0.5]
 //
 // `--decoder greedy` or `beam` decodes in C++ instead of in the model; `--lm` stands for `beam` with a language model.
 // An image that cannot be read is named on stderr; the others are still read, and the exit status is 2.
@@ -21,7 +22,7 @@ namespace {
 constexpr std::size_t kWindow = 1024;  // images that are held and sorted by width together
 constexpr char kUsage[] = 
     "usage: htr_read IMAGE... --model MODEL [--runtime LIBRARY] [--decoder NAME] [--lm FILE] [--lm.weight X] "
-    "[--lm.bonus X] [--beam.width N] [--batch N] [--threads N]";
+    "[--lm.bonus X] [--lm.words FILE] [--lm.words_bonus X] [--beam.width N] [--batch N] [--threads N]";
 
 struct Arguments {
     std::vector<std::string> images;
@@ -59,6 +60,10 @@ bool Set(htr::Options& options, const std::string& name, const std::string& valu
         options.beam.weight = Real(name, value);
     } else if (name == "--lm.bonus") {
         options.beam.bonus = Real(name, value);
+    } else if (name == "--lm.words") {
+        options.beam.words = value;
+    } else if (name == "--lm.words_bonus") {
+        options.beam.words_bonus = Real(name, value);
     } else if (name == "--beam.width") {
         options.beam.width = Number(name, value);
     } else if (name == "--batch") {
@@ -120,6 +125,9 @@ int main(int argc, char** argv) {
     try {
         const Arguments arguments = Parse({argv + 1, argv + argc});
         htr::Recognizer recognizer(arguments.model, arguments.options);
+        for (const std::string& warning : recognizer.Warnings()) {
+            std::cerr << "warning: " << warning << "\n";
+        }
         bool all = true;
         for (std::size_t start = 0; start < arguments.images.size(); start += kWindow) {
             const std::size_t end = std::min(arguments.images.size(), start + kWindow);

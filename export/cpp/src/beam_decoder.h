@@ -1,28 +1,24 @@
-// CTC prefix beam search with a character language model, as htrcompress/decoding/beam.py; the search itself is
+// CTC prefix beam search with what is known about the language, as htrcompress/decoding/beam.py; the search itself is
 // htrcompress/decoding/cpp/prefix_search.h, which Python uses too.
 
 #pragma once
 
-#include <optional>
-
 #include "decoder.h"
-#include "ngram_file.h"
+#include "language.h"
 
 namespace htr {
 
 class BeamDecoder final : public Decoder {
    public:
-    // Opens the language model that the options name, if any.
-    BeamDecoder(const BeamOptions& options, const Card& card);
+    // The language must outlive the decoder.
+    BeamDecoder(const BeamOptions& options, const Language& language);
 
-    // The score of a reading is the logarithm of its probability, the language model's part included, divided by the
-    // number of its labels.
+    // The score of a reading is the logarithm of its probability, the language's part included, divided by the number
+    // of its labels.
     std::vector<Hypothesis> Decode(const Logits& logits, int n_best) const override;
 
    private:
-    std::optional<NGramFile> lm_;
-    std::vector<std::uint32_t> symbols_;
-    double weight_ = 0;
+    const Language& language_;
     SearchSettings settings_{};
 };
 

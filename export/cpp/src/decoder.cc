@@ -12,19 +12,20 @@ std::string Decoder::NameOf(const Options& options) {
         throw Error("there is no decoder '" + options.decoder +
                     "': choose greedy or beam, or none for the decode inside the model");
     }
-    if (options.decoder == "greedy" && !options.beam.lm.empty()) {
-        throw Error("a language model is for another decoder than greedy: choose beam");
+    const bool has_language = Language::IsGiven(options.beam);
+    if (options.decoder == "greedy" && has_language) {
+        throw Error("language models and lists of words are for another decoder than greedy: choose beam");
     }
-    return options.decoder.empty() && !options.beam.lm.empty() ? "beam" : options.decoder;
+    return options.decoder.empty() && has_language ? "beam" : options.decoder;
 }
 
-std::unique_ptr<Decoder> Decoder::Create(const Options& options, const Card& card) {
+std::unique_ptr<Decoder> Decoder::Create(const Options& options, const Language& language) {
     const std::string name = NameOf(options);
     if (name == "greedy") {
         return std::make_unique<GreedyDecoder>();
     }
     if (name == "beam") {
-        return std::make_unique<BeamDecoder>(options.beam, card);
+        return std::make_unique<BeamDecoder>(options.beam, language);
     }
     return nullptr;
 }

@@ -11,6 +11,8 @@
 
 namespace htr {
 
+class Language;
+
 // The logits of one line, row by row: `frames` rows of `classes` values, not normalised; class 0 is the blank.
 struct Logits {
     const float* values;
@@ -29,8 +31,8 @@ class Decoder {
     // The name of the decoder that the options ask for; empty for the decode inside the model.
     static std::string NameOf(const Options& options);
 
-    // That decoder, for a model with this card; null for the decode inside the model.
-    static std::unique_ptr<Decoder> Create(const Options& options, const Card& card);
+    // That decoder, with a language that outlives it; null for the decode inside the model.
+    static std::unique_ptr<Decoder> Create(const Options& options, const Language& language);
 
     virtual ~Decoder() = default;
 

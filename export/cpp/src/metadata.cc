@@ -73,6 +73,11 @@ Card ReadCard(const std::function<std::optional<std::string>(const std::string& 
     card.max_width = size("max_width");
     card.charset = ParseCharset(entry("charset"), where);
     card.digest = entry("digest");
+    card.direction = find("htrcompress.direction").value_or("ltr");
+    card.calibration = find("htrcompress.calibration").value_or("");
+    if (card.direction != "ltr" && card.direction != "rtl") {
+        throw Error(where + " is damaged: its direction is not ltr or rtl" + kAdvice);
+    }
     if (card.digest.size() != 64 || card.digest.find_first_not_of("0123456789abcdef") != card.digest.npos) {
         throw Error(where + " is damaged: its digest is no SHA-256" + kAdvice);
     }

@@ -8,14 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
-#include <locale>
 #include <map>
-#include <sstream>
 #include <string_view>
 
 #include "htr/htr.h"
 #include "metadata.h"
+#include "numbers.h"
 #include "utf8.h"
 
 namespace htr {
@@ -24,8 +24,7 @@ namespace {
 constexpr std::string_view kMagic = "htrcompress-ngram 1\n";
 constexpr std::size_t kLongestHeader = 1 << 20;
 constexpr std::size_t kAlignment = 64;
-constexpr std::uint32_t kUnknown = 0;  // the symbol of what the model lacks
-constexpr std::uint32_t kSpecial = 3;  // character i is symbol i + 3
+constexpr std::int64_t kLargestOrder = 64;
 constexpr char kAgain[] = ": make the file again";
 
 // A number of an entry, or -1.
@@ -81,6 +80,9 @@ NGramFile::NGramFile(const std::filesystem::path& path)
         throw Error("the header of " + name_ + " is damaged" + kAgain);
     }
     charset_ = *charset;
+    if (direction() != "ltr" && direction() != "rtl") {
+        throw Error("the header of " + name_ + " is damaged" + kAgain);
+    }
     view_.begin = Count(entries_, "begin");
     std::size_t offset = end + 2;
     Take("backoff_state", view_.backoff_state, offset);
@@ -92,7 +94,7 @@ NGramFile::NGramFile(const std::filesystem::path& path)
     if (!Fits()) {
         throw Error(name_ + " is damaged" + kAgain);
     }
-    for (const char* name : {"weight", "bonus"}) {
+    for (const char* name : {"weight", "bonus", "words_bonus"}) {
         if (!std::isfinite(Setting(name, 0))) {
             throw Error("the " + std::string(name) + " in " + name_ + " is not a finite number: tune it again");
         }
@@ -109,6 +111,18 @@ void NGramFile::Take(const char* name, const Value*& array, std::size_t& offset)
     }
     array = reinterpret_cast<const Value*>(mapping_->bytes + offset);
     offset += std::size_t(count) * sizeof(Value);
+}
+
+// Whether every state falls back to the empty history in fewer steps than the model's order, as in ngram_file.py.
+bool NGramFile::Ends(std::int64_t states) const {
+    const std::int64_t order = Count(entries_, "order");
+    std::vector<std::uint8_t> depth(std::size_t(states), 0);
+    bool ends = order >= 1 && order <= kLargestOrder;
+    for (std::int64_t state = 1; state < states && ends; ++state) {
+        depth[std::size_t(state)] = std::uint8_t(depth[std::size_t(view_.backoff_state[state])] + 1);
+        ends = depth[std::size_t(state)] <= std::max<std::int64_t>(order - 1, 1);
+    }
+    return ends;
 }
 
 // Whether no array points outside another, so that a search may follow them.
@@ -131,7 +145,7 @@ bool NGramFile::Fits() const {
         fits = fits && view_.arc_symbol[arc] < symbols && std::isfinite(view_.arc_log_probability[arc]) &&
                view_.arc_next[arc] >= 0 && view_.arc_next[arc] < states;
     }
-    return fits;
+    return fits && Ends(states);
 }
 
 std::vector<std::uint32_t> NGramFile::Symbols(const std::vector<std::string>& charset) const {
@@ -159,10 +173,13 @@ double NGramFile::Setting(const std::string& name, double otherwise) const {
     if (found == entries_.end()) {
         return otherwise;
     }
-    std::istringstream text(found->second);
-    text.imbue(std::locale::classic());
-    double value = 0;
-    return text >> value && text.peek() == std::char_traits<char>::eof() ? value : std::nan("");
+    const std::vector<double> numbers = ParseNumbers(found->second);
+    return numbers.size() == 1 ? numbers[0] : std::nan("");
+}
+
+std::string NGramFile::Entry(const std::string& key, const std::string& otherwise) const {
+    const auto found = entries_.find(key);
+    return found == entries_.end() ? otherwise : found->second;
 }
 
 }  // namespace htr

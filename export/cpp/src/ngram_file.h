@@ -25,14 +25,24 @@ class NGramFile {
     // Its arrays, for a search with this weight; `symbols` must outlive the view, and so must this.
     ScorerView View(double weight, const std::uint32_t* symbols) const;
 
-    // What the model was tuned to: `weight` or `bonus`, or the default where it was not tuned.
+    // What the model was tuned to: `weight`, `bonus` or `words_bonus`, or the default where it was not tuned.
     double Setting(const std::string& name, double otherwise) const;
+
+    // What makes probabilities of confidences with it; empty if it was not fitted.
+    std::string calibration() const { return Entry("setting.calibration", ""); }
+
+    // Of the lines whose texts it was made of, `ltr` or `rtl`.
+    std::string direction() const { return Entry("direction", "ltr"); }
+
+    const std::vector<std::string>& charset() const { return charset_; }
 
    private:
     struct Mapping;
     template <class Value>
     void Take(const char* name, const Value*& array, std::size_t& offset);
     bool Fits() const;
+    bool Ends(std::int64_t states) const;
+    std::string Entry(const std::string& key, const std::string& otherwise) const;
 
     std::string name_;
     std::shared_ptr<const Mapping> mapping_;

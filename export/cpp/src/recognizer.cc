@@ -4,7 +4,9 @@
 #include <numeric>
 
 #include "backend.h"
+#include "charset.h"
 #include "decoder.h"
+#include "language.h"
 #include "parallel.h"
 
 namespace htr {
@@ -30,22 +32,8 @@ Batch Stack(const std::vector<Image>& lines, const std::vector<std::size_t>& cho
     return batch;
 }
 
-std::string TextOf(const std::int32_t* labels, std::size_t length, const std::vector<std::string>& charset) {
-    std::string text;
-    for (const std::int32_t* label = labels; label != labels + length; ++label) {
-        if (*label > std::int32_t(charset.size())) {
-            throw Error("label " + std::to_string(*label) + " is outside a charset of " +
-                        std::to_string(charset.size()) + " characters: the model's file is damaged");
-        }
-        if (*label > 0) {
-            text += charset[*label - 1];
-        }
-    }
-    return text;
-}
-
 // The readings of labels that the model decoded.
-std::vector<Reading> ReadLabels(const Output& output, const Card& card) {
+std::vector<Reading> ReadLabels(const Output& output, const Charset& charset) {
     const std::size_t lines = output.lengths.size(), frames = output.labels.size() / lines;
     std::vector<Reading> readings;
     for (std::size_t row = 0; row < lines; ++row) {
@@ -54,20 +42,19 @@ std::vector<Reading> ReadLabels(const Output& output, const Card& card) {
             throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
                         " frames: its file is damaged");
         }
-        readings.push_back(
-            {TextOf(output.labels.data() + row * frames, length, card.charset), output.scores[row], {}});
+        readings.push_back({charset.Decode(output.labels.data() + row * frames, std::size_t(length)), output.scores[row], {}});
     }
     return readings;
 }
 
 // The readings of logits; a line has one frame for every `stride` pixels that it begins.
-std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const Decoder& decoder, const Card& card,
-                                int n_best) {
-    const int classes = int(card.charset.size()) + 1;
+std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const Decoder& decoder,
+                                const Charset& charset, int stride, int n_best) {
+    const int classes = int(charset.characters().size()) + 1;
     const std::size_t lines = batch.widths.size(), steps = output.logits.size() / lines / classes;
     std::vector<Reading> readings;
     for (std::size_t row = 0; row < lines; ++row) {
-        const int frames = (batch.widths[row] + card.stride - 1) / card.stride;
+        const int frames = (batch.widths[row] + stride - 1) / stride;
         if (std::size_t(frames) > steps) {
             throw Error("the model gave " + std::to_string(steps) + " frames for a line of " +
                         std::to_string(batch.widths[row]) + " pixels: its file is damaged");
@@ -75,7 +62,7 @@ std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const 
         std::vector<Reading> found;
         for (const Hypothesis& one :
              decoder.Decode({output.logits.data() + row * steps * classes, frames, classes}, n_best)) {
-            found.push_back({TextOf(one.labels.data(), one.labels.size(), card.charset), one.score, {}});
+            found.push_back({charset.Decode(one.labels.data(), one.labels.size()), one.score, {}});
         }
         readings.push_back(found.front());
         readings.back().alternatives.assign(found.begin() + 1, found.end());
@@ -91,14 +78,23 @@ Options Resolved(Options options) {
 }  // namespace
 
 Recognizer::Recognizer(const std::filesystem::path& model, const Options& options)
-    : backend_(Backend::Create(model, Resolved(options))), decoder_(Decoder::Create(options, backend_->card)),
-      batch_size_(options.batch_size) {}
+    : backend_(Backend::Create(model, Resolved(options))), charset_(std::make_unique<Charset>(backend_->card)),
+      language_(std::make_unique<Language>(options.beam, backend_->card)),
+      decoder_(Decoder::Create(options, *language_)), batch_size_(options.batch_size) {}
 
 Recognizer::Recognizer(Recognizer&&) noexcept = default;
 Recognizer& Recognizer::operator=(Recognizer&&) noexcept = default;
 Recognizer::~Recognizer() = default;
 
 const Card& Recognizer::card() const { return backend_->card; }
+
+std::vector<std::string> Recognizer::Warnings() const {
+    std::vector<std::string> warnings;
+    if (!language_->unknown().empty()) {
+        warnings.push_back("the language model lacks " + language_->unknown() + ": scored as unknown");
+    }
+    return warnings;
+}
 
 Image Recognizer::Prepare(const Image& image, const std::string& name) const {
     return ResizeToHeight(image, card().height, std::min(card().max_width, backend_->max_width), name);
@@ -130,7 +126,8 @@ std::vector<Reading> Recognizer::Read(const std::vector<Image>& images, int n_be
         const Batch batch = Stack(lines, chosen, card().height, backend.min_width);
         const Output output = backend.Run(batch);
         const std::vector<Reading> found =
-            decoder_ ? ReadLogits(output, batch, *decoder_, card(), n_best) : ReadLabels(output, card());
+            decoder_ ? ReadLogits(output, batch, *decoder_, *charset_, card().stride, n_best)
+                     : ReadLabels(output, *charset_);
         for (std::size_t row = 0; row < chosen.size(); ++row) {
             readings[chosen[row]] = found[row];
         }

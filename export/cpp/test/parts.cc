@@ -8,7 +8,12 @@
 //   parts quota  MOUNTED MEMBERSHIP ...           reads the limits of control groups
 //   parts cores  _ ...                            counts the processors that the process may use
 //   parts greedy IN FRAMES CLASSES ...            decodes raw FP32 logits of one line
-//   parts beam   IN FRAMES CARD LM WEIGHT BONUS WIDTH N_BEST ...  the same with the search; "-" for what is not given
+//   parts beam   IN FRAMES CARD LM WEIGHT BONUS WORDS WORDS_BONUS WIDTH N_BEST ...  the same with the search; "-" for
+//                                                 what is not given
+//   parts page   CARD TEXT ...                    a text as it stands on the page
+//   parts text   CARD TEXT ...                    the text of the labels of some characters
+//   parts nfc    TEXT ...                         a text in normal form C
+//   parts kinds  FIRST LAST ...                   bidirectional class, letter, space and mirror image of characters
 //
 // Each job gives one line on stdout: "ok" and what was found, or "error: " and why not. OUT is raw grey bytes.
 
@@ -19,12 +24,16 @@
 #include <iterator>
 #include <map>
 
+#include "charset.h"
 #include "cores.h"
 #include "decoder.h"
 #include "engine_file.h"
 #include "file.h"
+#include "language.h"
 #include "metadata.h"
 #include "sha256.h"
+#include "unicode.h"
+#include "utf8.h"
 
 namespace {
 
@@ -94,9 +103,37 @@ std::string Beam(const std::string& path, int frames, char** words) {
     if (given(5)) {
         options.beam.bonus = std::stod(words[5]);
     }
-    options.beam.width = std::stoi(words[6]);
-    const auto decoder = htr::Decoder::Create(options, card);
-    return Decode(path, frames, int(card.charset.size()) + 1, *decoder, std::stoi(words[7]));
+    if (given(6)) {
+        options.beam.words = words[6];
+    }
+    if (given(7)) {
+        options.beam.words_bonus = std::stod(words[7]);
+    }
+    options.beam.width = std::stoi(words[8]);
+    const htr::Language language(options.beam, card);
+    const auto decoder = htr::Decoder::Create(options, language);
+    return Decode(path, frames, int(card.charset.size()) + 1, *decoder, std::stoi(words[9]));
+}
+
+// The text of labels that are given as their characters.
+std::string Text(const htr::Card& card, const std::string& characters) {
+    const htr::Charset charset(card);
+    std::vector<std::int32_t> labels;
+    const std::u32string codes = htr::FromUtf8(characters).value();
+    for (const char32_t character : codes) {
+        labels.push_back(std::int32_t(charset.characters().find(character)) + 1);
+    }
+    return charset.Decode(labels.data(), labels.size());
+}
+
+std::string Kinds(int first, int last) {
+    std::string found;
+    for (int code = first; code <= last; ++code) {
+        const char32_t character = char32_t(code);
+        found += std::to_string(int(htr::BidiClassOf(character))) + (htr::IsLetter(character) ? "L" : "-") +
+                 (htr::IsSpace(character) ? "S" : "-") + std::to_string(std::uint32_t(htr::MirrorImage(character))) + " ";
+    }
+    return found;
 }
 
 std::string Run(const std::string& kind, char** words) {
@@ -119,7 +156,20 @@ std::string Run(const std::string& kind, char** words) {
     if (kind == "greedy") {
         htr::Options options;
         options.decoder = kind;
-        return Decode(words[0], number(1), number(2), *htr::Decoder::Create(options, {}), 1);
+        const htr::Language none({}, {});
+        return Decode(words[0], number(1), number(2), *htr::Decoder::Create(options, none), 1);
+    }
+    if (kind == "page") {
+        return htr::ToUtf8(htr::Charset(CardIn(words[0])).OnPage(htr::FromUtf8(words[1]).value()));
+    }
+    if (kind == "text") {
+        return Text(CardIn(words[0]), words[1]);
+    }
+    if (kind == "nfc") {
+        return htr::ToUtf8(htr::Composed(htr::FromUtf8(words[0]).value()));
+    }
+    if (kind == "kinds") {
+        return Kinds(number(0), number(1));
     }
     if (kind == "beam") {
         return Beam(words[0], number(1), words);
@@ -134,7 +184,8 @@ std::string Run(const std::string& kind, char** words) {
 
 int main(int argc, char** argv) {
     const std::string kind = argc > 1 ? argv[1] : "";
-    const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}, {"beam", 8}, {"quota", 2}};
+    const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}, {"beam", 10}, {"quota", 2},
+                                          {"page", 2}, {"text", 2},  {"kinds", 2}};
     const int count = words.count(kind) ? words.at(kind) : 1;
     for (int i = 2; i + count <= argc; i += count) {
         try {

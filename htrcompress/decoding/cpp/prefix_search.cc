@@ -9,7 +9,6 @@ namespace htr {
 namespace {
 
 constexpr std::int32_t kBlank = 0;
-constexpr std::uint32_t kEnd = 2;    // the symbol of a line's end (../kneser_ney.py)
 constexpr float kNever = -99.0f;     // log-probability of what nothing predicts (../ngram.py)
 constexpr int kCacheBits = 12;
 constexpr double kLn2 = 0.6931471805599453;
@@ -46,6 +45,21 @@ std::uint64_t ExtendedHash(std::uint64_t prefix, std::int32_t label) {
 }
 
 }  // namespace
+
+ScorerStep FollowScorer(const ScorerView& scorer, std::int32_t state, std::uint32_t symbol) {
+    const std::uint32_t* begin = scorer.arc_symbol + scorer.arc_start[state];
+    const std::uint32_t* end = scorer.arc_symbol + scorer.arc_start[state + 1];
+    const std::uint32_t* found = std::lower_bound(begin, end, symbol);
+    if (found != end && *found == symbol) {
+        return {scorer.arc_log_probability[found - scorer.arc_symbol], scorer.arc_next[found - scorer.arc_symbol]};
+    }
+    if (state == 0) {
+        return {kNever, 0};
+    }
+    ScorerStep step = FollowScorer(scorer, scorer.backoff_state[state], symbol);
+    step.score += scorer.backoff[state];
+    return step;
+}
 
 PrefixSearch::PrefixSearch(std::vector<ScorerView> scorers, int classes, const SearchSettings& settings)
     : scorers_(std::move(scorers)), classes_(classes), settings_(settings), probability_(classes),
@@ -246,7 +260,7 @@ PrefixSearch::Growth PrefixSearch::Follow(const States& states, std::int32_t lab
         const std::int64_t key = (std::int64_t(states[s]) * kMaxScorers + std::int64_t(s)) * classes_ + label;
         Cached& cached = cache_[(std::uint64_t(key) * 0x9E3779B97F4A7C15u) >> (64 - kCacheBits)];
         if (cached.key != key) {
-            cached = {key, LookUp(scorers_[s], states[s], scorers_[s].symbols[label])};
+            cached = {key, FollowScorer(scorers_[s], states[s], scorers_[s].symbols[label])};
         }
         growth.factor += scorers_[s].weight * double(cached.step.score);
         growth.states[s] = cached.step.next;
@@ -255,33 +269,10 @@ PrefixSearch::Growth PrefixSearch::Follow(const States& states, std::int32_t lab
     return growth;
 }
 
-// Backed off as in ../ngram.py, from the shortest history up.
-PrefixSearch::Step PrefixSearch::LookUp(const ScorerView& scorer, std::int32_t state, std::uint32_t symbol) {
-    backoffs_.clear();
-    Step step{kNever, 0};
-    for (;; state = scorer.backoff_state[state]) {
-        const std::uint32_t* begin = scorer.arc_symbol + scorer.arc_start[state];
-        const std::uint32_t* end = scorer.arc_symbol + scorer.arc_start[state + 1];
-        const std::uint32_t* found = std::lower_bound(begin, end, symbol);
-        if (found != end && *found == symbol) {
-            step = {scorer.arc_log_probability[found - scorer.arc_symbol], scorer.arc_next[found - scorer.arc_symbol]};
-            break;
-        }
-        if (state == 0) {
-            break;
-        }
-        backoffs_.push_back(scorer.backoff[state]);
-    }
-    for (; !backoffs_.empty(); backoffs_.pop_back()) {
-        step.score += backoffs_.back();
-    }
-    return step;
-}
-
 double PrefixSearch::EndFactor(const States& states) {
     double score = 0;
     for (std::size_t s = 0; s < scorers_.size(); ++s) {
-        score += scorers_[s].weight * double(LookUp(scorers_[s], states[s], kEnd).score);
+        score += scorers_[s].weight * double(FollowScorer(scorers_[s], states[s], kEnd).score);
     }
     return Exponential(score);
 }

@@ -29,6 +29,18 @@ struct ScorerView {
     const std::int32_t* arc_next;
 };
 
+// What a scorer gives to a symbol after a state, and the state behind it.
+struct ScorerStep {
+    float score;
+    std::int32_t next;
+};
+
+// Backed off as in ../ngram.py: each state falls back to a shorter one, at most as often as histories are long.
+ScorerStep FollowScorer(const ScorerView& scorer, std::int32_t state, std::uint32_t symbol);
+
+// Symbols (../kneser_ney.py): of what a scorer lacks, of a line's end, and of the first character.
+constexpr std::uint32_t kUnknown = 0, kEnd = 2, kSpecial = 3;
+
 // What a search is told; see `Settings` in ../search.py, and `Language` for the bonus.
 struct SearchSettings {
     std::int32_t width;
@@ -67,10 +79,6 @@ class PrefixSearch {
         std::int64_t node;
         States states;
     };
-    struct Step {
-        float score;
-        std::int32_t next;
-    };
     struct Growth {
         double factor;
         States states;
@@ -81,7 +89,7 @@ class PrefixSearch {
     };
     struct Cached {
         std::int64_t key = -1;
-        Step step{};
+        ScorerStep step{};
     };
     struct Node {
         std::int64_t before;
@@ -98,7 +106,6 @@ class PrefixSearch {
     void Keep();
     Growth Follow(const States& states, std::int32_t label);
     double EndFactor(const States& states);
-    Step LookUp(const ScorerView& scorer, std::int32_t state, std::uint32_t symbol);
     std::vector<std::int32_t> Labels(std::int64_t node) const;
 
     const std::vector<ScorerView> scorers_;
@@ -114,7 +121,6 @@ class PrefixSearch {
     std::vector<double> grown_;
     std::vector<Growth> growths_;
     std::vector<Choice> choices_;
-    std::vector<float> backoffs_;
     std::vector<Cached> cache_;  // steps of the scorers that were looked up before
     std::int64_t scale_ = 0;
 };

@@ -50,6 +50,8 @@ struct Card {
     int stride = 0;                    // pixels for each frame
     int max_width = 0;                 // of the widest line that it reads, in pixels at `height`
     std::string digest;                // the same in every form of a model: SHA-256 of its network and characters
+    std::string direction = "ltr";     // of its lines as a whole, or "rtl"; texts are in the order of reading
+    std::string calibration;           // what makes probabilities of its confidences; empty if it was not fitted
 };
 
 // What a model reads in one line.
@@ -64,6 +66,8 @@ struct BeamOptions {
     std::filesystem::path lm;      // a language model from python -m htrcompress.lm; empty for none
     std::optional<double> weight;  // of its log-probability; as tuned, or 0.5, if not given
     std::optional<double> bonus;   // added for every character; as tuned, or 0, if not given
+    std::filesystem::path words;   // a text file with a likely word in each row; empty for none
+    std::optional<double> words_bonus;  // for every character of a listed word; as tuned, or 0.5, if not given
     int width = 12;                // prefixes that are kept
     int candidates = 8;            // characters that may extend a prefix in a frame
     double blank = 0.999;          // frames whose blank is so probable are not searched
@@ -74,14 +78,16 @@ struct Options {
     int batch_size = 32;  // lines that the network sees at once, on all threads; fewer where fewer are faster
     int threads = 0;      // for ONNX Runtime; 0 for as many as the process may use cores
     std::string runtime;  // the runtime's library; empty for its usual name, found by the dynamic loader
-    // Empty for the decode in the model, or for `beam` where a language model is named. `greedy` and `beam` decode the
+    // Empty for the decode in the model, or for `beam` where a language model or a list of words is named. `greedy` and `beam` decode the
     // logits of a model that gives them.
     std::string decoder;
     BeamOptions beam;
 };
 
 class Backend;
+class Charset;
 class Decoder;
+class Language;
 
 class Recognizer {
    public:
@@ -92,6 +98,9 @@ class Recognizer {
 
     const Card& card() const;
 
+    // What the user may want to know, in a sentence each: characters that the language model lacks.
+    std::vector<std::string> Warnings() const;
+
     // `ResizeToHeight` for this model.
     Image Prepare(const Image& image, const std::string& name) const;
 
@@ -101,6 +110,8 @@ class Recognizer {
 
    private:
     std::unique_ptr<Backend> backend_;
+    std::unique_ptr<const Charset> charset_;
+    std::unique_ptr<const Language> language_;
     std::unique_ptr<Decoder> decoder_;
     int batch_size_;
 };
