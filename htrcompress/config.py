@@ -29,7 +29,8 @@ class TrainConfig:
     steps: int | None = None
     """Optimiser steps; instead of --train.epochs."""
     epochs: float | None = None
-    """Passes over the training lines; instead of --train.steps. 60, or a few for a tiny preset, if neither is given."""
+    """Passes over the training lines; instead of --train.steps. 60, or a few for a tiny preset, if neither is given;
+    with --init, the number of lines decides this and what else is open here."""
     lines: int | None = None
     """Use only so many training lines, drawn by the seed; all if not given."""
     batch: int = 0
@@ -44,8 +45,13 @@ class TrainConfig:
     """Largest gradient norm."""
     ema: float = 0.998
     """Decay of the moving average of the weights; the average is validated and saved."""
+    keep: float | None = None
+    """With --init, the share of the weights before training in the model that is validated and saved, so that it
+    forgets less (Wortsman et al. 2022); if not given, 0.25 where the number of lines decides the steps, else 0."""
     valid_every: int | None = None
     """Steps between validations; a tenth of the run if not given."""
+    patience: int | None = None
+    """Stop after so many validations in a row without a better CER; never if not given."""
     save_minutes: float = 10.0
     """Minutes between checkpoints; one is written at every validation as well."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -61,13 +67,15 @@ class TrainConfig:
         if self.steps is not None and self.epochs is not None:
             raise HtrError("give --train.steps or --train.epochs, not both")
         _require_numbers("train", self)
-        for name in ("steps", "epochs", "lines", "clip", "valid_every", "save_minutes"):
+        for name in ("steps", "epochs", "lines", "clip", "valid_every", "patience", "save_minutes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise HtrError(f"--train.{name} must be positive, not {value}")
         for name in ("batch", "lr", "warmup", "weight_decay"):
             if getattr(self, name) < 0:
                 raise HtrError(f"--train.{name} must not be negative, and is {getattr(self, name)}")
+        if not 0 <= (self.keep or 0) < 1:
+            raise HtrError(f"--train.keep must be from 0 to below 1, not {self.keep}")
         if not 0 <= self.ema < 1:
             raise HtrError(f"--train.ema must be from 0 to below 1, not {self.ema}")
         if abs(self.seed) > LARGEST_SEED:

@@ -143,6 +143,7 @@ def prune(
         options.augment,
         progress,
     ).fit()
+    assert fit.cer is not None  # there are validation lines
     return PruneResult(run, fit.path, flops, parameters, (before, cut, fit.cer))
 
 

@@ -30,7 +30,7 @@ ROOT = Path("runs")
 ROLES = ("teacher", "student", "control")
 OPTIONS = "config.yaml"
 """The options that a run was started with, in the form that `--config` reads."""
-MOVABLE = ("data", "unlabelled", "llm")
+MOVABLE = ("data", "watch", "unlabelled", "llm")
 """Options that say where something is, which may change when a run is resumed."""
 
 
@@ -273,13 +273,15 @@ def init_file(run: Path, given: Path | None) -> Path | None:
 
     Args:
         run: the run folder.
-        given: the model file or run folder that the user names with `--init`, if any.
+        given: the model file, run folder or model's name that the user gives with `--init`, if any.
 
     Raises:
         HtrError: there is no such model.
     """
     kept = next((run / "init").glob("*.safetensors"), None)
-    return kept or (model(given) if given else None)
+    if kept or given is None:
+        return kept
+    return model(given) if given.exists() else locate(given)
 
 
 def keep_init(run: Path, source: Path) -> None:

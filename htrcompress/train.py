@@ -2,10 +2,11 @@
 
 The run folder gets the best model on validation as `teacher.safetensors` (the preset's name), and beside it a folder
 with the log, TensorBoard events and the checkpoint that `--resume` continues from. With `--init FILE` a trained model
-learns a new hand from a few hundred lines, and keeps its name.
+learns a new hand from a few lines, and keeps its name: steps and learning rate follow from their number.
 """
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from htrcompress.errors import HtrError
 from htrcompress.utils import machine
 
 if TYPE_CHECKING:
+    from htrcompress.charset import Charset
     from htrcompress.models import LineRecognizer
+    from htrcompress.training.adaptation import Adaptation, Watch
     from htrcompress.training.data import TrainingData
     from htrcompress.training.progress import TrainProgress
     from htrcompress.training.trainer import FitResult
@@ -36,10 +39,14 @@ class TrainOptions:
     """The size: teacher, hybrid, student, student-s, student-xs, tiny-teacher, tiny-hybrid or tiny-student; teacher if
     not given, or the size of --init."""
     init: Path | None = None
-    """A trained model file, or the run folder that holds it, to start from instead of random weights."""
+    """A trained model file, or the run folder that holds it, to start from instead of random weights. Steps, learning
+    rate, batch and early stopping then follow from the number of training lines where --train.* leaves them open."""
     charset: CharsetPolicy | None = None
     """How the characters of --init change: keep them, take the union with those of the data, or replace them by these;
-    must be given where the data has other characters."""
+    the union if not given."""
+    watch: str | None = None
+    """With --init: other datasets, with commas between, whose validation lines are read before and after, so that it is
+    seen what the model forgets; it does not learn them."""
     out: Path | None = None
     """The run folder; `runs/<time>-train` if not given."""
     resume: Path | None = None
@@ -64,6 +71,10 @@ class TrainOptions:
             return
         if self.charset and not self.init:
             raise HtrError("--charset says how the characters of --init change: give --init as well")
+        if self.watch and not self.init:
+            raise HtrError("--watch shows what the model of --init forgets: give --init as well")
+        if self.train.keep and not self.init:
+            raise HtrError("--train.keep keeps a share of the weights of --init: give --init as well")
         check_llm(self.llm, self.lm, self.aux)
 
 
@@ -74,24 +85,35 @@ class TrainResult:
     Attributes:
         run: the run folder.
         fit: the model's file and its figures.
+        adaptation: with `--init`, the error rates before and after.
     """
 
     run: Path
     fit: "FitResult"
+    adaptation: "Adaptation | None" = None
 
-    def __rich__(self) -> str:
-        return f"{self.fit.path}: CER {100 * self.fit.cer:.2f} % on validation after {self.fit.steps} steps"
+    def __rich__(self) -> Any:
+        from rich.console import Group
+
+        cer = "" if self.fit.cer is None else f"CER {100 * self.fit.cer:.2f} % on validation "
+        sentence = f"{self.fit.path}: {cer}after {self.fit.steps} steps"
+        return Group(sentence, self.adaptation) if self.adaptation else sentence
 
 
 @dataclass(frozen=True)
 class _Start:
-    """A network before training, the data for it, and what its card says about where it comes from."""
+    """A network before training, the data and settings for it, and what its card says about where it comes from.
+
+    With `--init`, also what is read before and after, and the rates before.
+    """
 
     name: str
-    preset: str | None
+    config: TrainConfig
     network: "LineRecognizer"
     data: "TrainingData"
     origin: dict[str, Any]
+    watch: "Watch | None" = None
+    before: "list[float] | None" = None
 
 
 def train(
@@ -135,7 +157,7 @@ def train(
         data.train,
         data.valid,
         run / f"{start.name}.safetensors",
-        options.train.for_preset(start.preset),
+        start.config,
         options.augment,
         progress,
         LANGUAGE_MODEL_MEMORY if language else (),
@@ -145,7 +167,7 @@ def train(
     fit = trainer.fit()
     if language:
         logger.info("%s", language.costs())
-    return TrainResult(run, fit)
+    return TrainResult(run, fit, _adaptation(start, fit.path))
 
 
 def _untrained(options: TrainOptions) -> _Start:
@@ -155,14 +177,16 @@ def _untrained(options: TrainOptions) -> _Start:
 
     name = "teacher" if options.model is None else options.model
     data = open_training_data(options.data, models.preset(name).height, options.train, options.read)
-    return _Start(name, name, models.create(name, data.charset.classes), data, {})
+    network = models.create(name, data.charset.classes)
+    return _Start(name, options.train.for_preset(name), network, data, {})
 
 
 def _trained(source: Path, options: TrainOptions) -> _Start:
-    """A trained network with its output layer changed for the characters of new data."""
+    """A trained network with its output layer changed for the characters of new data, and settings for these."""
     from htrcompress.models import preset_of
     from htrcompress.models.charset_transfer import choose_charset, set_charset
     from htrcompress.models.serialization import load_model
+    from htrcompress.training.adaptation import Watch, require_enough, settings
     from htrcompress.training.data import open_training_data
 
     network, card = load_model(source)
@@ -171,11 +195,34 @@ def _trained(source: Path, options: TrainOptions) -> _Start:
     def choose(found: Any) -> Any:
         return choose_charset(known, found, options.charset)
 
-    data = open_training_data(options.data, card.height, options.train, options.read, choose)
+    data = open_training_data(options.data, card.height, options.train, options.read, choose, hold_back=True)
+    require_enough(len(data.train), data.dataset.name)
+    _tell_new_characters(known, data)
     preset = preset_of(network)
+    config = settings(options.train, len(data.train), preset).for_preset(preset)
+    watch = Watch(data, options.watch, options.read)
+    before = watch.rates(network, known)
     set_charset(network, known, data.charset, trainable=True)
     origin = {"init": {"name": card.name, "data": card.data.get("name"), "training": card.training}}
-    return _Start(source.stem, preset, network, data, origin)
+    return _Start(source.stem, config, network, data, origin, watch, before)
+
+
+def _tell_new_characters(known: "Charset", data: "TrainingData") -> None:
+    """Names the characters that a trained model will learn, with how often the lines hold them."""
+    counts = Counter(c for text in data.train.texts for c in text if c in data.charset.characters)
+    new = " ".join(f"{c!r} ({n})" for c, n in counts.most_common() if c not in known.characters)
+    if new:
+        logger.info("new to the model, and learnt from these lines (--charset keep leaves them out): %s", new)
+
+
+def _adaptation(start: _Start, path: Path) -> "Adaptation | None":
+    """What came of an adaptation; None for a training from nothing."""
+    from htrcompress.models.serialization import load_model
+
+    if start.watch is None or start.before is None:
+        return None
+    network, card = load_model(path)
+    return start.watch.adaptation(start.before, start.watch.rates(network, card.characters()))
 
 
 def train_command(options: TrainOptions, given: frozenset[str]) -> TrainResult:

@@ -68,6 +68,42 @@ def drawn(dataset: Dataset, unit: Unit, shares: Shares) -> Dataset:
     return replace(dataset, splits={name: {**kept, **made}[name] for name in order if name in {**kept, **made}})
 
 
+FEWEST_TO_HOLD_BACK = 32
+"""Of fewer training lines than this, all are worth more in training than in a validation that says little."""
+HELD_BACK, MOST_HELD_BACK = 0.125, 0.25
+"""Share of the training lines that `with_validation` aims at, and the most that whole pages or hands may take."""
+
+
+def with_validation(dataset: Dataset, seed: int) -> tuple[Dataset, Unit | None]:
+    """The dataset with validation lines that are taken from its training lines, where it has none.
+
+    Whole pages are taken where the lines name pages, else whole groups, else single lines; single ones too where whole
+    pages would be more than a quarter of all lines.
+
+    Args:
+        dataset: with or without validation lines.
+        seed: decides which.
+
+    Returns:
+        the dataset, which stays without validation lines if it has fewer than `FEWEST_TO_HOLD_BACK` training lines;
+        and what was taken together, None if nothing was taken.
+
+    Raises:
+        HtrError: it has no training lines.
+    """
+    lines = dataset.split("train")
+    if dataset.splits.get("valid") or len(lines) < FEWEST_TO_HOLD_BACK:
+        return dataset, None
+    for unit in UNITS:
+        names = [{"page": line.page, "group": line.group, "line": line.id}[unit] for line in lines]
+        if all(names) and len(set(names)) > 1:
+            rows = _share_out(names, unit, {"valid": HELD_BACK}, seed)
+            if len(rows["valid"]) <= MOST_HELD_BACK * len(lines):
+                made = {name: chosen(lines, rows[name]) for name in ("train", "valid")}
+                return replace(dataset, splits={**dataset.splits, **made}), unit
+    raise HtrError(f"{dataset.name}: all training lines have the same name, so that none can be held back: rename them")
+
+
 def _unit(line: Line, unit: Unit, name: str) -> str:
     found = {"page": line.page, "group": line.group, "line": line.id}[unit]
     if not found:

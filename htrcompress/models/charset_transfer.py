@@ -22,21 +22,13 @@ def choose_charset(model: Charset, data: Charset, choice: CharsetPolicy | None) 
     Args:
         model: its charset now.
         data: the characters of the new training lines.
-        choice: keep the model's charset, take the union of both, or replace it by that of the data; may be None where
-            the model knows every character of the data.
-
-    Raises:
-        HtrError: the data has characters that the model lacks, and no choice was made.
+        choice: keep the model's charset, take the union of both, or replace it by that of the data; None is the union
+            where the model lacks characters of the data.
     """
     missing = [c for c in data.characters if c not in model.characters]
-    if choice is None and missing:
-        raise HtrError(
-            f"the model of --init does not know {_some(missing)}: choose --charset keep (read the lines without), "
-            "union (learn them too) or replace (forget what the new lines lack)"
-        )
     if choice == "replace":
         return data
-    if choice == "union":
+    if choice == "union" or (choice is None and missing):
         return Charset(tuple(sorted({*model.characters, *data.characters})), data.direction)
     return model
 

@@ -22,6 +22,8 @@ from htrcompress.utils.io import write_atomic
 
 TYPES = ("F32", "F16", "BF16")
 """Types of weights that a file may hold, by their names in safetensors."""
+EXPORTED = (".onnx", ".engine")
+"""Suffixes of files that are made from a model and cannot be trained."""
 DECODER = "attention_decoder."
 """How the names of the attention decoder's weights begin."""
 
@@ -139,6 +141,11 @@ def _build(card: Card, path: Path) -> tuple[LineRecognizer, AttentionDecoder | N
 def _open(path: Path) -> safe_open:
     if not path.is_file():
         raise HtrError(f"there is no model at {path}")
+    if path.suffix in EXPORTED:
+        raise HtrError(
+            f"{path} is an exported form of a model, whose weights cannot be trained any more: give the .safetensors "
+            "file that it was made from, which is in the run folder, or in `models/` of the project for one that ships"
+        )
     if path.suffix != ".safetensors":
         raise HtrError(f"{path} is not a .safetensors file; files with Python code inside (pickle) are never read")
     try:

@@ -16,6 +16,7 @@ from htrcompress.data.prepare import EncodedLines, drop_too_narrow, encode_lines
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.images import open_unlabelled
 from htrcompress.data.readers.open import open_dataset, saved_read
+from htrcompress.data.splitting import Unit, with_validation
 from htrcompress.models.base import LineRecognizer
 from htrcompress.utils import machine
 
@@ -38,6 +39,8 @@ class TrainingData:
         left_out: training lines that CTC cannot emit.
         unreadable: training and validation lines whose images cannot be used.
         unknown: characters of train and valid outside the charset, with counts.
+        held_back: what the validation lines were taken from the training lines by; None if the dataset has its own, or
+            if there are none.
     """
 
     read: ReadConfig
@@ -49,10 +52,11 @@ class TrainingData:
     left_out: int
     unreadable: int
     unknown: dict[str, int]
+    held_back: Unit | None = None
 
     def card(self, name: str, model: LineRecognizer, training: dict[str, Any]) -> Card:
         """The card of a model that will be trained on this data."""
-        used = {split: self.dataset.split(split) for split in ("train", "valid")}
+        used = {split: self.dataset.splits[split] for split in ("train", "valid") if self.dataset.splits.get(split)}
         data = {
             "name": self.dataset.name,
             "format": self.dataset.format,
@@ -63,6 +67,7 @@ class TrainingData:
             "not_emittable": self.left_out,
             "unreadable": self.unreadable,
             "unknown_characters": self.unknown,
+            **({"held_back": self.held_back} if self.held_back else {}),
         }
         return Card(
             name,
@@ -87,7 +92,9 @@ class TrainingData:
         notes += [f"{self.unreadable} with an image that cannot be used"] if self.unreadable else []
         reordered = self.charset.changed_order(chain(self.train.texts, self.valid.texts))
         notes += [f"{reordered} whose order of mixed directions cannot be recovered from the page"] if reordered else []
-        notes += [f"outside the charset: {' '.join(self.unknown)}"] if self.unknown else []
+        unknown = " ".join(f"{character!r} ({count})" for character, count in self.unknown.items())
+        notes += [f"outside the charset: {unknown}"] if unknown else []
+        notes += [f"validation by {self.held_back}, taken from the training lines"] if self.held_back else []
         return (
             f"{self.dataset.name}: {len(self.train.texts)} training and {len(self.valid.texts)} validation lines, "
             f"{len(self.charset.characters)} characters" + (f" ({'; '.join(notes)})" if notes else "")
@@ -100,6 +107,7 @@ def open_training_data(
     config: TrainConfig,
     read: ReadConfig,
     choose: Callable[[Charset], Charset] = lambda charset: charset,
+    hold_back: bool = False,
 ) -> TrainingData:
     """Opens a dataset and reads its training and validation lines.
 
@@ -109,12 +117,18 @@ def open_training_data(
         config: how many lines to use, and the largest share of them that CTC may be unable to emit.
         read: how to read texts where the format leaves a choice.
         choose: from the charset of the training lines to that of the model.
+        hold_back: whether validation lines are taken from the training lines where the dataset has none; of few lines,
+            none are taken (`splitting.with_validation`).
 
     Raises:
         HtrError: the dataset lacks a split, an image is unusable, or too many lines cannot be emitted.
     """
-    dataset = open_dataset(source, read).limited("train", config.lines, config.seed)
-    train_lines, valid_lines = dataset.split("train"), dataset.split("valid")
+    dataset, held_back = open_dataset(source, read), None
+    if hold_back:
+        dataset, held_back = with_validation(dataset, config.seed)
+    dataset = dataset.limited("train", config.lines, config.seed)
+    train_lines = dataset.split("train")
+    valid_lines = dataset.splits.get("valid", ()) if hold_back else dataset.split("valid")
     charset = choose(charset_of(train_lines))
     unknown = unknown_characters(JoinedLines([train_lines, valid_lines]), charset)
     encoded = encode_splits(
@@ -123,7 +137,7 @@ def open_training_data(
     train, valid = encoded["train"], encoded["valid"]
     unreadable = len(train_lines) + len(valid_lines) - len(train) - len(valid)
     train, left_out = drop_too_narrow(train, models.STRIDE, config.max_too_narrow)
-    return TrainingData(read, dataset, charset, height, train, valid, left_out, unreadable, unknown)
+    return TrainingData(read, dataset, charset, height, train, valid, left_out, unreadable, unknown, held_back)
 
 
 def open_images(folder: Path, height: int) -> EncodedLines:

@@ -42,6 +42,11 @@ class TrainState:
             return True
         return False
 
+    def since_best(self) -> int:
+        """How many validations have passed since the best one."""
+        rates = [cer for _, _, cer in self.curve]
+        return len(rates) - 1 - rates.index(min(rates)) if rates else 0
+
 
 class MetricsLogger:
     """Writes `log.jsonl`, a row every `LOG_EVERY` steps, and TensorBoard events to the same folder.

@@ -19,6 +19,7 @@ from htrcompress.card import Card
 from htrcompress.config import AugmentConfig, TrainConfig
 from htrcompress.data.prepare import EncodedLines
 from htrcompress.errors import HtrError, enough_memory
+from htrcompress.models.base import LineRecognizer
 from htrcompress.models.serialization import save_model
 from htrcompress.training.batches import TrainingBatches
 from htrcompress.training.checkpoint import Checkpoint, run_fingerprint
@@ -43,7 +44,7 @@ class FitResult:
 
     Attributes:
         path: the best model's file.
-        cer: its CER on validation, a fraction.
+        cer: its CER on validation, a fraction; None where there were no validation lines.
         steps: optimiser steps done.
         seconds: spent on steps, including those before a resume, without validation.
         lines_per_second: training lines a second, without validation.
@@ -51,7 +52,7 @@ class FitResult:
     """
 
     path: Path
-    cer: float
+    cer: float | None
     steps: int
     seconds: float
     lines_per_second: float
@@ -68,7 +69,7 @@ class Trainer:
         objective: the network with its losses.
         card: the card of the model's file; metrics and training are filled in.
         train: the training lines, all of which CTC can emit.
-        valid: the validation lines.
+        valid: the validation lines; without any, the model after the last step is kept.
         path: the `.safetensors` file to write.
         config: how to train.
         augmentation: how to vary the training lines; None leaves them as they are.
@@ -97,6 +98,7 @@ class Trainer:
         self.steps = config.total_steps(self.batches.per_epoch)
         self.valid_every = config.valid_every or max(1, self.steps // 10)
         self.objective: Objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.initial = copy.deepcopy(objective.model) if config.keep else None
         self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False).eval()
         self.optimizer = adamw(objective, config)
         self.interrupt = GracefulInterrupt()
@@ -117,23 +119,24 @@ class Trainer:
         folder = self.path.with_suffix("")
         with Checkpoint(folder, run, self.card.versions, self.accelerator.is_main_process) as checkpoint:
             state = checkpoint.restore(**self._parts())
-            if state.best is not None and not self.path.is_file():
+            if (state.best is not None or self._ended(state)) and not self.path.is_file():
                 raise HtrError(f"{self.path}, the best model of this run, is missing: put it back or train again")
-            if state.step < self.steps:
+            if not self._ended(state):
                 with enough_memory(lambda: self._out_of_memory(state)):
                     self._run(state, checkpoint)
             self.accelerator.wait_for_everyone()  # from here on, all processes see the files of the first one
-        assert state.best is not None
         return FitResult(self.path, state.best, state.step, state.seconds, state.lines / state.seconds, state.curve)
 
     def _run(self, state: TrainState, checkpoint: Checkpoint) -> None:
         wrapped, optimizer = self.accelerator.prepare(self.objective, self.optimizer)
         self.average.to(self.accelerator.device)
+        if self.initial is not None:
+            self.initial.to(self.accelerator.device)
         log = MetricsLogger(checkpoint.path.parent, state.step) if self.accelerator.is_main_process else None
         self.progress.started(self.card.name, self.steps, state)
         try:
             with self.interrupt:
-                while state.step < self.steps:
+                while not self._ended(state):
                     if self._stopped(state):
                         self._save(state, checkpoint)
                         raise HtrError(
@@ -209,9 +212,19 @@ class Trainer:
         waits = self.accelerator.device.type != "cpu" and state.step % LOG_EVERY
         return self.losses is not None and not waits and self.losses.stop_requested()
 
+    def _ended(self, state: TrainState) -> bool:
+        """Whether the last step is done, or validation has not improved for as long as the options allow."""
+        patience = self.config.patience
+        return state.step >= self.steps or (patience is not None and state.since_best() >= patience)
+
     def _validate(self, state: TrainState, log: MetricsLogger | None) -> None:
-        """Scores the averaged weights, and writes the model if they are the best so far."""
-        score = validate(self.average.model, self.valid, self.card.characters(), min(32, self.config.batch))
+        """Scores the model as it would be saved, and writes it if it is the best so far."""
+        model = self._kept_model()
+        if not len(self.valid):
+            if log and state.step == self.steps:
+                self._write_model(model, state, {})
+            return
+        score = validate(model, self.valid, self.card.characters(), min(32, self.config.batch))
         best = state.record(score.cer)
         loss, speed = self.losses.loss.item() if self.losses else 0.0, state.lines / max(state.seconds, 1e-9)
         message = "step %d/%d  %s  loss %.3f  CER %.2f %%  %.0f lines/s"
@@ -222,17 +235,29 @@ class Trainer:
         if best and log:
             low, high = score.interval()
             figures = {"cer": score.cer, "wer": score.wer, "lines": len(score.edits), "interval": [low, high]}
-            done = {
-                **self.card.training,
-                "steps": state.step,
-                "of": self.steps,
-                "lines": state.lines,
-                "seconds": round(state.seconds, 1),
-                "options": asdict(self.config),
-            }
-            self.average.save(self.path.with_suffix(""))
-            card = replace(self.card, metrics={"valid": figures}, training=done)
-            save_model(self.path, self.average.model, card, self.average.kept_decoder())
+            self._write_model(model, state, {"valid": figures})
+
+    def _kept_model(self) -> LineRecognizer:
+        """The averaged weights, with the share of the initial ones that the options keep."""
+        if self.initial is None:
+            return self.average.model
+        mixed = copy.deepcopy(self.average.model)
+        ema_update(mixed, self.initial, 1 - (self.config.keep or 0.0))
+        return mixed
+
+    def _write_model(self, model: LineRecognizer, state: TrainState, metrics: dict[str, Any]) -> None:
+        """Writes a model's file, and what the auxiliary losses keep beside it."""
+        done = {
+            **self.card.training,
+            "steps": state.step,
+            "of": self.steps,
+            "lines": state.lines,
+            "seconds": round(state.seconds, 1),
+            "options": asdict(self.config),
+        }
+        self.average.save(self.path.with_suffix(""))
+        card = replace(self.card, metrics=metrics, training=done)
+        save_model(self.path, model, card, self.average.kept_decoder())
 
     def _parts(self) -> dict[str, Any]:
         scaler = ScalerState(self.accelerator.scaler)

@@ -34,7 +34,7 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
     Raises:
         HtrError: there is no such folder, no reader recognises it, a reader fails, or two have the same name.
     """
-    together = [_open_one(part, read) for part in _parts(source)]
+    together = [_open_one(part, read) for part in sources_of(source)]
     if len(together) == 1:
         return together[0]
     names = [dataset.name for dataset in together]
@@ -53,11 +53,15 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
     return Dataset("+".join(names), formats, splits, dict(dropped), dict(changed))
 
 
-def _parts(source: str) -> list[str]:
-    """The datasets that a source names; a folder may have commas in its name."""
+def sources_of(source: str, option: str = "--data") -> list[str]:
+    """The datasets that an option names; a folder may have commas in its name.
+
+    Raises:
+        HtrError: there is nothing before or after a comma.
+    """
     parts = [source] if Path(source).exists() else [part.strip() for part in source.split(",")]
     if not all(parts):
-        raise HtrError(f"--data {source!r} names no folder before or after a comma")
+        raise HtrError(f"{option} {source!r} names no folder before or after a comma")
     return parts
 
 

@@ -1,0 +1,131 @@
+"""Adapting a trained model to a new hand: derived settings, lines held back, what is reported, what is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from trainings import SHORT
+
+from htrcompress.cli import to_json
+from htrcompress.config import TrainConfig
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.splitting import FEWEST_TO_HOLD_BACK, with_validation
+from htrcompress.errors import HtrError
+from htrcompress.models.serialization import load_card, load_model
+from htrcompress.train import TrainOptions, train
+from htrcompress.training.adaptation import REMAINING, expected, settings
+
+Write = Callable[[Path, dict[str, int]], Path]
+
+
+def numbered(count: int, page_of: Callable[[int], str] = lambda number: "", group: str = "") -> Dataset:
+    lines = [Line(f"{n}.png", "a", Path(f"{n}.png"), "train", group, page_of(n)) for n in range(count)]
+    return Dataset("hand", "tsv", {"train": lines, "test": lines[:1]})
+
+
+def test_steps_and_rate_follow_from_the_number_of_lines() -> None:
+    open_, sizes = TrainConfig(), (4, 16, 64, 256, 2000)
+    found = [settings(open_, lines, None) for lines in sizes]
+    passes = [int(config.steps or 0) * config.batch / lines for config, lines in zip(found, sizes, strict=True)]
+    assert passes == sorted(passes, reverse=True) and passes[0] < 100  # the fewer lines, the more often each
+    assert all(config.lr < open_.for_preset(None).lr and config.keep and config.patience for config in found)
+    mine = settings(replace(open_, lr=0.1, batch=3, keep=0.0, patience=2), 64, None)
+    assert (mine.lr, mine.batch, mine.keep, mine.patience) == (0.1, 3, 0.0, 2)
+    for config in (TrainConfig(steps=7), TrainConfig(epochs=2)):
+        assert settings(config, 64, None) == config
+
+
+def test_validation_lines_are_taken_by_page() -> None:
+    made, unit = with_validation(numbered(64, lambda n: f"page {n // 8}"), seed=0)
+    pages = [{line.page for line in made.splits[split]} for split in ("train", "valid")]
+    assert unit == "page" and not pages[0] & pages[1] and len(made.splits["valid"]) == 8
+    assert len(made.splits["test"]) == 1
+    assert with_validation(numbered(64, lambda n: f"page {n // 8}"), 0)[0].identity("valid") == made.identity("valid")
+    one_long_page, unit = with_validation(numbered(64, lambda n: f"page {n // 32}"), seed=0)
+    assert unit == "line" and len(one_long_page.splits["valid"]) == 8
+    for count, unit in ((FEWEST_TO_HOLD_BACK - 1, None), (FEWEST_TO_HOLD_BACK, "line")):
+        assert with_validation(numbered(count, group="one hand"), 0)[1] == unit
+    own = replace(made, splits={**made.splits, "valid": made.splits["valid"][:2]})
+    assert with_validation(own, 0) == (own, None)
+
+
+def test_more_lines_are_expected_to_help() -> None:
+    rates = [cer for _, cer in expected(16, 0.2)]
+    assert [lines for lines, _ in expected(64, 0.2)] == [256, 1024] and expected(5000, 0.2) == []
+    assert [0.2, *rates] == sorted([0.2, *rates], reverse=True)
+    assert [share for _, share in REMAINING] == sorted((share for _, share in REMAINING), reverse=True)
+
+
+def test_an_adaptation_tells_what_it_gained_and_what_was_forgotten(
+    whole: Path, lines: str, write_lines: Write, tmp_path: Path
+) -> None:
+    hand = write_lines(tmp_path / "hand", {"train": 40, "valid": 0, "test": 0})
+    short = replace(SHORT, keep=0.25)
+    options = TrainOptions(data=str(hand), init=whole, watch=lines, out=tmp_path / "run", train=short)
+    result = train(options)
+    assert result.adaptation is not None and result.adaptation.lines == 35
+    own, watched = result.adaptation.changes
+    assert (own.data, own.split, own.lines) == ("hand", "valid", 5) and own.after == pytest.approx(result.fit.cer)
+    assert (watched.data, watched.split, watched.lines) == ("lines", "valid", 6)
+    assert watched.before == pytest.approx(load_card(whole / "tiny-student.safetensors").metrics["valid"]["cer"])
+    card = load_card(result.fit.path)
+    assert card.data["held_back"] == "line" and card.data["splits"]["train"]["lines"] == 35
+    console = Console(width=100, record=True)
+    console.print(result)
+    told = console.export_text()
+    assert "lines, valid" in told and "with 256" in told
+    assert json.loads(to_json(result))["adaptation"]["changes"][1]["data"] == "lines"
+    again = train(TrainOptions(resume=tmp_path / "run"))  # nothing is left to do but to tell it again
+    assert again.adaptation == result.adaptation
+
+
+def test_a_share_of_the_initial_weights_is_kept(whole: Path, lines: str, tmp_path: Path) -> None:
+    start = load_model(whole / "tiny-student.safetensors")[0].state_dict()
+    short = replace(SHORT, valid_every=6)
+    found = {}
+    for keep in (None, 0.5):
+        run = tmp_path / str(keep)
+        path = train(TrainOptions(data=lines, init=whole, out=run, train=replace(short, keep=keep))).fit.path
+        found[keep] = load_model(path)[0].state_dict()
+    for name, weights in found[0.5].items():
+        torch.testing.assert_close(weights, (start[name] + found[None][name]) / 2)
+
+
+def test_few_lines_are_all_learnt(whole: Path, write_lines: Write, tmp_path: Path) -> None:
+    hand = write_lines(tmp_path / "hand", {"train": 6, "valid": 0, "test": 0})
+    result = train(TrainOptions(data=str(hand), init=whole, out=tmp_path / "run", train=SHORT))
+    assert result.fit.cer is None and result.fit.steps == 6 and result.adaptation is not None
+    [own] = result.adaptation.changes
+    assert (own.split, own.lines, own.after) == ("train", 6, None)
+    assert load_card(result.fit.path).metrics == {} and "valid" not in load_card(result.fit.path).data["splits"]
+    console = Console(width=100, record=True)
+    console.print(result)
+    assert "not measured" in console.export_text()
+
+
+def test_a_training_stops_when_validation_does_not_improve(whole: Path, lines: str, tmp_path: Path) -> None:
+    lazy = replace(SHORT, steps=40, valid_every=1, lr=1e-9, patience=3)  # nothing is learnt at this rate
+    result = train(TrainOptions(data=lines, init=whole, out=tmp_path / "run", train=lazy))
+    assert result.fit.steps == 4
+    assert train(TrainOptions(resume=tmp_path / "run")).fit.steps == 4
+
+
+def test_what_cannot_be_adapted_is_named(whole: Path, write_lines: Write, tiny_onnx: Path, tmp_path: Path) -> None:
+    three = write_lines(tmp_path / "three", {"train": 3, "valid": 0, "test": 0})
+    with pytest.raises(HtrError, match="3 training lines"):
+        train(TrainOptions(data=str(three), init=whole, out=tmp_path / "a", train=SHORT))
+    hand = write_lines(tmp_path / "hand", {"train": 8, "valid": 0, "test": 0})
+    for exported in (tiny_onnx, Path("copiste_fr")):  # by its name, the package has an INT8 file
+        with pytest.raises(HtrError, match=r"exported.*\.safetensors"):
+            train(TrainOptions(data=str(hand), init=exported, out=tmp_path / "b", train=SHORT))
+        shutil.rmtree(tmp_path / "b")
+    with pytest.raises(HtrError, match=r"hand has no lines in split 'valid'"):
+        train(TrainOptions(data=str(hand), init=whole, watch=str(hand), out=tmp_path / "c", train=SHORT))
+    for options in ({"watch": "x"}, {"train": TrainConfig(keep=0.5)}):
+        with pytest.raises(HtrError, match=r"--init"):
+            TrainOptions(**options)  # type: ignore[arg-type]
