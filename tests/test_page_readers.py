@@ -118,6 +118,29 @@ def test_exif_turns_an_image_unless_the_page_measures_it_as_stored(
     assert (pixels[25, 30] < 50) == as_stored
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_page_of_a_larger_image_than_is_there_is_broken(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    draw(tmp_path / "a.jpg", (100, 200), exif=exif)
+    text = page_xml(LINE + page_line("m", "two")).replace('"100"', '"400"').replace('"200"', '"800"')
+    path = write(tmp_path / "x.xml", text.replace("90,30", "390,790"), image=None)
+    with pytest.raises(HtrError, match=r"x\.xml.*a\.jpg"):
+        find(read_page(path), Folders(tmp_path))
+    with pytest.raises(HtrError, match=r"2 of 2.*scale.*x\.xml"):
+        opened(tmp_path)
+
+
+def test_the_shape_that_a_page_states_tells_which_way_its_image_is_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    draw(tmp_path / "a.jpg", (100, 200), exif=exif)
+    for stated, turned in (((50, 100), False), ((100, 50), True)):
+        text = page_xml(LINE).replace('"100"', f'"{stated[0]}"').replace('"200"', f'"{stated[1]}"')
+        path = write(tmp_path / "x.xml", text.replace("90,30", "40,30").replace("90,", "40,"), image=None)
+        assert find(read_page(path), Folders(tmp_path)).turned == turned
+
+
 BROKEN = {
     "no image": ("x.xml", page_xml(LINE).replace("a.png", "z.png")),
     "not XML": ("x.xml", page_xml(LINE)[:-20]),

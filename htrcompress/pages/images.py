@@ -35,6 +35,10 @@ class NoImage(HtrError):
     """A page has no image where it may be."""
 
 
+class OtherScale(HtrError):
+    """A page measures an image that was larger than the one that is there."""
+
+
 @dataclass(frozen=True)
 class Scan:
     """The image file of a page.
@@ -64,25 +68,33 @@ def find(page: Page, folders: "Folders") -> Scan:
     """The image of a page.
 
     Of an image that its EXIF data turns by a quarter, the points tell by where they fit whether they refer to it as it
-    is stored or turned; where they fit both, it is as the size that the file states.
+    is stored or turned; where they fit both or neither, it is as the size that the file states. That size does not
+    count otherwise: what fits into the image is taken to be in its pixels.
 
     Raises:
         NoImage: there is none where it may be.
+        OtherScale: the points fit the size that the file states, and not the image.
         HtrError: it is not an image that can be read.
     """
     path = folders.image(Path(page.source), page.image)
     width, height, orientation = _header(path)
-    if orientation not in QUARTER_TURNS:
-        return Scan(path, width, height)
     points = [point for line in page.lines for point in line.points()] if page.unit == "pixel" else []
     furthest = max((x for x, _ in points), default=0), max((y for _, y in points), default=0)
-    fits_stored, fits_turned = _fits(furthest, width, height), _fits(furthest, height, width)
-    states_stored = (page.width, page.height) == (width, height)
-    as_stored = fits_stored if fits_stored != fits_turned else states_stored
-    return Scan(path, width, height, False) if as_stored else Scan(path, height, width)
+    scan = Scan(path, width, height)
+    if orientation in QUARTER_TURNS:
+        fits_stored, fits_turned = _fits(furthest, width, height), _fits(furthest, height, width)
+        states_stored = page.width != page.height and (page.width > page.height) == (width > height)
+        as_stored = fits_stored if fits_stored != fits_turned else states_stored
+        scan = Scan(path, width, height, False) if as_stored else Scan(path, height, width)
+    if _fits(furthest, page.width, page.height) and not _fits(furthest, scan.width, scan.height):
+        raise OtherScale(
+            f"{page.source} is of an image of {page.width:g}x{page.height:g} pixels, and {path} has {scan.width}x"
+            f"{scan.height}, which its lines do not fit: put the image there that was transcribed"
+        )
+    return scan
 
 
-def _fits(furthest: tuple[float, float], width: int, height: int) -> bool:
+def _fits(furthest: tuple[float, float], width: float, height: float) -> bool:
     return furthest[0] <= 1.01 * width and furthest[1] <= 1.01 * height
 
 

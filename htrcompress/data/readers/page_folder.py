@@ -23,7 +23,7 @@ from htrcompress.data.splitting import lists_in
 from htrcompress.errors import HtrError, listed
 from htrcompress.pages.crop import Geometry, cut, measure, size_of
 from htrcompress.pages.files import read_page
-from htrcompress.pages.images import Folders, NoImage, Scan, find
+from htrcompress.pages.images import Folders, NoImage, OtherScale, Scan, find
 from htrcompress.pages.page import Page, PageLine, fault
 
 HEAD = 4096
@@ -160,7 +160,10 @@ class Opened:
             self._break(reason, [f"{file} needs {page.image[-200:] or file.stem!r}", *ids[1:]][: len(ids)])
             return
         except HtrError as error:
-            self._break("on pages whose image cannot be read", [str(error), *ids[1:]][: len(ids)])
+            reason = (
+                f"on pages whose image {'is at another scale' if isinstance(error, OtherScale) else 'cannot be read'}"
+            )
+            self._break(reason, [str(error), *ids[1:]][: len(ids)])
             return
         if scan.path in self.images:
             self.texts.dropped["on pages that are there twice"] += len(ids)
