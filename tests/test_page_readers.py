@@ -188,6 +188,10 @@ def test_a_page_that_is_there_twice_is_read_once(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     assert [line.text for line in dataset.splits["all"]] == ["x.xml"] and sum(dataset.dropped.values()) == 1
     assert sum(dataset.changed.values()) == 1
+    (tmp_path / "alto/x.xml").write_text(
+        alto('<TextLine ID="l" BASELINE="0 30 90 30"><String CONTENT="a"/></TextLine>')
+    )
+    assert lines(open_dataset(str(tmp_path), ReadConfig(format="alto"))) == ["alto/x#l"]
 
 
 def test_page_and_alto_of_different_pages_ask_for_one(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     letters/0001.jpg   letters/0001.xml      or each in a folder of its own
 
 What is in the files is in `pages/alto.py`; how a folder is read in `page_folder.py`. An ALTO file with a PAGE file of
-the same name describes the same page, so that only the PAGE file is read.
+the same name describes the same page, so that only the PAGE file is read unless `--read.format alto` says otherwise.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ class AltoReader(PageFolderReader):
     looks_for = "*.xml in ALTO format"
     root = alto.ROOT
 
-    def recognises(self, path: Path) -> bool:
-        """See `Reader.recognises`; files beside PAGE files of the same name do not count."""
+    def gives_way(self, path: Path) -> bool:
+        """See `SecondChoice`: every ALTO file stands beside a PAGE file of the same name."""
         kinds = {file: kind_of(file) for file in xml_files(path)}
         pages = {file.stem.casefold() for file, kind in kinds.items() if kind == page_xml.ROOT}
-        return any(kind == self.root and file.stem.casefold() not in pages for file, kind in kinds.items())
+        return all(file.stem.casefold() in pages for file, kind in kinds.items() if kind == self.root)

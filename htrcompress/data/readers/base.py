@@ -1,7 +1,7 @@
 """`Reader`: opens one dataset format. A new reader is one file and one row in `READERS`."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from htrcompress.data.lines import Dataset
 
@@ -43,3 +43,11 @@ class Reader(Protocol):
         Raises:
             HtrError: something in the folder is not as the format has it; the sentence names the file and line.
         """
+
+
+@runtime_checkable
+class SecondChoice(Protocol):
+    """A reader that leaves a folder which it recognises to another, unless `--read.format` names it."""
+
+    def gives_way(self, path: Path) -> bool:
+        """Whether another reader has all that is in the folder."""

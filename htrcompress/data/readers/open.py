@@ -14,6 +14,7 @@ from htrcompress.data import hub
 from htrcompress.data.lines import Dataset, JoinedLines, Line, NamedLines
 from htrcompress.data.naming import is_file_name
 from htrcompress.data.readers import READERS, ReadConfig, Reader
+from htrcompress.data.readers.base import SecondChoice
 from htrcompress.data.readers.images import SPLIT as UNLABELLED
 from htrcompress.data.readers.synthetic import SYNTHETIC
 from htrcompress.errors import HtrError, listed
@@ -100,7 +101,8 @@ def _reader_of(path: Path, name: str | None) -> Reader:
             break
         if name in (None, reader.name):
             with _named_failure(reader, path):
-                if reader.recognises(path):
+                gives_way = name is None and isinstance(reader, SecondChoice) and reader.gives_way(path)
+                if not gives_way and reader.recognises(path):
                     found.append(reader)
     if len(found) > 1:
         both = " and ".join(f"{reader.name} ({reader.looks_for})" for reader in found)
