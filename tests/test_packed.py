@@ -245,6 +245,7 @@ def test_a_damaged_set_is_refused_by_name(tmp_path: Path) -> None:
         json.dumps({**values, "splits": 3}),
         json.dumps({**values, "dropped": {"a": "b"}}),
         text.replace("train-00000.arrow", "../train-00000.arrow"),
+        text.replace("train-00000.arrow", "t" * 5000 + ".arrow"),
         text.replace('"lines": 17', '"lines": 18', 1),
     ):
         manifest.write_text(broken)

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import itertools
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -71,6 +72,11 @@ def test_what_cannot_run_is_told(engine: Path, machine: SimpleNamespace, monkeyp
     renamed = good.replace(b"engine.runtime=", b"engine.other=")
     for damaged in (b"", b"{}", good[: len(good) // 2], good + b"\xff", renamed):
         beside.write_bytes(damaged)
+        with pytest.raises(HtrError, match=r"model\.engine\.meta"):
+            load(engine)
+    if hasattr(os, "mkfifo"):
+        beside.unlink()
+        os.mkfifo(beside)
         with pytest.raises(HtrError, match=r"model\.engine\.meta"):
             load(engine)
 

@@ -18,7 +18,7 @@ PLAN = ".packing.json"
 VERSION = 1
 """Of the layout of the manifest and the shards."""
 LARGEST_MANIFEST = 64 << 20
-_SHARD_NAME = re.compile(r"[\w-]+\.arrow", re.ASCII)
+_SHARD_NAME = re.compile(r"[\w-]{1,249}\.arrow", re.ASCII)
 
 
 @dataclass(frozen=True)

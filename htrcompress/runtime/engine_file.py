@@ -55,6 +55,8 @@ def read_document(path: Path) -> tuple[Card, dict[str, str]]:
     """
     document = document_path(path)
     try:
+        if not document.is_file():  # a pipe would be waited for
+            raise OSError("there is no such file")
         with open(document, "rb") as file:
             entries = parse(file.read(2 * MAX_BYTES + 1), str(document))
     except OSError as error:
