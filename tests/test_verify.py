@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from htrcompress.card import Card
 from htrcompress.cli import to_json
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
+from htrcompress.export import checks
 from htrcompress.export.checks import LineSet, Reader
 from htrcompress.export.commands import export
 from htrcompress.export.commands import verify as verify_command
@@ -42,8 +43,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def verify(folder: Path, **options: Any) -> Verification:
-    return verify_command(VerifyOptions(folder, **options))
+FEW_SIZES = (1, 2, 5, 33)
+"""Batches that show as much as those of every size, which one test reads."""
+
+
+def verify(folder: Path, sizes: Iterable[int] = FEW_SIZES, **options: Any) -> Verification:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "SIZES", sizes)
+        return verify_command(VerifyOptions(folder, **options))
 
 
 def spoilt(run: Path, to: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
@@ -58,7 +65,7 @@ def spoilt(run: Path, to: Path, change: Callable[[onnx.ModelProto], None]) -> Pa
 
 
 def test_exports_read_like_the_model(run: Path) -> None:
-    result = verify(run, lines=8)
+    result = verify(run, checks.SIZES, lines=8)
     assert [check.form for check in result.checks] == [
         "PyTorch",
         "PyTorch, half precision",
@@ -77,8 +84,11 @@ def test_exports_read_like_the_model(run: Path) -> None:
     assert again.exit_code == 0
 
 
-def test_proofs_of_several_runs_are_one_file(run: Path, lines: str, tmp_path: Path) -> None:
+def test_proofs_of_several_runs_are_one_file(
+    run: Path, lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "proofs.json"
+    monkeypatch.setattr(checks, "SIZES", FEW_SIZES)
     result = prove(ProofsOptions([f"{run}={lines}", f"{run / 'export'}={lines}"], out=out))
     first, second = result.proofs
     assert first == second and first["lines"] and len(first["checks"]) == 4
