@@ -87,7 +87,7 @@ def measure_training(options: SpeedOptions) -> Speeds:
     speeds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for _ in range(options.rounds):
         for name, variant in VARIANTS.items():
-            speeds[name].append(_run(variant, options.data, options.model, options.batch, options.steps))
+            speeds[name].append(training_speed(variant, options.data, options.model, options.batch, options.steps))
     first = speeds[next(iter(VARIANTS))]
     rows = {
         name: {
@@ -105,8 +105,12 @@ def measure_training(options: SpeedOptions) -> Speeds:
     return result
 
 
-def _run(variant: dict[str, Any], data: str, model: str, batch: int, steps: int) -> float:
-    """Lines a second of one variant, from its log."""
+def training_speed(variant: dict[str, Any], data: str, model: str, batch: int, steps: int) -> float:
+    """Lines a second that one of `VARIANTS` trains at, from its log.
+
+    Raises:
+        HtrError: the training failed.
+    """
     processes = variant["processes"] or machine.cores()
     threads = {"OMP_NUM_THREADS": str(machine.cores() // processes)}
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
