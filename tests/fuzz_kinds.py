@@ -12,9 +12,9 @@ import pyarrow as pa
 import test_bentham
 import test_corpora as corpora
 import test_tables as tables
+from page_files import alto, page_line, page_xml
 from PIL import Image
 from test_ngram import _model, _texts
-from test_pages import alto, page_line, page_xml
 
 from htrcompress.card import Card
 from htrcompress.charset import Charset

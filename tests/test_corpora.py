@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_files import page_line, page_xml
 from PIL import Image
-from test_pages import page_line, page_xml
 
 from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers import iam as iam_reader

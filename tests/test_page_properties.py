@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_pages import alto, page_line, page_xml
+from page_files import alto, page_line, page_xml
 
 from htrcompress.charset import clean_text
 from htrcompress.errors import HtrError

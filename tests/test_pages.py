@@ -4,34 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from page_files import COORDS, alto, page_line, page_xml
 
 from htrcompress.errors import HtrError
 from htrcompress.pages import fields, markup
 from htrcompress.pages.files import fill_page, read_page
 from htrcompress.pages.page import Page, Reading
-
-PAGE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
-ALTO = "http://www.loc.gov/standards/alto/ns-v4#"
-BASELINE = '<Baseline points="0,30 90,30"/>'
-COORDS = '<Coords points="0,0 90,0 90,40 0,40"/>'
-
-
-def page_xml(body: str, namespace: str = PAGE, start: str = "", attributes: str = "") -> str:
-    page = f'<Page imageFilename="a.png" imageWidth="100" imageHeight="200" {attributes}>{body}</Page>'
-    return f'{start}<PcGts xmlns="{namespace}"><Metadata/>{page}</PcGts>'
-
-
-def page_line(name: str, text: str, inside: str = "", custom: str = "") -> str:
-    equivalent = f"<TextEquiv><Unicode>{text}</Unicode></TextEquiv>" if text else ""
-    return f'<TextLine id="{name}" custom="{custom}">{COORDS}{BASELINE}{inside}{equivalent}</TextLine>'
-
-
-def alto(body: str, unit: str = "pixel", tags: str = "") -> str:
-    return (
-        f'<alto xmlns="{ALTO}"><Description><MeasurementUnit>{unit}</MeasurementUnit><sourceImageInformation>'
-        f"<fileName>a.png</fileName></sourceImageInformation></Description><Tags>{tags}</Tags>"
-        f'<Layout><Page WIDTH="100" HEIGHT="200"><PrintSpace>{body}</PrintSpace></Page></Layout></alto>'
-    )
 
 
 @pytest.fixture
