@@ -134,3 +134,12 @@ def llama(shared: Shared) -> Path:  # noqa: F811
     from languages import write_llama
 
     return shared("llama", lambda folder: write_llama(folder / "llama")) / "llama"
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datasets are packed into shards and record batches of a few lines."""
+    from htrcompress.data import packing, shards
+
+    monkeypatch.setattr(packing, "SHARD", 5)
+    monkeypatch.setattr(shards, "BLOCK", 3)

@@ -9,9 +9,9 @@ from pathlib import Path
 import fuzz_models
 import numpy as np
 import pyarrow as pa
+import table_files as tables
 import test_bentham
 import test_corpora as corpora
-import test_tables as tables
 from page_files import alto, page_line, page_xml
 from PIL import Image
 from test_ngram import _model, _texts
