@@ -11,6 +11,8 @@ import torch
 from rich.console import Console
 from trainings import SHORT
 
+from benchmarks.results import FOLDER
+from benchmarks.studies.adaptation import AdaptationOptions, study_adaptation
 from htrcompress.cli import to_json
 from htrcompress.config import TrainConfig
 from htrcompress.data.lines import Dataset, Line
@@ -18,7 +20,9 @@ from htrcompress.data.splitting import FEWEST_TO_HOLD_BACK, with_validation
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card, load_model
 from htrcompress.train import TrainOptions, train
+from htrcompress.training import adaptation
 from htrcompress.training.adaptation import REMAINING, expected, settings
+from tools.tables import render
 
 Write = Callable[[Path, dict[str, int]], Path]
 
@@ -129,3 +133,33 @@ def test_what_cannot_be_adapted_is_named(whole: Path, write_lines: Write, tiny_o
     for options in ({"watch": "x"}, {"train": TrainConfig(keep=0.5)}):
         with pytest.raises(HtrError, match=r"--init"):
             TrainOptions(**options)  # type: ignore[arg-type]
+
+
+def test_the_study_measures_every_number_of_lines(
+    whole: Path, lines: str, write_lines: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adaptation, "PASSES", 2)
+    hand = write_lines(tmp_path / "hand", {"train": 36, "valid": 0, "test": 4})
+    options = AdaptationOptions(
+        whole / "tiny-student.safetensors", str(hand), "5,all", also=lines, seeds=2, small=5, runs=tmp_path / "runs"
+    )
+    result = study_adaptation(replace(options, out=tmp_path / "adaptation.json"))
+    assert [(size["lines"], len(size["cer"])) for size in result.sizes] == [(5, 2), (36, 1)]
+    assert set(result.others[0]["after"]) == {"5", "36"} and result.data["training_lines"] == 36
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {
+        name + end for name in ("5-0", "5-1", "36-0") for end in ("", "-lines")
+    }
+    assert study_adaptation(options).sizes == result.sizes  # nothing is trained again
+    assert "| 36 |" in "\n".join(render(json.loads((tmp_path / "adaptation.json").read_text(encoding="utf-8"))))
+    for wrong in ("5,many", "0", "37"):
+        with pytest.raises(HtrError, match="--lines"):
+            study_adaptation(replace(options, lines=wrong))
+
+
+def test_what_is_expected_is_what_was_measured() -> None:
+    path = FOLDER / "adaptation.json"
+    if not path.is_file():
+        pytest.skip("benchmarks/results/adaptation.json is not there: nothing was measured yet")
+    sizes = json.loads(path.read_text(encoding="utf-8"))["sizes"]
+    measured = [(size["lines"], round(1 + size["relative"], 2)) for size in sizes]
+    assert list(REMAINING) == [(0, 1.0), *measured], "copy the study's figures into REMAINING"

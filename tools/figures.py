@@ -57,6 +57,13 @@ def benchmark_page() -> str:
     return "\n".join([*parts, END])
 
 
+def adaptation_table() -> str:
+    """What lines of a new hand gain, between the markers."""
+    path = FOLDER / "adaptation.json"
+    measured = render(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ["Not measured yet.", ""]
+    return "\n".join([BEGIN, "", *measured, END])
+
+
 SHIPPED = {
     "copiste_fr": ("copiste_fr", "student-s", "French, modern, many hands"),
     "hooker_en-teacher": ("hooker_en", "teacher", "English, one hand, 1870s to 1911"),
@@ -94,7 +101,7 @@ def updated(page: str, section: str) -> str:
     return before + section + rest.partition(END)[2]
 
 
-PAGES = {"README.md": model_table, "docs/benchmarks.md": benchmark_page}
+PAGES = {"README.md": model_table, "docs/benchmarks.md": benchmark_page, "docs/adaptation.md": adaptation_table}
 """Page to what makes its section."""
 
 

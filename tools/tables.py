@@ -83,6 +83,27 @@ def finetuning(result: Result) -> list[str]:
     return [*markdown(headings, rows, 0), *_notes(how)]
 
 
+def adaptation(result: Result) -> list[str]:
+    """A row for each number of lines: CER on the new hand, and on the corpora that should not be forgotten."""
+    model, data, others = result["model"], result["data"], result["others"]
+    headings = ["lines", f"CER % on {data['name']}", "change", "seconds"]
+    headings += [f"CER % on {other['name']}" for other in others]
+    first = with_interval(result["before"]["cer"], result["before"]["interval"])
+    rows = [["0", first, "", "", *(f"{100 * other['before']:.2f}" for other in others)]]
+    for size in result["sizes"]:
+        seconds = f"{statistics.mean(size['seconds']):.0f}"
+        found = [with_interval(size["mean"], size["interval"]), f"{100 * size['relative']:+.0f} %", seconds]
+        rows.append([str(size["lines"]), *found, *(f"{100 * o['after'][str(size['lines'])]:.2f}" for o in others)])
+    several = [f"{100 * rate:.2f}" for size in result["sizes"] if len(size["cer"]) > 1 for rate in size["cer"]]
+    splits = ", ".join(f"{d['name']}/{d['split']} {d['hash']} ({d['lines']} lines)" for d in (data, *others))
+    how = (
+        f"`{result['command']}`, {result['machine']}, threads: {result['threads']}. {model['name']} had not seen "
+        f"{data['name']}. Splits: {splits}. Means of several seeds, which drew other lines each and reached: "
+        f"{', '.join(several)}."
+    )
+    return [*markdown(headings, rows, 0), *_notes(how)]
+
+
 def decode_cost(result: Result) -> list[str]:
     """What the decode in the graph costs, in a sentence."""
     share, low, high = (100 * value for value in result["share"])
@@ -343,6 +364,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "benchmark": benchmark,
     "seeds": seeds,
     "finetuning": finetuning,
+    "adaptation": adaptation,
     "decode_cost": decode_cost,
     "decoders": decoders,
     "calibration": calibration,
