@@ -81,6 +81,11 @@ class TrainConfig:
         if abs(self.seed) > LARGEST_SEED:
             raise HtrError(f"--train.seed must be at most {LARGEST_SEED:,}, not {self.seed}")
 
+    def check_init(self, init: object) -> None:
+        """Raises HtrError if a share of the initial weights is to be kept and these are random."""
+        if self.keep and not init:
+            raise HtrError("--train.keep keeps a share of the weights of --init: give --init as well")
+
     def total_steps(self, batches: int) -> int:
         """Optimiser steps of a run whose epoch has so many batches."""
         return self.steps or max(1, round((self.epochs or 1) * batches))

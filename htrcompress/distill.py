@@ -75,6 +75,7 @@ class DistillOptions:
         if self.init and not self.teacher:
             raise HtrError("--init starts the student of a trained teacher: give --teacher as well")
         if not self.resume:  # the options that are missing here are those of the run
+            self.train.check_init(self.init)
             check_llm(self.llm, self.lm, self.aux)
 
     @property

@@ -73,8 +73,7 @@ class TrainOptions:
             raise HtrError("--charset says how the characters of --init change: give --init as well")
         if self.watch and not self.init:
             raise HtrError("--watch shows what the model of --init forgets: give --init as well")
-        if self.train.keep and not self.init:
-            raise HtrError("--train.keep keeps a share of the weights of --init: give --init as well")
+        self.train.check_init(self.init)
         check_llm(self.llm, self.lm, self.aux)
 
 

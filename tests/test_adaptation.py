@@ -17,6 +17,7 @@ from htrcompress.cli import to_json
 from htrcompress.config import TrainConfig
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.splitting import FEWEST_TO_HOLD_BACK, with_validation
+from htrcompress.distill import DistillOptions
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card, load_model
 from htrcompress.train import TrainOptions, train
@@ -133,6 +134,8 @@ def test_what_cannot_be_adapted_is_named(whole: Path, write_lines: Write, tiny_o
     for options in ({"watch": "x"}, {"train": TrainConfig(keep=0.5)}):
         with pytest.raises(HtrError, match=r"--init"):
             TrainOptions(**options)  # type: ignore[arg-type]
+    with pytest.raises(HtrError, match=r"--train\.keep.*--init"):
+        DistillOptions(train=TrainConfig(keep=0.5))
 
 
 def test_the_study_measures_every_number_of_lines(
