@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htrcompress import runs
+from htrcompress import run_start, runs
 from htrcompress.cli import console, run_command
 from htrcompress.config import AugmentConfig, AuxConfig, DistillConfig, LlmConfig, TrainConfig, check_llm
 from htrcompress.data.readers import ReadConfig
@@ -120,10 +120,10 @@ def distill(
     Raises:
         HtrError: the data, the teacher, the language model, an option or the checkpoint is unusable.
     """
-    run, options = runs.start("distill", options, given)
+    run, options = run_start.start("distill", options, given)
     kept = run / "teacher.safetensors"  # a resumed run has its own copy
     source = (kept if kept.is_file() else runs.model(options.teacher, "teacher")) if options.teacher else None
-    init = runs.init_file(run, options.init)
+    init = run_start.init_file(run, options.init)
     session = _open(run, options, source, init, progress)
     fits: dict[str, FitResult] = {}
     if source is None:
@@ -131,7 +131,7 @@ def distill(
     elif source != kept and not machine.rank():  # only now is everything known to be usable
         write_atomic(kept, source.read_bytes())
         if init:
-            runs.keep_init(run, init)
+            run_start.keep_init(run, init)
     fits["student"] = session.train_student(source or kept)
     if options.control:
         fits["control"] = session.train_control(fits["student"].steps)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htrcompress import runs
+from htrcompress import run_start, runs
 from htrcompress.cli import console, run_command
 from htrcompress.config import AugmentConfig, DistillConfig, TrainConfig
 from htrcompress.data.readers import ReadConfig
@@ -111,7 +111,7 @@ def prune(
     """
     if options.resume is None:
         options = _resolved(options)
-    run, options = runs.start("prune", options, given)
+    run, options = run_start.start("prune", options, given)
     import torch
 
     from htrcompress.compression import pass_for

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htrcompress import runs
+from htrcompress import run_start
 from htrcompress.cli import console, run_command
 from htrcompress.config import AugmentConfig, AuxConfig, CharsetPolicy, LlmConfig, TrainConfig, check_llm
 from htrcompress.data.readers import ReadConfig
@@ -128,7 +128,7 @@ def train(
     Raises:
         HtrError: the data, the language model, an option or the checkpoint is unusable.
     """
-    run, options = runs.start("train", options, given)
+    run, options = run_start.start("train", options, given)
     import torch
 
     from htrcompress.training.objective import (
@@ -142,7 +142,7 @@ def train(
     from htrcompress.training.trainer import Trainer
 
     torch.manual_seed(options.train.seed)
-    source = runs.init_file(run, options.init)
+    source = run_start.init_file(run, options.init)
     start = _trained(source, options) if source else _untrained(options)
     network, data = start.network, start.data
     logger.info("%s", data.summary())
@@ -162,7 +162,7 @@ def train(
         LANGUAGE_MODEL_MEMORY if language else (),
     )
     if source and not machine.rank():  # only now is everything known to be usable
-        runs.keep_init(run, source)
+        run_start.keep_init(run, source)
     fit = trainer.fit()
     if language:
         logger.info("%s", language.costs())

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "htrcompress"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 COMMANDS = {"train", "distill", "prune", "evaluate", "transcribe", "lm", "calibrate", "native"}
 COMMANDS |= {"catalogue.__main__", "data.__main__", "export.__main__", "export.verify", "web.__main__"}
-PARTS = {"__main__", "cli", "parsing", "runs", "export.commands"}
+PARTS = {"__main__", "cli", "parsing", "run_start", "runs", "export.commands"}
 """What commands consist of besides."""
 MOST_LINES = 350
 

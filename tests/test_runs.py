@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from htrcompress import runs
+from htrcompress import run_start, runs
 from htrcompress.card import Card
 from htrcompress.config import AugmentConfig, TrainConfig
 from htrcompress.data.readers.open import open_dataset
@@ -23,7 +23,7 @@ def test_runs_that_start_in_the_same_second_get_folders_of_their_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(lambda _: runs.create("train"), range(64)))
+        made = list(pool.map(lambda _: run_start.create("train"), range(64)))
     assert len(set(made)) == 64 and all(path.is_dir() for path in made)
 
 
@@ -32,7 +32,7 @@ STARTED = TrainOptions(data="a", model="tiny-student", train=TrainConfig(steps=6
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return runs.start("train", replace(STARTED, out=tmp_path / "run"))[0]
+    return run_start.start("train", replace(STARTED, out=tmp_path / "run"))[0]
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def run(tmp_path: Path) -> Path:
     ],
 )
 def test_options_are_saved_and_read_again(options: Any, tmp_path: Path) -> None:
-    folder, _ = runs.start("any", replace(options, out=tmp_path / "run"))
-    assert runs.saved_options(type(options), folder) == options
-    _, again = runs.start("any", type(options)(resume=folder))
+    folder, _ = run_start.start("any", replace(options, out=tmp_path / "run"))
+    assert run_start.saved_options(type(options), folder) == options
+    _, again = run_start.start("any", type(options)(resume=folder))
     assert replace(again, resume=None) == options
 
 
 def test_a_resumed_run_takes_the_same_options_only(run: Path) -> None:
     def resumed(given: str = "", **options: Any) -> TrainOptions:
-        return runs.start("train", TrainOptions(resume=run, **options), frozenset(given.split()))[1]
+        return run_start.start("train", TrainOptions(resume=run, **options), frozenset(given.split()))[1]
 
     assert resumed() == replace(STARTED, resume=run)
     assert resumed(model="tiny-student", train=TrainConfig(steps=6)).train == STARTED.train
@@ -70,25 +70,25 @@ def test_a_resumed_run_takes_the_same_options_only(run: Path) -> None:
 
 
 def test_a_folder_that_is_in_use_is_refused(run: Path, tmp_path: Path) -> None:
-    runs.start("train", replace(STARTED, out=run))  # of a start that failed, only the options are there
+    run_start.start("train", replace(STARTED, out=run))  # of a start that failed, only the options are there
     (run / "tiny-student").mkdir()
     (tmp_path / "models").mkdir()
     (tmp_path / "models/mine.safetensors").touch()
     for folder in (run, tmp_path / "models"):
         with pytest.raises(HtrError, match="--out"):
-            runs.start("train", replace(STARTED, out=folder))
+            run_start.start("train", replace(STARTED, out=folder))
     with pytest.raises(HtrError, match="--resume"):
-        runs.start("train", TrainOptions(resume=tmp_path / "models"))
+        run_start.start("train", TrainOptions(resume=tmp_path / "models"))
     with pytest.raises(HtrError, match="--out"):
-        runs.start("train", TrainOptions(resume=run, out=tmp_path / "other"))
+        run_start.start("train", TrainOptions(resume=run, out=tmp_path / "other"))
     with pytest.raises(HtrError, match=r"config\.yaml"):
-        runs.start("prune", PruneOptions(resume=run))
+        run_start.start("prune", PruneOptions(resume=run))
 
 
 def test_several_processes_must_be_given_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(HtrError, match="--out"):
-        runs.start("train", STARTED)
+        run_start.start("train", STARTED)
 
 
 def dataset(folder: Path, *texts: str) -> Path:
@@ -130,6 +130,6 @@ def test_data_found_by_its_name_must_have_the_lines_on_the_card(
 def test_a_run_knows_where_its_data_is(tmp_path: Path, run: Path) -> None:
     folder = dataset(tmp_path / "lines", "x", "y")
     shutil.rmtree(run)
-    runs.start("train", replace(STARTED, data=str(folder), out=run))
+    run_start.start("train", replace(STARTED, data=str(folder), out=run))
     for file in (run / "student.safetensors", run / "export/student/model.onnx"):
         assert runs.own_data(file, card_of(folder)) == str(folder)

@@ -16,7 +16,8 @@ from htrcompress.config import AugmentConfig, CharsetPolicy, TrainConfig
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.errors import HtrError
 from htrcompress.models.serialization import load_card
-from htrcompress.runs import OPTIONS, saved_options
+from htrcompress.run_start import saved_options
+from htrcompress.runs import OPTIONS
 from htrcompress.runtime import load
 from htrcompress.train import TrainOptions
 from htrcompress.train import train as train_model
