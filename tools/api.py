@@ -69,7 +69,7 @@ class Reference:
 
     path: Path
 
-    def __str__(self) -> str:
+    def __rich__(self) -> str:
         return f"written: {self.path}"
 
 

@@ -46,7 +46,7 @@ class Pictures:
 
     paths: tuple[Path, ...]
 
-    def __str__(self) -> str:
+    def __rich__(self) -> str:
         return "\n".join(f"written: {path}" for path in self.paths)
 
 

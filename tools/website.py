@@ -49,7 +49,7 @@ class Site:
     path: Path
     pages: int
 
-    def __str__(self) -> str:
+    def __rich__(self) -> str:
         return f"{self.pages} pages: {self.path}"
 
 
