@@ -21,7 +21,7 @@ from htrcompress.runtime.backend import LINES_PER_THREAD, UNLIMITED, Output
 
 OPENVINO, TORCH_TENSORRT = "OpenVINO", "Torch-TensorRT"
 HINTS = {"FP32": "f32", "BF16": "bf16", "INT8": "f32"}
-"""Arithmetic to what OpenVINO is told; the products of an INT8 graph are integer ones whatever it is told."""
+"""Arithmetic to the hint that OpenVINO gets; the products of an INT8 graph are integer ones with any hint."""
 INT8_FILES = ("model.int8.trt.onnx", "model.int8.cpu.onnx")
 """Symmetric weights and activations first, which OpenVINO is fastest with."""
 

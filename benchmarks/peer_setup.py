@@ -30,7 +30,7 @@ class Peer:
         kind: `zero-shot` with its published weights, `trained` on the dataset, `speed` with random weights.
         requirements: what pip installs into an environment of its own; none to run in the project's.
         program: what the system must have.
-        options: what the runner is told.
+        options: of the runner.
         sources: where it can read from.
     """
 
@@ -113,7 +113,7 @@ class Process:
         runner: its file in `peer_runners/`.
         files: the lines' image files.
         threads: CPU threads.
-        options: what the runner is told.
+        options: of the runner.
 
     Attributes:
         about: what it says of itself.

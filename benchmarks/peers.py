@@ -133,17 +133,17 @@ def _open(options: PeersOptions, dataset: Dataset, files: list[Path]) -> tuple[l
         rows.append(PeerRow("/".join(Path(name).parts[-2:]), kind, ours=True))
     for name in names(options.peers):
         peer = PEERS[name]
-        told = dict(peer.options)
+        runner_options = dict(peer.options)
         if name == "tesseract":
-            told["language"] = options.language
+            runner_options["language"] = options.language
         trained_here = name == "kraken" and options.kraken_weights is not None
         if trained_here:
-            told["weights"] = str(options.kraken_weights)
+            runner_options["weights"] = str(options.kraken_weights)
         row = PeerRow(peer.title, "trained" if trained_here else peer.kind)
         try:
             with console.status(f"opening {peer.title}"):
                 python = interpreter(name, options.folder)
-                processes[len(rows)] = Process(python, peer.runner, files, options.threads, told)
+                processes[len(rows)] = Process(python, peer.runner, files, options.threads, runner_options)
         except HtrError as error:
             row = replace(row, reason=str(error))
         rows.append(row)

@@ -93,7 +93,7 @@ class Card:
             if len(text or "") > MAX_BYTES:
                 raise ValueError
             values = json.loads(text or "", object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
-            version = values.pop("htrcompress")
+            version = values.pop(CARD_KEY)
             unprintable = _first_unprintable(values)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise HtrError(f"{where} carries no htrcompress card: it was not written by this package") from None

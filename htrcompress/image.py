@@ -79,7 +79,7 @@ def require_grey(pixels: NDArray[np.uint8], name: str) -> None:
     """Refuses an array that is not a grey image, uint8 (h, w), with at least one pixel.
 
     Raises:
-        HtrError: it is none.
+        HtrError: it is not such an image.
     """
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise HtrError(f"{name} is not a grey image: expected uint8 (height, width), got {pixels.dtype} {pixels.shape}")

@@ -58,6 +58,8 @@ class LmOptions:
             raise HtrError("name the file to write with --out, such as --out letters.ngram")
         if self.out.suffix != ".ngram":
             raise HtrError(f"--out {self.out} must end in .ngram")
+        if self.arpa and Path(self.texts[0]).suffix == ".ngram":
+            raise HtrError("--arpa is for models that are trained or converted here, not for one that is only tuned")
         if self.words is not None and self.tune is None:
             raise HtrError("--words is for tuning its bonus: name a model with --tune")
 
@@ -107,21 +109,19 @@ def make_language_model(options: LmOptions) -> LmResult:
     from htrcompress.decoding.ngram_file import save_ngram
 
     assert options.out is not None
-    model, orders = _model(options)
     held_out = _held_out(options)
+    if options.tune is not None and held_out is None:
+        raise HtrError("--tune needs lines to read: name a dataset with --data")
+    model, orders = _model(options)
     tuned = None
-    if options.tune is not None:
-        if held_out is None:
-            raise HtrError("--tune needs lines to read: name a dataset with --data")
+    if options.tune is not None and held_out is not None:
         tuned = _tuned(options.tune, model, held_out, options.words)
         found = {"weight": tuned.weight, "bonus": tuned.bonus, "words_bonus": tuned.words_bonus}
         kept = {name: f"{value:g}" for name, value in found.items() if value is not None}
         settings = {name: value for name, value in model.settings.items() if name != "calibration"}  # of other weights
         model = replace(model, settings={**settings, **kept})
     save_ngram(options.out, model)
-    if options.arpa:
-        if orders is None:
-            raise HtrError("--arpa is for models that are trained or converted here, not for one that is only tuned")
+    if options.arpa and orders is not None:
         write_arpa(options.out.with_suffix(".arpa"), orders, model.charset)
     perplexity = model.perplexity([line.text for line in held_out]) if held_out else None
     size = options.out.stat().st_size

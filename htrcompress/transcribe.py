@@ -157,7 +157,8 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
             print(f"{path}\t{reading.text}", file=console.file, flush=True)  # rich would wrap it
     hints = [transcript for transcript in transcripts if transcript.hint]
     if hints:
-        print(f"hint: {hints[0].path} and {len(hints) - 1} others: {hints[0].hint} (--invert)", file=sys.stderr)
+        others = f" and {len(hints) - 1} others" if len(hints) > 1 else ""
+        print(f"hint: {hints[0].path}{others}: {hints[0].hint} (--invert)", file=sys.stderr)
     return Transcripts(file, transcripts)
 
 

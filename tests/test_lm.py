@@ -89,6 +89,7 @@ def test_a_language_model_is_for_the_beam_search(text: Path, tiny_model: Path) -
         ({"texts": []}, "text"),
         ({"texts": ["nowhere"]}, "nowhere"),
         ({"texts": ["a.arpa", "b.txt"]}, "arpa"),
+        ({"texts": ["a.ngram"], "arpa": True}, "--arpa"),
         ({"tune": Path("model.onnx")}, "--data"),
     ],
     ids=str,

@@ -115,7 +115,7 @@ class _Steps:
             state, reason = "left out", str(error)
         except HtrError as error:
             state, reason = "failed", str(error)
-        except Exception as error:  # a mishap in one step costs no other its result
+        except Exception as error:  # one step that fails must not cost the others their results
             state, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
         self.taken.append(Step(name, state, round(time.perf_counter() - started, 1), reason))  # type: ignore[arg-type]
         return found

@@ -24,7 +24,7 @@ PLUGIN = Path(__file__).parents[2] / "export" / "plugin"
 WARM_UP, ROUNDS = 10, 50
 SHAPES = ((1, 256, 100), (32, 256, 100))
 """Lines, frames and classes that the kernel is timed on."""
-TOLD = re.compile(r"FP32 ([\d.]+) us, FP16 ([\d.]+) us")
+TIMES = re.compile(r"FP32 ([\d.]+) us, FP16 ([\d.]+) us")
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,10 @@ def time_kernel(folder: Path) -> list[KernelTime]:
     """
     rows = []
     for shape in SHAPES:
-        told = TOLD.search(_command(folder / "ctc_check", *shape))
-        if told is None:
-            raise HtrError("ctc_check gives no times: build export/plugin anew")
-        rows.append(KernelTime(*shape, float(told[1]), float(told[2])))
+        match = TIMES.search(_command(folder / "ctc_check", *shape))
+        if match is None:
+            raise HtrError("ctc_check gives no times: build export/plugin again")
+        rows.append(KernelTime(*shape, float(match[1]), float(match[2])))
     return rows
 
 

@@ -62,7 +62,7 @@ def parse(text: str) -> Reference:
     """Takes apart what names a model.
 
     Raises:
-        HtrError: the checksum is none, or the address names no model.
+        HtrError: the checksum is malformed, or the address names no model or no plain file name.
     """
     address, mark, rest = text.partition("#")
     found = _CHECKSUM.fullmatch(mark + rest)

@@ -65,8 +65,8 @@ class DataOptions:
     seed: int = 0
     """Decides what --split draws, and which lines the page shows at random."""
     write: Path | None = None
-    """Pack the lines into this folder, which --data then takes: images decoded, grey and scaled. A command that was
-    stopped goes on where it was."""
+    """Pack the lines into this folder, which --data then takes: images decoded, grey and scaled. A stopped
+    command continues where it was."""
     max_unreadable: float = 0.0
     """Largest share of images that may be missing or damaged in what is packed; their lines are packed without."""
     processes: int | None = None

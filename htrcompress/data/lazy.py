@@ -14,7 +14,7 @@ class Lazy(Sequence[T]):
     """Item `i` is `make(places[i])`; a slice is lazy again.
 
     Args:
-        make: gives an item by its place; called anew each time that the item is asked for.
+        make: gives an item by its place; called every time that the item is asked for.
         places: of the items, in their order.
     """
 

@@ -105,7 +105,11 @@ class Manifest:
 
 
 def _manifest(values: dict[str, Any]) -> Manifest:
-    """The manifest of some JSON. Raises ValueError, KeyError, AttributeError or TypeError where that is none."""
+    """A manifest from parsed JSON.
+
+    Raises:
+        ValueError, KeyError, AttributeError, TypeError: it is not as `Manifest.write` writes it.
+    """
     splits = {}
     for name, split in values.pop("splits").items():
         shards = [Shard(**shard) for shard in split["shards"]]
@@ -174,7 +178,7 @@ def open_packed(folder: Path) -> Dataset:
         HtrError: the manifest or a shard is missing, damaged, of another set or of another version.
     """
     if not (folder / MANIFEST).is_file():
-        raise HtrError(f"{folder} is not packed to the end: run the command that packs it again, and it goes on")
+        raise HtrError(f"{folder} is not packed to the end: run the command that packs it again, which continues")
     manifest = Manifest.read_from(folder)
     packing, splits = Packing(folder, manifest.height, manifest.read), {}
     for name, entry in manifest.splits.items():

@@ -1,8 +1,8 @@
 """Packs a dataset: decodes its images once, in parallel processes, and writes the files that `packed.py` describes.
 
 Each shard is written beside its place, synchronised and renamed, and then noted in a small file of its own; the
-manifest is written when all shards are there. A build that was stopped goes on with the shards that are missing, and
-until it has ended, its folder is no dataset.
+manifest is written when all shards are there. A build that was stopped continues with the shards that are missing;
+until it has ended, its folder is not a dataset.
 """
 
 import json
@@ -63,7 +63,7 @@ def pack(
     processes: int | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Packed:
-    """Packs a dataset into a folder, or goes on with that.
+    """Packs a dataset into a folder, or continues a build that was stopped.
 
     Args:
         dataset: what to pack.
@@ -73,7 +73,7 @@ def pack(
         splitting: how it was split, for the manifest.
         max_unreadable: the largest share of lines whose images may be unreadable.
         processes: how many work at once; one for each core if not given.
-        progress: is told the lines that are done.
+        progress: called when a shard is done.
 
     Raises:
         HtrError: the folder holds something else, too many images are unreadable, or a file cannot be written.
@@ -198,13 +198,13 @@ def _is_whole(folder: Path, part: Part, shard: Shard) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what a build keeps to go on from."""
+    """Removes what a build keeps so that it can continue."""
     for path in [*folder.glob(".*.arrow.json"), folder / PLAN]:
         path.unlink(missing_ok=True)
 
 
 def _check_readable(folder: Path, shards: Sequence[Shard], total: int, largest_share: float) -> None:
-    """Raises HtrError where too many images are unreadable; their shards are packed anew when they were mended."""
+    """Raises HtrError where too many images are unreadable; those shards are packed again next time."""
     unreadable = sum(shard.unreadable for shard in shards)
     if unreadable > largest_share * total or unreadable == total:
         first = next(error for shard in shards for error in shard.errors)

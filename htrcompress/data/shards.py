@@ -139,7 +139,7 @@ def build(job: Job, parts: Sequence[Part], processes: int) -> Iterator[Shard]:
         except BrokenProcessPool:
             raise HtrError(
                 f"a process that packed into {job.folder} was ended from outside, perhaps for want of memory: run the "
-                "command again, with fewer --processes; it goes on where it stopped"
+                "command again, with fewer --processes; it continues where it stopped"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -17,7 +17,7 @@ from htrcompress.image_files import size_of
 from htrcompress.utils import machine
 
 Progress = Callable[[int, int], None]
-"""Is told how many are done, and of how many."""
+"""Called with the number of lines that are done, and with that of all."""
 _AT_ONCE = 1024
 
 
@@ -62,7 +62,7 @@ def measure(lines: Sequence[Line], decode: bool, progress: Progress = lambda don
         lines: of one split or several; an image that several lines share is looked at once.
         decode: whether to decode every image, which finds damaged ones; without it, headers are read. Images that a
             function gives have a size then only if it has a method `size()`, as lines that are cut from pages do.
-        progress: is told how many lines were looked at.
+        progress: called after every thousand lines or so.
     """
     if isinstance(lines, PackedLines):
         problems = lines.strings("problem")

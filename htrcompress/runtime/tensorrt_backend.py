@@ -24,7 +24,7 @@ class TensorRtBackend:
 
     Raises:
         NoLogits: logits are asked for, and the engine has no such output.
-        HtrError: see `Engine`; or the device is none that engines run on.
+        HtrError: see `Engine`; or engines do not run on the device.
     """
 
     device = "cuda"

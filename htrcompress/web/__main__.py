@@ -45,7 +45,7 @@ def serve(options: WebOptions) -> None:
     if not 0 <= options.port <= 65535:
         raise HtrError(f"--port must be from 0 to 65535, not {options.port}")
     shelf = Shelf(offered(options.model), options.threads)
-    for name in shelf.names:  # a wrong name is told now, not at the first image
+    for name in shelf.names:  # so that a wrong name is an error now, not at the first image
         shelf.recognizer(name)
     with Server(options.port, shelf) as server:
         console.print(f"reading at http://{LOOPBACK}:{server.port}/ (Ctrl-C ends it)")

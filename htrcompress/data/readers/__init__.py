@@ -72,7 +72,6 @@ class ReadConfig:
     """The columns of parquet files."""
     manifest: ColumnOptions = field(default_factory=ColumnOptions)
     """The columns of CSV and JSON Lines files."""
-
     page_xml: PageOptions = field(default_factory=PageOptions)
     """Pages in PAGE XML."""
     alto: PageOptions = field(default_factory=PageOptions)

@@ -55,7 +55,7 @@ def open_pages(path: Path, folders: list[Path], text: Callable[[str], str | None
 
 
 def _add(opened: Opened, inside: Inside, page: Path, split: str, file: Path) -> None:
-    if page.parent.name == PAGES and os.path.isfile(page):  # a name with a slash in it is none of a page
+    if page.parent.name == PAGES and os.path.isfile(page):  # a name with a slash leads to another folder
         opened.add(inside.check(page), split)
     else:
         opened.broken.setdefault(f"no page for a name in {file.name}", []).append(page.stem[:200])

@@ -75,7 +75,7 @@ def _texts(folder: Path) -> dict[str, list[str]]:
     texts = {line: [word for _, word in sorted(words)] for line, words in numbered.items()}
     inside = Inside(folder)
     for file in sorted((folder / "xml").glob("*.xml")):
-        for line in parse(_honest(load(inside.check(file))), str(file)).root.below("AttrRegion"):
+        for line in parse(_with_true_encoding(load(inside.check(file))), str(file)).root.below("AttrRegion"):
             name, words = line.attributes.get("id", ""), _words(line)
             if line.attributes.get("attrType") == LINE and name and words:
                 texts[name] = words
@@ -87,8 +87,8 @@ def _words(line: Element) -> list[str]:
     return [region["text"] for region in regions if region.get("text")]
 
 
-def _honest(data: bytes) -> bytes:
-    """An XML file that says ISO-8859-1 and holds UTF-8, as some of this database do, saying UTF-8."""
+def _with_true_encoding(data: bytes) -> bytes:
+    """Corrects the declaration of a file that says ISO-8859-1 but holds UTF-8, as some of this database do."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
