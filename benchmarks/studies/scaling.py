@@ -29,8 +29,6 @@ from htrcompress.image import scale
 from htrcompress.runtime import Recognizer, load
 
 SWEEPS = ("batch", "threads", "width", "corpus")
-FITTED = ("width", "corpus")
-"""Sweeps whose time is fitted by a power law; the others are about speed."""
 DRAWS = 2000
 
 

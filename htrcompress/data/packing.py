@@ -85,16 +85,7 @@ def pack(
     total = sum(map(len, splits.values()))
     if not total:
         raise HtrError(f"{dataset.name} has no lines to pack")
-    entries = {name: PackedSplitEntry(len(lines), dataset.identity(name), []) for name, lines in splits.items()}
-    versions = machine.versions("htrcompress", "numpy", "pillow", "pyarrow")
-    plan = Manifest(
-        dataset.name, dataset.format, read, dataset.dropped, dataset.changed, splitting, height, entries, versions
-    )
-    parts = [
-        Part(f"{_file_name(number, name)}-{start // SHARD:05d}.arrow", name, start, min(start + SHARD, len(lines)))
-        for number, (name, lines) in enumerate(splits.items())
-        for start in range(0, len(lines), SHARD)
-    ]
+    plan, parts = _planned(dataset, splits, height, read, splitting)
     job = Job(splits, _origins(splits), folder, height)
     shards = _begin(folder, plan, parts)
     resumed = sum(shard.lines for shard in shards.values())
@@ -107,7 +98,7 @@ def pack(
         progress(sum(found.lines for found in shards.values()), total)
         _check_readable(folder, list(shards.values()), total, max_unreadable)
     _check_readable(folder, list(shards.values()), total, max_unreadable)
-    for name, entry in entries.items():
+    for name, entry in plan.splits.items():
         entry.shards.extend(shards[part.file] for part in parts if part.split == name)
     plan.write(folder)
     _clear(folder)
@@ -116,6 +107,27 @@ def pack(
     unreadable = sum(shard.unreadable for shard in shards.values())
     seconds = time.perf_counter() - started
     return Packed(folder, total, size, seconds, resumed, unreadable, errors[:SHOWN])
+
+
+def _planned(
+    dataset: Dataset,
+    splits: dict[str, Sequence[Line]],
+    height: int | None,
+    read: dict[str, Any],
+    splitting: dict[str, Any] | None,
+) -> tuple[Manifest, list[Part]]:
+    """The manifest, still without shards, and the lines of each shard."""
+    entries = {name: PackedSplitEntry(len(lines), dataset.identity(name), []) for name, lines in splits.items()}
+    versions = machine.versions("htrcompress", "numpy", "pillow", "pyarrow")
+    plan = Manifest(
+        dataset.name, dataset.format, read, dataset.dropped, dataset.changed, splitting, height, entries, versions
+    )
+    parts = [
+        Part(f"{_file_name(number, name)}-{start // SHARD:05d}.arrow", name, start, min(start + SHARD, len(lines)))
+        for number, (name, lines) in enumerate(splits.items())
+        for start in range(0, len(lines), SHARD)
+    ]
+    return plan, parts
 
 
 def _file_name(number: int, split: str) -> str:
