@@ -138,6 +138,7 @@ def look(options: DataOptions) -> DataResult:
         errors=errors[:SHOWN],
         written=written,
         gallery=options.gallery,
+        mix=dataset.notes,
     )
 
 

@@ -167,6 +167,7 @@ class Dataset:
         broken: reason to the lines that the reader left out because something is wrong with them; `open_dataset`
             refuses more than a share of them, and counts them in `dropped` as well.
         packing: how it was packed; None if it was not.
+        notes: sentences on what does not fit together, where it is several datasets.
     """
 
     name: str
@@ -176,6 +177,7 @@ class Dataset:
     changed: dict[str, int] = field(default_factory=dict)
     broken: Mapping[str, Sequence[str]] = field(default_factory=dict)
     packing: Packing | None = None
+    notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> Sequence[Line]:
         """The lines of one split.

@@ -37,6 +37,7 @@ class DataResult:
         errors: why, for up to ten of them.
         written: the packed dataset that was written.
         gallery: the page that was written.
+        mix: what does not fit together, where it is several datasets (`Dataset.notes`).
     """
 
     name: str
@@ -57,6 +58,7 @@ class DataResult:
     errors: list[str] = field(default_factory=list)
     written: Packed | None = None
     gallery: Path | None = None
+    mix: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -106,6 +108,7 @@ class DataResult:
             notes += [f"{self.reordered} texts mix directions so that their order cannot be recovered from the page"]
         notes += [f"left out: {count} lines, {reason}" for reason, count in self.dropped.items()]
         notes += [f"changed: {count} {what}" for what, count in self.changed.items()]
+        notes += self.mix
         for name, split in self.splits.items():
             if split.not_emittable:
                 examples = ", ".join(split.examples)

@@ -86,6 +86,7 @@ class TrainingData:
         """A sentence for people."""
         notes = [f"left out: {count} {reason}" for reason, count in self.dataset.dropped.items()]
         notes += [f"{count} {what}" for what, count in self.dataset.changed.items()]
+        notes += self.dataset.notes
         shared = {split: self.dataset.trained_on(split) for split in self.dataset.splits}
         notes += [f"{count} lines of {split} are training lines too" for split, count in shared.items() if count]
         notes += [f"{self.left_out} too narrow for their text"] if self.left_out else []

@@ -29,8 +29,6 @@ from htrcompress.data.splitting import lists_in
 from htrcompress.errors import HtrError
 
 HERE = Path(__file__).parent
-PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "¬": "-", "ſ": "s"})
-"""Typographic signs as the French corpora write them, so that these agree."""
 KNOWN = frozenset(
     " !\"%&'()*+,-./0123456789:;=?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz«°»ÈÉÊÔàáâãäçèéêëîïñóôõöùûüÿŒœ"
 )
@@ -50,7 +48,8 @@ class Corpus:
         format: the reader.
         height: of the packed images in pixels.
         marks: signs whose lines are left out, with spaces between.
-        plain: whether typographic signs are written plainly, and lines with unusual characters are left out.
+        plain: whether typographic signs are written plainly (`--read.plain`), and lines with unusual characters are
+            left out.
         shortest: characters of the shortest text.
         repeats: how many lines may have the same text; any number if None.
     """
@@ -109,7 +108,7 @@ def build(options: BuildOptions) -> Built:
         raise HtrError(f"no corpus is called {options.name}: choose {', '.join(known)}")
     corpus = known[options.name]
     pages = PageOptions(marks="drop", mark=corpus.marks)
-    read = replace(ReadConfig(format=corpus.format, max_broken=1), **{corpus.format: pages})
+    read = replace(ReadConfig(format=corpus.format, max_broken=1, plain=corpus.plain), **{corpus.format: pages})
     dataset = open_dataset(str(options.clone), read)
     chosen = choose(dataset, options.name, corpus)
     pack(chosen, options.out, corpus.height, asdict(read), {"by": "lists", "lists": options.name}, max_unreadable=0.05)
@@ -129,14 +128,13 @@ def choose(dataset: Dataset, name: str, corpus: Corpus) -> Dataset:
     for lines in dataset.splits.values():
         for line in lines:
             split = next((where[key] for key in page_keys(line.page) if key in where), None)
-            text = line.text.translate(PLAIN) if corpus.plain else line.text
-            reason = "on other pages" if split is None else _unfit(text, line, corpus, texts)
+            reason = "on other pages" if split is None else _unfit(line, corpus, texts)
             if reason:
                 dropped[reason] += 1
             else:
                 assert split is not None
-                texts[text] += 1
-                kept.append(replace(line, text=text, split=split))
+                texts[line.text] += 1
+                kept.append(replace(line, split=split))
     if not kept:
         raise HtrError(f"the clone holds no page of {name}: it must be {corpus.repository} at {corpus.commit}")
     kept, odd = _of_usual_width(kept)
@@ -151,13 +149,13 @@ def page_keys(page: str) -> tuple[str, str]:
     return path.rpartition("/")[2], re.sub(r"[^\w.-]+", "_", path, flags=re.ASCII)
 
 
-def _unfit(text: str, line: Line, corpus: Corpus, texts: Counter[str]) -> str | None:
+def _unfit(line: Line, corpus: Corpus, texts: Counter[str]) -> str | None:
     """Why a line is not in the corpus; None if it is."""
-    if corpus.plain and not KNOWN.issuperset(text):
+    if corpus.plain and not KNOWN.issuperset(line.text):
         return "with unusual characters"
-    if len(text) < corpus.shortest:
+    if len(line.text) < corpus.shortest:
         return "too short"
-    if corpus.repeats is not None and texts[text] >= corpus.repeats:
+    if corpus.repeats is not None and texts[line.text] >= corpus.repeats:
         return "repeated too often"
     if isinstance(line.image, CutLine) and abs(slope(line.image)) > STEEPEST:
         return "too steep"

@@ -60,6 +60,9 @@ class ReadConfig:
     """Largest share of lines that may be broken, such as one whose image is missing: they are left out and counted."""
     invisible: Literal["drop", "keep"] = "drop"
     """What becomes of invisible characters such as U+FEFF, U+200B and U+00AD; joiners (U+200C, U+200D) are kept."""
+    plain: bool = False
+    """Write typographic quotes, dashes, long s and raised letters plainly (`'`, `"`, `-`, `s`, `r`), so that corpora of
+    different editors agree."""
     bentham: BenthamOptions = field(default_factory=BenthamOptions)
     """The format of the Bentham corpus."""
     iam: IamOptions = field(default_factory=IamOptions)

@@ -11,7 +11,9 @@ from typing import Any
 from htrcompress.card import Card
 from htrcompress.charset import clean_text
 from htrcompress.data import hub
-from htrcompress.data.lines import Dataset, JoinedLines, Line, NamedLines
+from htrcompress.data.conventions import PLAIN
+from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.mixing import mixed
 from htrcompress.data.naming import is_file_name
 from htrcompress.data.readers import READERS, ReadConfig, Reader
 from htrcompress.data.readers.base import SecondChoice
@@ -33,25 +35,16 @@ def open_dataset(source: str, read: ReadConfig = ReadConfig()) -> Dataset:
         read: how to read texts where the format leaves a choice.
 
     Raises:
-        HtrError: there is no such folder, no reader recognises it, a reader fails, or two have the same name.
+        HtrError: there is no such folder, no reader recognises it, a reader fails, or, of several, two have the same
+            name or one has no lines.
     """
     together = [_open_one(part, read) for part in sources_of(source)]
     if len(together) == 1:
         return together[0]
-    names = [dataset.name for dataset in together]
-    if len(set(names)) < len(names):
-        raise HtrError(f"--data {source}: two of the datasets have the same name: rename a folder")
-    parts: dict[str, list[Sequence[Line]]] = {}
-    dropped: Counter[str] = Counter()
-    changed: Counter[str] = Counter()
-    for dataset in together:
-        dropped.update(dataset.dropped)
-        changed.update(dataset.changed)
-        for split, lines in dataset.splits.items():
-            parts.setdefault(split, []).append(NamedLines(lines, dataset.name))
-    splits = {split: JoinedLines(named) for split, named in parts.items()}
-    formats = "+".join(dataset.format for dataset in together)
-    return Dataset("+".join(names), formats, splits, dict(dropped), dict(changed))
+    try:
+        return mixed(together)
+    except HtrError as error:
+        raise HtrError(f"--data {source}: {error}") from None
 
 
 def sources_of(source: str, option: str = "--data") -> list[str]:
@@ -168,6 +161,10 @@ def _clean(lines: Sequence[Line], read: ReadConfig, dropped: Counter[str], chang
         if not text.isprintable():  # which all but a few texts are, and is quickly seen
             text = _visible(line, read, changed)
         text = clean_text(text)
+        if read.plain:
+            written = text.translate(PLAIN)
+            changed["texts with typographic signs, written plainly"] += written != text
+            text = written
         if not text and line.split != UNLABELLED:
             dropped["empty transcription"] += 1
         else:
