@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 from benchmarks.results import FOLDER, markdown
-from tools.tables import render, with_interval
+from tools.markdown import with_interval
+from tools.tables import render
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- tables: written by tools/figures.py -->", "<!-- end of tables -->"
