@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from htrcompress.decoding.matrix import decode_matrix
     from htrcompress.errors import HtrError
     from htrcompress.metrics import cer, wer
-    from htrcompress.runtime.recognizer import Reading, Recognizer, load
+    from htrcompress.runtime.loading import load
+    from htrcompress.runtime.recognizer import Reading, Recognizer
     from htrcompress.runtime.spans import Span
 
 __version__ = "0.1.0"
@@ -30,7 +31,7 @@ _HOMES = {
     "Span": "runtime.spans",
     "cer": "metrics",
     "decode_matrix": "decoding.matrix",
-    "load": "runtime.recognizer",
+    "load": "runtime.loading",
     "wer": "metrics",
 }
 

@@ -25,7 +25,9 @@ lines in a batch, H and W are height and width in pixels, T is the number of fra
 included.
 """
 SECTIONS = {
-    "Reading lines": "runtime.recognizer: load Recognizer Reading; runtime.spans: Span; errors: HtrError",
+    "Reading lines": (
+        "runtime.loading: load; runtime.recognizer: Recognizer Reading; runtime.spans: Span; errors: HtrError"
+    ),
     "Decoders": (
         "decoding.language: LanguageOptions; decoding.beam: BeamOptions; decoding.attention: AttentionOptions; "
         "decoding.matrix: decode_matrix MatrixReading"

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import get_args
 
@@ -21,23 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from htrcompress.catalogue import DEFAULT
-from htrcompress.catalogue.find import locate
-from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.decoding.base import Decoder, Hypothesis
-from htrcompress.decoding.beam import BeamOptions
-from htrcompress.decoding.language import Language, LanguageOptions
-from htrcompress.decoding.registry import BEAM, GREEDY, OVER_ATTENTION, DecoderOptions, check_decoder, make_decoder
+from htrcompress.decoding.language import Language
 from htrcompress.errors import HtrError
 from htrcompress.image import pad
-from htrcompress.runtime.attention import open_attention
-from htrcompress.runtime.backend import Backend, Device, NoLogits, Open, Output, joined, open_backend
+from htrcompress.runtime.backend import Backend, Output, joined
 from htrcompress.runtime.pictures import Invert, Picture, Pixels, PreparedLine, prepare
 from htrcompress.runtime.schedule import Schedule
 from htrcompress.runtime.spans import Span, SpanFinder
 from htrcompress.utils.machine import cores
 
-MAX_THREADS = 256
 MAX_BATCH = 65_536
 DECODED_TOGETHER = 64
 """Lines that a decoder gets at once: a beam search over arrays takes hardly longer for them than for a few."""
@@ -138,8 +130,8 @@ class Recognizer:
         """
         if self._closed:
             raise HtrError(f"the recogniser of {self.card.name} is closed: load the model again")
-        _check_count("batch size", batch_size, MAX_BATCH)
-        _check_count("n_best", n_best, MAX_BATCH)
+        check_count("batch size", batch_size, MAX_BATCH)
+        check_count("n_best", n_best, MAX_BATCH)
         if invert not in get_args(Invert):
             raise HtrError(f"invert is '{invert}': choose {', '.join(get_args(Invert))}")
         if isinstance(images, str | bytes | bytearray | os.PathLike | np.ndarray | Image.Image | io.IOBase):
@@ -224,53 +216,7 @@ class Recognizer:
         return Reading(best.text, best.score, hint, tuple(others))
 
 
-def load(
-    path: str | os.PathLike[str] = DEFAULT,
-    threads: int | None = None,
-    device: str | None = None,
-    decoder: str | None = None,
-    lm: LanguageOptions | str | os.PathLike[str] | None = None,
-    beam: BeamOptions = BeamOptions(),
-    attention: AttentionOptions = AttentionOptions(),
-) -> Recognizer:
-    """Opens a model file for reading lines.
-
-    Args:
-        path: a `.safetensors` model (needs torch), an exported `.onnx` (onnxruntime) or `.engine` (TensorRT, a GPU); or
-            the name of a model (`htrcompress models`), as `catalogue.find` takes it; the one that ships by default.
-        threads: CPU threads; by default one for each core that the process may use.
-        device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
-        decoder: one of `decoding.registry.DECODERS`; by default `beam` with something in `lm`, else `greedy`. All but
-            `greedy` need the network's logits; `attention` and `joint` the attention decoder that a file may keep.
-        lm: a character language model (`python -m htrcompress.lm`) for the other decoders than `greedy`, or
-            `LanguageOptions` with its weight as well.
-        beam: how the beam search decodes.
-        attention: how the attention decoder reads.
-
-    Raises:
-        HtrError: the file is missing, damaged or of a kind that is not read, its runtime is not installed, the device
-            or the decoder is not there, or the file gives no logits for the decoder or keeps no attention decoder.
-    """
-    if threads is not None:
-        _check_count("number of threads", threads, MAX_THREADS)
-    if device not in (None, *get_args(Device)):
-        raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
-    if not isinstance(lm, LanguageOptions):
-        lm = LanguageOptions(None if lm is None else Path(lm))
-    options = DecoderOptions(lm, beam, attention)
-    if decoder is None:
-        decoder = GREEDY if lm == LanguageOptions() else BEAM
-    check_decoder(decoder, options)
-    file, attends = locate(path), decoder in OVER_ATTENTION
-    try:
-        backend = open_backend(file, Open(threads, device, logits=decoder != GREEDY, memory=attends))
-    except NoLogits as error:
-        raise HtrError(f"the decoder '{decoder}' needs logits: {error}") from None
-    if attends:
-        options = replace(options, model=open_attention(file, backend.card, Open(threads, backend.device)))
-    return Recognizer(backend, None if decoder == GREEDY else make_decoder(decoder, backend.card, options), threads)
-
-
-def _check_count(what: str, value: object, most: int) -> None:
+def check_count(what: str, value: object, most: int) -> None:
+    """Raises HtrError where a number that a caller gives is not a whole one from 1 to `most`."""
     if not isinstance(value, int | np.integer) or not 1 <= value <= most:
         raise HtrError(f"the {what} is {value}; it must be a whole number from 1 to {most}")
