@@ -42,7 +42,7 @@ COMMANDS = {
     "calibrate": Command(
         "htrcompress.calibrate:calibrate",
         "model",
-        "make probabilities of a model's confidences",
+        "calibrate a model's confidences",
         "student.onnx --data letters/ --lm letters.ngram",
     ),
     "export": Command(

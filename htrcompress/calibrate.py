@@ -29,7 +29,7 @@ GOES_INTO = (".safetensors", ".onnx")
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """Fits what makes probabilities of a model's confidences, and keeps it in its file."""
+    """Calibrates a model's confidences on lines with known texts, so that they are probabilities; the file keeps it."""
 
     model: str | Path | None = None
     """A model's file or name, or a run folder; as for `transcribe` if not given."""
@@ -79,7 +79,7 @@ class CalibrateResult:
 
 
 def calibrate(options: CalibrateOptions) -> CalibrateResult:
-    """Fits what makes probabilities of a model's confidences, and writes it.
+    """Calibrates a model's confidences on lines with known texts, and writes what it fitted into the file.
 
     Raises:
         HtrError: the model or the data cannot be used, or the file cannot carry a calibration.

@@ -52,8 +52,8 @@ class DistillOptions:
     resume: Path | None = None
     """A run folder to continue, with the options that it was started with."""
     llm: str | None = None
-    """A causal language model that helps the student, not the control, in training only: a name on its hub, a folder or
-    a GGUF file."""
+    """A causal language model that helps the student, not the control, in training only: a folder, a GGUF file, or a
+    name on the Hugging Face hub, from which it is then fetched."""
     train: TrainConfig = TrainConfig()
     """how to train"""
     augment: AugmentConfig | None = AugmentConfig()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NativeOptions:
-    """Compiles the beam search with the machine's C++ compiler."""
+    """Compiles the beam search with the machine's C++ compiler: the same readings, sooner."""
 
     compiler: str | None = None
     """The compiler's command; the environment's CXX, or the first of c++, g++ and clang++, if not given."""

@@ -57,7 +57,7 @@ def _measured(entry: Entry) -> str:
 
 @dataclass(frozen=True)
 class ModelsOptions:
-    """Lists the models that can be read with by name, with what they read, their error rates, sizes and licences."""
+    """Lists the models that have a name: what they read, their error rates, sizes, speeds and licences."""
 
     source: str | None = None
     """A folder, an https address or a Hub repository (hf://owner/repository) with an index of models; those inside the

@@ -77,9 +77,9 @@ class ExportOptions:
     """Dataset whose training lines calibrate INT8, and whose validation lines guard INT8 and FP16; what the model was
     trained on if not given."""
     max_cer_drop: float | None = None
-    """Points of CER that INT8 may cost on validation, at the far end of the paired interval; 0.2 if not given."""
+    """Points of CER that INT8 may cost on validation, at the worse end of the 95 % interval; 0.2 if not given."""
     min_guard_lines: int | None = None
-    """Validation lines that INT8 needs to be vouched for; 100 if not given."""
+    """The fewest validation lines by which an INT8 file is judged; 100 if not given."""
     profile: str | None = None
     """Smallest, typical and largest input of an engine, lines x pixels: 1x1,32x1024,32x4096, which ends at the model's
     own widest line if not given."""
