@@ -85,7 +85,7 @@ def test_the_kernel_is_timed_by_its_own_check(tmp_path: Path, monkeypatch: pytes
     check.chmod(0o755)
     assert [(row.batch, row.fp32_us, row.fp16_us) for row in time_kernel(tmp_path)] == [(1, 4.5, 3.0), (32, 4.5, 3.0)]
     check.write_text("#!/bin/sh\necho DIFFERENT from the plain loop\nexit 1\n")
-    with pytest.raises(HtrError, match="ctc_check failed: DIFFERENT from the plain loop"):
+    with pytest.raises(HtrError, match=r"ctc_check.*DIFFERENT"):
         time_kernel(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match="cmake is not installed"):

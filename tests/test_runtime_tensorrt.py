@@ -48,7 +48,7 @@ def test_lines_of_all_widths_are_read(engine: Path, machine: SimpleNamespace) ->
     wide = np.zeros((32, 801), np.uint8)
     errors = [isinstance(found, HtrError) for found in recognizer.read_each([lines[0], wide, lines[1]])]
     assert errors == [False, True, False]
-    with pytest.raises(HtrError, match="takes up to 4 lines of 800 pixels, not 5 of 16: read as many at a time"):
+    with pytest.raises(HtrError, match=r"4 lines of 800 pixels.*5 of 16"):
         recognizer.read_batch(np.zeros((5, 1, 32, 16), np.uint8), np.full(5, 16, np.int32))
 
 

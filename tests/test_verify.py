@@ -268,7 +268,7 @@ def test_an_engine_that_is_not_as_half_as_its_name_fails(with_engine: tuple[Path
     for suffix in ("", ".meta"):
         (place / f"model.engine{suffix}").rename(place / f"model.fp16.engine{suffix}")
     result = verify(place.parent.parent, lines=1)
-    assert result.exit_code == 1 and result.checks[-1].note == "its layers give FP32 and no FP16"
+    assert result.exit_code == 1 and "FP16" in result.checks[-1].note
     engine.type = "Half"
     assert verify(place.parent.parent, lines=1).exit_code == 0
 
@@ -295,13 +295,8 @@ def test_an_engine_whose_equal_rows_differ_fails(
 @pytest.mark.parametrize(
     ("plan", "built", "passed", "message"),
     [
-        (b"another plan", {}, False, "not executed: TensorRT-RTX cannot load .* on this GPU: build it here"),
-        (
-            b"a plan",
-            {"version": "1.6.0"},
-            True,
-            r"not executed: .* needs TensorRT-RTX 1\.6\.0, and 1\.7\.1 is installed",
-        ),
+        (b"another plan", {}, False, "not executed.*GPU"),
+        (b"a plan", {"version": "1.6.0"}, True, r"not executed.* 1\.6\.0.* 1\.7\.1"),
     ],
     ids=["another GPU", "another version"],
 )
