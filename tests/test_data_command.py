@@ -142,7 +142,13 @@ def test_splits_that_cannot_be_made_are_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(HtrError, match=r"--split .*page, group, line"):
             look(DataOptions(split=str(folder)))
-    for option, match in (({"valid": 0.0}, "--valid"), ({"test": 1.0}, "--test"), ({"height": -1}, "--height")):
+    for option, match in (
+        ({"valid": 0.0}, "--valid"),
+        ({"test": 1.0}, "--test"),
+        ({"height": -1}, "--height"),
+        ({"processes": 2}, "--processes.*--write"),
+        ({"max_unreadable": 0.1}, "--max_unreadable.*--write"),
+    ):
         with pytest.raises(HtrError, match=match):
             DataOptions(**option)  # type: ignore[arg-type]
 

@@ -81,6 +81,10 @@ class DataOptions:
             raise HtrError(f"--processes must be at least 1, not {self.processes}")
         if not 0 <= self.max_unreadable <= 1:
             raise HtrError(f"--max_unreadable is a share from 0 to 1, not {self.max_unreadable:g}")
+        if self.write is None and (self.processes is not None or self.max_unreadable):
+            raise HtrError(
+                "--processes and --max_unreadable are for packing: say with --write where to, or leave them out"
+            )
         if self.decode and not self.images:
             raise HtrError("--decode true looks at images, and --no-images does not: choose one")
         if self.gallery and not self.images:
