@@ -137,7 +137,7 @@ def _model(options: LmOptions) -> "tuple[NGram, list[Order] | None]":
     from htrcompress.decoding.ngram import compile_orders
     from htrcompress.decoding.ngram_file import load_ngram
 
-    kinds = {Path(text).suffix for text in options.texts}
+    kinds = {Path(text.removesuffix(".gz")).suffix for text in options.texts}
     if kinds & {".arpa", ".ngram"} and len(options.texts) > 1:
         raise HtrError("a .arpa or .ngram file stands alone: name no other texts beside it")
     if kinds == {".ngram"}:

@@ -19,8 +19,10 @@ SEARCH = Path(__file__).parents[1] / "htrcompress" / "decoding" / "cpp"
 PLUGIN = Path(__file__).parents[1] / "export" / "plugin"
 STB = next(filter(Path.is_file, (Path(f"/usr/{place}/stb_image.h") for place in ("include/stb", "include"))), None)
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all".split()
-PARTS = """beam_decoder bidi charset cores decoder engine_file file greedy_decoder image language metadata ngram_file
-numbers sha256 unicode unicode_tables utf8 word_file words""".split()
+PARTS = """
+alignment beam_decoder bidi charset confidence cores decoder engine_file file greedy_decoder image language
+metadata ngram_file numbers sha256 spans unicode unicode_tables utf8 word_file words
+""".split()
 
 Parts = Callable[..., list[str]]
 

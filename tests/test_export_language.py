@@ -1,5 +1,6 @@
 """`export --lm` puts the language model into the package, which clients decode with and `verify` proves."""
 
+import runpy
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import onnx
 import pytest
 from test_ngram import _model
 
-from htrcompress import decode_matrix, load
+from htrcompress import load
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.decoding.language import LanguageOptions
 from htrcompress.decoding.ngram_file import load_ngram, save_ngram
@@ -42,22 +43,26 @@ def test_weight_and_bonus_stand_in_the_package_and_a_model_reads_with_it(run: Pa
     assert [r.text for r in load(place / "model.onnx", threads=1, lm=place / "language.ngram").read(pictures)] == texts
 
 
-def test_a_client_of_triton_reads_the_same(run: Path) -> None:
-    """What the page says about clients, with ONNX Runtime in the place of the server."""
+def test_a_client_of_triton_reads_the_same(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of the page about clients, with ONNX Runtime in the place of the server."""
     import onnxruntime
+
+    page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    [code] = [block.split("```")[0] for block in page.split("```python\n") if "decode_matrix" in block]
 
     served = run / "export" / "student" / "model_repository" / "student"
     session = onnxruntime.InferenceSession(served / "1" / "model.onnx")
-    characters = (served / "labels.txt").read_text(encoding="utf-8").split("\n")[1:-1]
     pictures = [line.pixels() for line in open_synthetic().split("test")[:4]]
     recognizer = load(run / "export/student/model.onnx", threads=1, lm=served / "language.ngram")
+    lines = tmp_path / "lines.py"
+    lines.write_text(code, encoding="utf-8")
+    monkeypatch.chdir(served)
     height, stride = recognizer.card.height, recognizer.card.stride
     for picture, reading in zip(pictures, recognizer.read(pictures), strict=True):
         pixels, widths = pad([resize_to_height(picture, height, 4096)])
         [logits] = session.run(["logits"], {"pixels": pixels, "widths": widths})
-        frames = -(-int(widths[0]) // stride)
-        [best] = decode_matrix(logits[0, :frames], characters, lm=served / "language.ngram")
-        assert best.text == reading.text
+        found = runpy.run_path(str(lines), {"logits": logits, "width": int(widths[0]), "stride": stride})
+        assert found["best"].text == reading.text
 
 
 def test_verify_proves_the_beam_search_in_every_file(run: Path, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ ALTERNATIVES = 6
 """Characters that are tried in each place: the most probable ones between the characters beside it."""
 SMALLEST = 1e-7
 """Alternatives that are less probable than the reading times this are left out."""
+BETTER = 1 + 1e-5
+"""An alignment is better than another by this factor at least; among equals, rounding does not choose."""
 LARGEST = 1e150
 """Backward probabilities of states that the forward ones all but exclude end here."""
 NUMBERS = 4_000_000
@@ -155,15 +157,17 @@ def _best_path(lattice: _Lattice) -> NDArray[np.int64]:
     value = np.zeros((lines, states))
     value[:, 0] = 1.0
     for frame, (emitted, live) in enumerate(zip(lattice.emitted, lattice.live, strict=True)):
-        ways = np.zeros((3, lines, states))
-        ways[0], ways[1, :, 1:], ways[2, :, 2:] = value, value[:, :-1], value[:, :-2] * lattice.skip[:, 2:]
-        best = ways.argmax(0)
-        reached = np.take_along_axis(ways, best[None], 0)[0] * emitted
+        best, reached = np.zeros((lines, states), np.int8), value.copy()
+        for step, way in ((1, value[:, :-1]), (2, value[:, :-2] * lattice.skip[:, 2:])):
+            better = way > reached[:, step:] * BETTER
+            reached[:, step:] = np.where(better, way, reached[:, step:])
+            best[:, step:][better] = step
+        reached *= emitted
         largest = reached.max(1, keepdims=True)
         value = np.where(live[:, None], reached / np.where(largest > 0, largest, 1.0), value)
         back[frame] = np.where(live[:, None], best, 0)
     rows, end = np.arange(lines), 2 * lattice.count
-    state = np.where(value[rows, end] >= value[rows, np.maximum(end - 1, 0)], end, np.maximum(end - 1, 0))
+    state = np.where(value[rows, np.maximum(end - 1, 0)] > value[rows, end] * BETTER, np.maximum(end - 1, 0), end)
     path = np.zeros((steps, lines), np.int64)
     for frame in reversed(range(steps)):
         path[frame] = state
@@ -197,11 +201,17 @@ def _candidates(
         start, end = np.concatenate(([0], last[:-1] + 1)), np.concatenate((first[1:], frames[row : row + 1]))
         seen = np.concatenate((probability[row, : frames[row]], np.zeros((1, probability.shape[2]), probability.dtype)))
         edges = np.stack((np.minimum(start, first), np.maximum(end, last + 1)), 1).ravel()
-        peak = np.maximum.reduceat(seen, edges, 0)[::2].copy()
+        peak = _coarse(np.maximum.reduceat(seen, edges, 0)[::2])
         peak[:, BLANK] = peak[np.arange(len(own)), own] = -1.0
         best = np.argsort(-peak, 1, kind="stable")[:, :most]
         tried[row, : len(own), :-1] = np.where(np.take_along_axis(peak, best, 1) >= 0, best, own[:, None])
     return tried
+
+
+def _coarse(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Positive numbers rounded to twelve bits: what is equal but for rounding is equal, here as in C++."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + np.uint32(1 << 11)) & np.uint32(0xFFFFF000)).view(np.float32)
 
 
 def _totals(

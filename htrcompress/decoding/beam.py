@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from htrcompress.card import Card
 from htrcompress.decoding.base import Hypothesis
 from htrcompress.decoding.compiled import CompiledSearch, compiled_search
-from htrcompress.decoding.language import Language, report_unknown, require_direction, unknown_characters
+from htrcompress.decoding.language import Language, label_symbols, report_unknown, require_direction, unknown_characters
 from htrcompress.decoding.search import NumpySearch, Search, Settings
 from htrcompress.errors import HtrError
 
@@ -65,10 +65,9 @@ class BeamDecoder:
         report_unknown(self.card, self.language)
 
     def _search(self) -> Search:
-        options, text = self.options, "".join(self.card.charset)
+        options, symbols = self.options, label_symbols(self.card, self.language)
         margin = math.inf if options.blank == 1 else math.log(options.blank / (1 - options.blank))
         settings = Settings(options.width, options.candidates, margin, options.floor)
-        symbols = [[0, *s.automaton.symbols(text).tolist()] for s in self.language.scorers]  # 0 is the blank's
         library = compiled_search()
         if library is None:
             return NumpySearch(settings, self.language, symbols)

@@ -65,7 +65,7 @@ class CompiledSearch:
         library: from `load`.
         settings: see `Settings`.
         language: see `Language`.
-        symbols: for each scorer, its symbol for every label, that of the blank included, which is never read.
+        symbols: from `language.label_symbols`.
     """
 
     def __init__(self, library: ctypes.CDLL, settings: Settings, language: Language, symbols: Sequence[Sequence[int]]):

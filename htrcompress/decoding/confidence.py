@@ -7,7 +7,6 @@ on validation lines by `python -m htrcompress.calibrate`, turns them into probab
 temperature (Guo et al. 2017). A word is as sure as all of its characters together, through a map of its own.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 from htrcompress.card import Card
 from htrcompress.charset import BLANK
 from htrcompress.decoding.alignment import Alignment, align
-from htrcompress.decoding.kneser_ney import END
-from htrcompress.decoding.language import Language
+from htrcompress.decoding.language import LabelRows, Language, label_symbols
 from htrcompress.decoding.ngram import Rows
 from htrcompress.errors import HtrError
 
@@ -93,7 +91,7 @@ class Odds:
 
     def __init__(self, card: Card, language: Language = Language()):
         self.card, self.language = card, language
-        self._tables = threading.local()
+        self.rows = LabelRows(language, label_symbols(card, language))
 
     def __reduce__(self) -> tuple[type["Odds"], tuple[Card, Language]]:
         return Odds, (self.card, self.language)
@@ -122,16 +120,9 @@ class Odds:
     def _language_changes(self, labels: NDArray[np.int64], alignment: Alignment) -> Floats:
         """What the language gives to the text with each alternative, above what it gives to the reading: (N,)."""
         change = np.where(alignment.label == BLANK, -self.language.bonus, 0.0)
-        for scorer, rows in zip(self.language.scorers, self._rows(), strict=True):
+        for scorer, rows in zip(self.language.scorers, self.rows.here(), strict=True):
             change += scorer.weight * _changes(rows, scorer.automaton.begin, labels, alignment)
         return change
-
-    def _rows(self) -> list[Rows]:
-        """Each scorer's rows for the labels, that of the blank unused, and the end of a line, of this thread."""
-        if not hasattr(self._tables, "rows"):
-            text, automata = "".join(self.card.charset), [scorer.automaton for scorer in self.language.scorers]
-            self._tables.rows = [Rows(one, [0, *one.symbols(text).tolist(), END]) for one in automata]
-        return self._tables.rows
 
 
 def _changes(rows: Rows, begin: int, labels: NDArray[np.int64], alignment: Alignment) -> Floats:

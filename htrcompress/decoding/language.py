@@ -8,7 +8,7 @@ decoder follows any number of them side by side without knowing which is which.
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,34 @@ class Language:
     calibration: str = ""
 
 
+def label_symbols(card: Card, language: Language) -> list[list[int]]:
+    """For each scorer, its symbol for every label of a recogniser, that of the blank included, which is never read."""
+    text = "".join(card.charset)
+    return [[0, *scorer.automaton.symbols(text).tolist()] for scorer in language.scorers]
+
+
+class LabelRows:
+    """Each scorer's rows for a recogniser's labels and the end of a line, which stands in the last column.
+
+    Rows are made while texts are scored, so each thread has its own.
+
+    Args:
+        language: its scorers.
+        symbols: from `label_symbols`.
+    """
+
+    def __init__(self, language: Language, symbols: Sequence[Sequence[int]]):
+        self._language, self._symbols = language, symbols
+        self._tables = threading.local()
+
+    def here(self) -> list[Rows]:
+        """Those of this thread."""
+        if not hasattr(self._tables, "rows"):
+            pairs = zip(self._language.scorers, self._symbols, strict=True)
+            self._tables.rows = [Rows(scorer.automaton, [*symbols, END]) for scorer, symbols in pairs]
+        return self._tables.rows
+
+
 class Follower:
     """Follows the scorers of a language along many texts at once, for searches in NumPy.
 
@@ -102,19 +130,9 @@ class Follower:
 
     def __init__(self, card: Card, language: Language):
         require_direction(card, language)
-        text = "".join(card.charset)
-        self.language, self.classes = language, len(text) + 1
-        self.symbols = [[0, *scorer.automaton.symbols(text).tolist()] for scorer in language.scorers]  # 0: the blank's
+        self.language, self.classes = language, len(card.charset) + 1
+        self.rows = LabelRows(language, label_symbols(card, language))
         self.rises = language.bonus > 0 or any(scorer.raises for scorer in language.scorers)
-        self._tables = threading.local()  # rows are made while decoding, so each thread has its own
-
-    @property
-    def rows(self) -> list[Rows]:
-        """Each scorer's rows for the labels and the end of a line, of this thread."""
-        if not hasattr(self._tables, "rows"):
-            pairs = zip(self.language.scorers, self.symbols, strict=True)
-            self._tables.rows = [Rows(scorer.automaton, [*symbols, END]) for scorer, symbols in pairs]
-        return self._tables.rows
 
     def begin(self, lines: int) -> NDArray[np.int64]:
         """The scorers' states at the start of each line, (lines, 1, scorers)."""
@@ -129,7 +147,7 @@ class Follower:
         shape = (*states.shape[:2], self.classes)
         score, following = np.full(shape, self.language.bonus), np.zeros((*shape, states.shape[2]), np.int64)
         score[:, :, 0] = 0
-        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows, strict=True)):
+        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows.here(), strict=True)):
             row, columns = rows.rows_of(states[:, :, place]), rows.place[[-1, *range(1, self.classes)]]
             score += scorer.weight * rows.log_probability[row][:, :, columns].astype(np.float64)
             following[:, :, :, place] = rows.next_state[row][:, :, columns]

@@ -11,7 +11,6 @@ only close the character before them.
 """
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.charset import BLANK
-from htrcompress.decoding.kneser_ney import END
-from htrcompress.decoding.language import Language
-from htrcompress.decoding.ngram import Rows
+from htrcompress.decoding.language import LabelRows, Language
 from htrcompress.decoding.prefixes import Beams, Frames, PrefixTree, exponential, extended_hash, largest, merge
 from htrcompress.decoding.prefixes import probabilities as softmax
 from htrcompress.errors import HtrError
@@ -66,20 +63,11 @@ class NumpySearch:
     Args:
         settings: see `Settings`.
         language: see `Language`.
-        symbols: for each scorer, its symbol for every label, that of the blank included, which is never read.
+        symbols: from `language.label_symbols`.
     """
 
     def __init__(self, settings: Settings, language: Language, symbols: Sequence[Sequence[int]]):
-        self.settings, self.language, self.symbols = settings, language, symbols
-        self._tables = threading.local()  # rows are made while decoding, so each thread has its own
-
-    @property
-    def rows(self) -> list[Rows]:
-        """Each scorer's rows for the labels and the end of a line, of this thread."""
-        if not hasattr(self._tables, "rows"):
-            pairs = zip(self.language.scorers, self.symbols, strict=True)
-            self._tables.rows = [Rows(scorer.automaton, [*symbols, END]) for scorer, symbols in pairs]
-        return self._tables.rows
+        self.settings, self.language, self.rows = settings, language, LabelRows(language, symbols)
 
     def decode(self, logits: NDArray[np.float32], frames: NDArray[np.integer], n_best: int) -> list[Found]:
         """See `Search.decode`."""
@@ -160,11 +148,11 @@ class NumpySearch:
     def _score(self, beams: Beams, chosen: NDArray, value: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The factor of each growth, (B, K, M), and the scorers' states behind it, (B, K, M, scorers)."""
         shape = (*beams.last.shape, chosen.shape[1])
-        following = np.zeros((*shape, len(self.rows)), np.int64)
-        if not self.rows:
+        following = np.zeros((*shape, len(self.language.scorers)), np.int64)
+        if not self.language.scorers:
             return np.broadcast_to(exponential(np.array([self.language.bonus])), shape), following
         score = np.full(shape, self.language.bonus)
-        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows, strict=True)):
+        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows.here(), strict=True)):
             row, label = rows.rows_of(beams.state[:, :, place])[:, :, None], rows.place[chosen][:, None, :]
             score += scorer.weight * rows.log_probability[row, label].astype(np.float64)
             following[:, :, :, place] = rows.next_state[row, label]
@@ -174,7 +162,7 @@ class NumpySearch:
 
     def _finish(self, beams: Beams, tree: PrefixTree, scale: NDArray[np.int64], n_best: int) -> list[Found]:
         end = np.zeros(beams.last.shape)
-        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows, strict=True)):
+        for place, (scorer, rows) in enumerate(zip(self.language.scorers, self.rows.here(), strict=True)):
             row = rows.rows_of(beams.state[:, :, place])  # before the table is read, which this may replace
             end += scorer.weight * rows.log_probability[row, rows.place[-1]].astype(np.float64)
         total = (beams.blank + beams.label) * exponential(end)

@@ -15,7 +15,8 @@ struct Batch {
     std::vector<std::uint8_t> pixels;
 };
 
-// What a network gives for a batch: labels, lengths and scores, or logits where the back end was opened for a decoder.
+// What a network gives for a batch: labels, lengths and scores, unless the back end was opened for a decoder; logits if
+// it was, or if they are asked for.
 struct Output {
     std::vector<std::int32_t> labels;   // (lines, frames), padded with -1
     std::vector<std::int32_t> lengths;  // (lines)
@@ -30,7 +31,7 @@ class Backend {
 
     virtual ~Backend() = default;
 
-    virtual Output Run(const Batch& batch) = 0;
+    virtual Output Run(const Batch& batch, bool logits) = 0;
 
     // The same network for `num_streams` threads at once, each of which computes its batch alone; itself if that is 1.
     virtual Backend& Stream() { return *this; }

@@ -70,7 +70,9 @@ Image ResizeToHeight(const Image& image, int height, int max_width, const std::s
         throw Error(name + " is " + std::to_string(width) + " pixels wide at height " + std::to_string(height) +
                     "; the model reads up to " + std::to_string(max_width) + ": split the line");
     }
-    return image.height == height ? image : Scale(image, height, int(width));
+    Image line = image.height == height ? image : Scale(image, height, int(width));
+    line.original_width = image.original_width > 0 ? image.original_width : image.width;
+    return line;
 }
 
 }  // namespace htr

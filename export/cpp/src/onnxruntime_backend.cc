@@ -41,24 +41,50 @@ Backend& OnnxRuntimeBackend::Stream() {
     return stream_ == nullptr ? *this : *stream_;
 }
 
-Output OnnxRuntimeBackend::Run(const Batch& batch) {
+Output OnnxRuntimeBackend::Run(const Batch& batch, bool logits) {
     const std::size_t lines = batch.widths.size();
+    const bool decoded = options_.decoder.empty();
+    std::vector<const char*> names;
+    if (decoded) {
+        names = {"labels", "lengths", "scores"};
+    }
+    if (decoded && logits) {
+        RequireLogits("confidences need");
+    }
+    if (logits || !decoded) {
+        names.push_back("logits");
+    }
+    const auto values = session_.Run(batch, names);
     Output output;
     bool good = true;
-    if (options_.decoder.empty()) {
-        const auto values = session_.Run(batch, {"labels", "lengths", "scores"});
+    if (decoded) {
         output.labels = session_.Copy<std::int32_t>(values[0].get());
         output.lengths = session_.Copy<std::int32_t>(values[1].get());
         output.scores = session_.Copy<float>(values[2].get());
         good = output.lengths.size() == lines && output.scores.size() == lines && output.labels.size() % lines == 0;
-    } else {
-        output.logits = session_.Copy<float>(session_.Run(batch, {"logits"})[0].get());
-        good = output.logits.size() % (lines * (card.charset.size() + 1)) == 0;
+    }
+    if (names.back() == std::string("logits")) {
+        output.logits = session_.Copy<float>(values.back().get());
+        good = good && output.logits.size() % (lines * (card.charset.size() + 1)) == 0;
     }
     if (!good) {
         throw Error("the graph in " + name_ + " gives results of the wrong shape: export the model again");
     }
     return output;
+}
+
+// Refuses a graph without logits, or with some that do not fit its card.
+void OnnxRuntimeBackend::RequireLogits(const std::string& who) const {
+    const std::vector<TensorInfo> outputs = session_.Outputs();
+    const auto found =
+        std::find_if(outputs.begin(), outputs.end(), [](const TensorInfo& info) { return info.name == "logits"; });
+    if (found == outputs.end()) {
+        throw Error(name_ + " gives no logits, which " + who + ": export the model again");
+    }
+    const auto classes = std::int64_t(card.charset.size()) + 1;
+    if (!(*found == TensorInfo{"logits", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {-1, -1, classes}})) {
+        throw Error("the graph in " + name_ + " does not fit its card: export the model again");
+    }
 }
 
 // Refuses a graph that does not take and give what its card promises, or not what a decoder needs.
@@ -77,9 +103,6 @@ void OnnxRuntimeBackend::RequireFit() const {
     if (decoded && named("logits") && !named("labels")) {
         throw Error(name_ + " gives logits and no labels: export the model without --decode none, or name a decoder");
     }
-    if (!decoded && !named("logits")) {
-        throw Error(name_ + " gives no logits, which the decoder " + options_.decoder + " needs: export it again");
-    }
     bool fits = inputs.size() == 2 &&
                 takes({"pixels", ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8, {-1, 1, card.height, -1}}) &&
                 takes({"widths", ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32, {-1}});
@@ -88,8 +111,7 @@ void OnnxRuntimeBackend::RequireFit() const {
                gives({"lengths", ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32, {-1}}) &&
                gives({"scores", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {-1}});
     } else {
-        const auto classes = std::int64_t(card.charset.size()) + 1;
-        fits = fits && gives({"logits", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {-1, -1, classes}});
+        RequireLogits("the decoder " + options_.decoder + " needs");
     }
     if (!fits) {
         throw Error("the graph in " + name_ + " does not fit its card: export the model again");

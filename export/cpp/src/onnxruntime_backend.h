@@ -13,13 +13,14 @@ class OnnxRuntimeBackend final : public Backend {
 
     OnnxRuntimeBackend(std::string name, std::string model, const Options& options);
 
-    Output Run(const Batch& batch) override;
+    Output Run(const Batch& batch, bool logits) override;
 
     // With a session of one thread, opened when it is first asked for.
     Backend& Stream() override;
 
    private:
     void RequireFit() const;
+    void RequireLogits(const std::string& who) const;
 
     std::string name_;
     std::string model_;  // the file's bytes

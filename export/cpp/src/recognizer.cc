@@ -8,6 +8,7 @@
 #include "decoder.h"
 #include "language.h"
 #include "parallel.h"
+#include "spans.h"
 
 namespace htr {
 namespace {
@@ -32,42 +33,46 @@ Batch Stack(const std::vector<Image>& lines, const std::vector<std::size_t>& cho
     return batch;
 }
 
-// The readings of labels that the model decoded.
-std::vector<Reading> ReadLabels(const Output& output, const Charset& charset) {
-    const std::size_t lines = output.lengths.size(), frames = output.labels.size() / lines;
-    std::vector<Reading> readings;
-    for (std::size_t row = 0; row < lines; ++row) {
-        const std::int32_t length = output.lengths[row];
-        if (length < 0 || std::size_t(length) > frames) {
-            throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
-                        " frames: its file is damaged");
-        }
-        readings.push_back({charset.Decode(output.labels.data() + row * frames, std::size_t(length)), output.scores[row], {}});
+// The labels of a line that the model decoded.
+std::vector<Hypothesis> Decoded(const Output& output, std::size_t row) {
+    const std::size_t frames = output.labels.size() / output.lengths.size();
+    const std::int32_t length = output.lengths[row];
+    if (length < 0 || std::size_t(length) > frames) {
+        throw Error("the model gave " + std::to_string(length) + " labels for " + std::to_string(frames) +
+                    " frames: its file is damaged");
     }
-    return readings;
+    const auto begin = output.labels.begin() + std::ptrdiff_t(row * frames);
+    std::vector<std::int32_t> labels(begin, begin + length);
+    labels.erase(std::remove_if(labels.begin(), labels.end(), [](std::int32_t label) { return label <= 0; }), labels.end());
+    return {{std::move(labels), output.scores[row]}};
 }
 
-// The readings of logits; a line has one frame for every `stride` pixels that it begins.
-std::vector<Reading> ReadLogits(const Output& output, const Batch& batch, const Decoder& decoder,
-                                const Charset& charset, int stride, int n_best) {
-    const int classes = int(charset.characters().size()) + 1;
-    const std::size_t lines = batch.widths.size(), steps = output.logits.size() / lines / classes;
-    std::vector<Reading> readings;
-    for (std::size_t row = 0; row < lines; ++row) {
-        const int frames = (batch.widths[row] + stride - 1) / stride;
-        if (std::size_t(frames) > steps) {
-            throw Error("the model gave " + std::to_string(steps) + " frames for a line of " +
-                        std::to_string(batch.widths[row]) + " pixels: its file is damaged");
-        }
-        std::vector<Reading> found;
-        for (const Hypothesis& one :
-             decoder.Decode({output.logits.data() + row * steps * classes, frames, classes}, n_best)) {
-            found.push_back({charset.Decode(one.labels.data(), one.labels.size()), one.score, {}});
-        }
-        readings.push_back(found.front());
-        readings.back().alternatives.assign(found.begin() + 1, found.end());
+// The logits of a line, which has one frame for every `stride` pixels that it begins.
+Logits LogitsOf(const Output& output, const Batch& batch, std::size_t row, const Card& card) {
+    const int classes = int(card.charset.size()) + 1;
+    const std::size_t steps = output.logits.size() / batch.widths.size() / std::size_t(classes);
+    const int frames = (batch.widths[row] + card.stride - 1) / card.stride;
+    if (std::size_t(frames) > steps) {
+        throw Error("the model gave " + std::to_string(steps) + " frames for a line of " +
+                    std::to_string(batch.widths[row]) + " pixels: its file is damaged");
     }
-    return readings;
+    return {output.logits.data() + row * steps * std::size_t(classes), frames, classes};
+}
+
+// The first is the best, the others are its alternatives.
+Reading ReadingOf(const std::vector<Hypothesis>& found, const Charset& charset) {
+    Reading best;
+    for (const Hypothesis& one : found) {
+        Reading reading;
+        reading.text = charset.Decode(one.labels.data(), one.labels.size());
+        reading.score = one.score;
+        if (&one == &found.front()) {
+            best = std::move(reading);
+        } else {
+            best.alternatives.push_back(std::move(reading));
+        }
+    }
+    return best;
 }
 
 Options Resolved(Options options) {
@@ -80,6 +85,7 @@ Options Resolved(Options options) {
 Recognizer::Recognizer(const std::filesystem::path& model, const Options& options)
     : backend_(Backend::Create(model, Resolved(options))), charset_(std::make_unique<Charset>(backend_->card)),
       language_(std::make_unique<Language>(options.beam, backend_->card)),
+      finder_(std::make_unique<SpanFinder>(backend_->card, *charset_, *language_)),
       decoder_(Decoder::Create(options, *language_)), batch_size_(options.batch_size) {}
 
 Recognizer::Recognizer(Recognizer&&) noexcept = default;
@@ -88,10 +94,15 @@ Recognizer::~Recognizer() = default;
 
 const Card& Recognizer::card() const { return backend_->card; }
 
-std::vector<std::string> Recognizer::Warnings() const {
+std::vector<std::string> Recognizer::Warnings(bool spans) const {
     std::vector<std::string> warnings;
     if (!language_->unknown().empty()) {
         warnings.push_back("the language model lacks " + language_->unknown() + ": scored as unknown");
+    }
+    if (spans && !finder_->is_calibrated()) {
+        warnings.push_back(std::string("the confidences") +
+                           (language_->scorers().empty() ? "" : " with this language model or list of words") +
+                           " are not calibrated: see python -m htrcompress.calibrate");
     }
     return warnings;
 }
@@ -100,7 +111,7 @@ Image Recognizer::Prepare(const Image& image, const std::string& name) const {
     return ResizeToHeight(image, card().height, std::min(card().max_width, backend_->max_width), name);
 }
 
-std::vector<Reading> Recognizer::Read(const std::vector<Image>& images, int n_best) {
+std::vector<Reading> Recognizer::Read(const std::vector<Image>& images, int n_best, bool spans) {
     if (n_best < 1) {
         throw Error("the number of readings of a line must be at least 1, not " + std::to_string(n_best));
     }
@@ -124,12 +135,16 @@ std::vector<Reading> Recognizer::Read(const std::vector<Image>& images, int n_be
         const auto start = order.begin() + number * size;
         const std::vector<std::size_t> chosen(start, start + std::min(size, order.size() - number * size));
         const Batch batch = Stack(lines, chosen, card().height, backend.min_width);
-        const Output output = backend.Run(batch);
-        const std::vector<Reading> found =
-            decoder_ ? ReadLogits(output, batch, *decoder_, *charset_, card().stride, n_best)
-                     : ReadLabels(output, *charset_);
+        const Output output = backend.Run(batch, spans || decoder_ != nullptr);
         for (std::size_t row = 0; row < chosen.size(); ++row) {
-            readings[chosen[row]] = found[row];
+            const Image& line = lines[chosen[row]];
+            const std::vector<Hypothesis> found =
+                decoder_ ? decoder_->Decode(LogitsOf(output, batch, row, card()), n_best) : Decoded(output, row);
+            Reading& reading = readings[chosen[row]] = ReadingOf(found, *charset_);
+            if (spans) {
+                finder_->Find(LogitsOf(output, batch, row, card()), found.front().labels, line.width,
+                              line.original_width > 0 ? line.original_width : line.width, reading);
+            }
         }
     });
     return readings;

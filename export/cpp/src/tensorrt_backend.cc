@@ -61,7 +61,11 @@ void TensorRtBackend::Load(const std::filesystem::path& model, const EngineDocum
                                     " and runs on that alone");
 }
 
-Output TensorRtBackend::Run(const Batch& batch) {
+Output TensorRtBackend::Run(const Batch& batch, bool logits) {
+    const bool decoded = decoder_.empty();
+    if (decoded && logits) {
+        RequireLogits("confidences need");
+    }
     const auto lines = std::int64_t(batch.widths.size());
     bool good = context_->setInputShape("pixels", nvinfer1::Dims4{lines, 1, batch.height, batch.width});
     nvinfer1::Dims width_shape{};
@@ -78,15 +82,16 @@ Output TensorRtBackend::Run(const Batch& batch) {
     Upload("widths", batch.widths);
     Require(context_->enqueueV3(stream_.get()), "failed to run");
     Output output;
-    if (decoder_.empty()) {
+    if (decoded) {
         output.labels = Download<std::int32_t>("labels");
         output.lengths = Download<std::int32_t>("lengths");
         output.scores = Download<float>("scores");
         good = output.lengths.size() == batch.widths.size() && output.scores.size() == batch.widths.size() &&
                output.labels.size() % batch.widths.size() == 0;
-    } else {
+    }
+    if (logits || !decoded) {
         output.logits = Download<float>("logits");
-        good = output.logits.size() % (batch.widths.size() * (card.charset.size() + 1)) == 0;
+        good = good && output.logits.size() % (batch.widths.size() * (card.charset.size() + 1)) == 0;
     }
     CheckCuda(cudaStreamSynchronize(stream_.get()), "run the engine");
     Require(good, "gives results of the wrong shape");
@@ -103,13 +108,22 @@ bool TensorRtBackend::Gives(const char* tensor) const {
     return engine_->getTensorIOMode(tensor) == TensorIOMode::kOUTPUT;
 }
 
+// Refuses an engine without logits, or with some that do not fit its card.
+void TensorRtBackend::RequireLogits(const std::string& who) const {
+    if (!Gives("logits")) {
+        throw Error(name_ + " gives no logits, which " + who + ": export the model again");
+    }
+    const nvinfer1::Dims shape = engine_->getTensorShape("logits");
+    if (engine_->getTensorDataType("logits") != DataType::kFLOAT || shape.nbDims != 3 ||
+        shape.d[2] != std::int64_t(card.charset.size()) + 1) {
+        throw Error("the engine " + name_ + " does not fit its card: export the model again");
+    }
+}
+
 // Refuses an engine that does not take and give what its card promises, or not what a decoder needs.
 void TensorRtBackend::RequireFit() const {
     if (decoder_.empty() && Gives("logits") && !Gives("labels")) {
         throw Error(name_ + " gives logits and no labels: export the model without --decode none, or name a decoder");
-    }
-    if (!decoder_.empty() && !Gives("logits")) {
-        throw Error(name_ + " gives no logits, which the decoder " + decoder_ + " needs: export the model again");
     }
     const auto has = [&](const char* tensor, TensorIOMode mode, DataType type) {
         return engine_->getTensorIOMode(tensor) == mode && engine_->getTensorDataType(tensor) == type;
@@ -123,9 +137,7 @@ void TensorRtBackend::RequireFit() const {
                has("lengths", TensorIOMode::kOUTPUT, DataType::kINT32) &&
                has("scores", TensorIOMode::kOUTPUT, DataType::kFLOAT);
     } else {
-        const nvinfer1::Dims logits = engine_->getTensorShape("logits");
-        fits = fits && has("logits", TensorIOMode::kOUTPUT, DataType::kFLOAT) && logits.nbDims == 3 &&
-               logits.d[2] == std::int64_t(card.charset.size()) + 1;
+        RequireLogits("the decoder " + decoder_ + " needs");
     }
     for (int i = 0; i < engine_->getNbIOTensors(); ++i) {
         fits = fits && ElementSize(engine_->getTensorDataType(engine_->getIOTensorName(i))) != kUnknown;

@@ -17,13 +17,14 @@ class TensorRtBackend final : public Backend {
 
     TensorRtBackend(const std::filesystem::path& model, const Options& options);
 
-    Output Run(const Batch& batch) override;
+    Output Run(const Batch& batch, bool logits) override;
 
    private:
     void Load(const std::filesystem::path& model, const EngineDocument& document, const std::string& library);
     void Require(bool good, const std::string& what) const;
     bool Gives(const char* tensor) const;
     void RequireFit() const;
+    void RequireLogits(const std::string& who) const;
     void ReadProfile();
     std::size_t BytesOf(const char* tensor) const;
 

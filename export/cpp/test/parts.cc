@@ -10,6 +10,7 @@
 //   parts greedy IN FRAMES CLASSES ...            decodes raw FP32 logits of one line
 //   parts beam   IN FRAMES CARD LM WEIGHT BONUS WORDS WORDS_BONUS WIDTH N_BEST ...  the same with the search; "-" for
 //                                                 what is not given
+//   parts sure   IN FRAMES CARD LM WEIGHT BONUS WORDS WORDS_BONUS LABELS WIDTH PICTURE ...  the spans of a reading
 //   parts page   CARD TEXT ...                    a text as it stands on the page
 //   parts text   CARD TEXT ...                    the text of the labels of some characters
 //   parts nfc    TEXT ...                         a text in normal form C
@@ -23,6 +24,7 @@
 #include <iostream>
 #include <iterator>
 #include <map>
+#include <sstream>
 
 #include "charset.h"
 #include "cores.h"
@@ -32,6 +34,7 @@
 #include "language.h"
 #include "metadata.h"
 #include "sha256.h"
+#include "spans.h"
 #include "unicode.h"
 #include "utf8.h"
 
@@ -89,9 +92,8 @@ std::string Decode(const std::string& path, int frames, int classes, const htr::
     return text;
 }
 
-std::string Beam(const std::string& path, int frames, char** words) {
+htr::Options BeamOptions(char** words) {
     const auto given = [&](int place) { return std::string(words[place]) != "-"; };
-    const htr::Card card = CardIn(words[2]);
     htr::Options options;
     options.decoder = "beam";
     if (given(3)) {
@@ -109,10 +111,45 @@ std::string Beam(const std::string& path, int frames, char** words) {
     if (given(7)) {
         options.beam.words_bonus = std::stod(words[7]);
     }
+    return options;
+}
+
+std::string Beam(const std::string& path, int frames, char** words) {
+    const htr::Card card = CardIn(words[2]);
+    htr::Options options = BeamOptions(words);
     options.beam.width = std::stoi(words[8]);
     const htr::Language language(options.beam, card);
     const auto decoder = htr::Decoder::Create(options, language);
     return Decode(path, frames, int(card.charset.size()) + 1, *decoder, std::stoi(words[9]));
+}
+
+// Whether the reading with these labels has calibrated confidences, its own, and its characters and words.
+std::string Sure(const std::string& path, int frames, char** words) {
+    const htr::Card card = CardIn(words[2]);
+    const htr::Charset charset(card);
+    const htr::Language language(BeamOptions(words).beam, card);
+    const std::string bytes = Bytes(path);
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+    std::vector<std::int32_t> labels;
+    std::istringstream stream(words[8]);
+    for (std::int32_t label = 0; stream >> label;) {
+        labels.push_back(label);
+    }
+    htr::Reading reading;
+    const htr::SpanFinder finder(card, charset, language);
+    finder.Find({values.data(), frames, int(charset.characters().size()) + 1}, labels, std::stoi(words[9]),
+                std::stoi(words[10]), reading);
+    std::ostringstream text;
+    text.precision(12);
+    text << finder.is_calibrated() << " " << *reading.confidence;
+    for (const auto* spans : {&reading.characters, &reading.words}) {
+        text << "|";
+        for (const htr::Span& span : *spans) {
+            text << span.text << "\t" << span.start << "\t" << span.end << "\t" << span.confidence << "\t";
+        }
+    }
+    return text.str();
 }
 
 // The text of labels that are given as their characters.
@@ -159,6 +196,9 @@ std::string Run(const std::string& kind, char** words) {
         const htr::Language none({}, {});
         return Decode(words[0], number(1), number(2), *htr::Decoder::Create(options, none), 1);
     }
+    if (kind == "sure") {
+        return Sure(words[0], number(1), words);
+    }
     if (kind == "page") {
         return htr::ToUtf8(htr::Charset(CardIn(words[0])).OnPage(htr::FromUtf8(words[1]).value()));
     }
@@ -185,7 +225,7 @@ std::string Run(const std::string& kind, char** words) {
 int main(int argc, char** argv) {
     const std::string kind = argc > 1 ? argv[1] : "";
     const std::map<std::string, int> words{{"scale", 6}, {"line", 6}, {"greedy", 3}, {"beam", 10}, {"quota", 2},
-                                          {"page", 2}, {"text", 2},  {"kinds", 2}};
+                                          {"sure", 11}, {"page", 2}, {"text", 2},  {"kinds", 2}};
     const int count = words.count(kind) ? words.at(kind) : 1;
     for (int i = 2; i + count <= argc; i += count) {
         try {

@@ -31,6 +31,7 @@ struct Image {
     int height = 0;
     int width = 0;
     std::vector<std::uint8_t> pixels;
+    int original_width = 0;  // of the picture that this was scaled from, in pixels; 0 where it was not scaled
 };
 
 // Images with more pixels are refused.
@@ -54,11 +55,24 @@ struct Card {
     std::string calibration;           // what makes probabilities of its confidences; empty if it was not fitted
 };
 
+// A character or a word of a reading.
+struct Span {
+    std::string text;       // UTF-8
+    double start = 0;       // columns of the picture as it was given, in pixels
+    double end = 0;
+    double confidence = 0;  // the probability that it is right
+};
+
 // What a model reads in one line.
 struct Reading {
-    std::string text;  // UTF-8
-    float score = 0;   // log-probability for each character; minus infinity where there are none
-    std::vector<Reading> alternatives;  // the next best ones, where `Read` is asked for them
+    std::string text = {};  // UTF-8
+    float score = 0;        // log-probability for each character; minus infinity where there are none
+    std::vector<Reading> alternatives = {};  // the next best ones, where `Read` is asked for them
+    // Where `Read` is asked for spans: the share of the characters that should be right, and characters and words in
+    // the order of the page, from left to right. Spaces are characters, and each character ends where the next begins.
+    std::optional<double> confidence = {};
+    std::vector<Span> characters = {};
+    std::vector<Span> words = {};
 };
 
 // How the beam search decodes; see `BeamOptions` and `LanguageOptions` of htrcompress.
@@ -88,6 +102,7 @@ class Backend;
 class Charset;
 class Decoder;
 class Language;
+class SpanFinder;
 
 class Recognizer {
    public:
@@ -98,20 +113,23 @@ class Recognizer {
 
     const Card& card() const;
 
-    // What the user may want to know, in a sentence each: characters that the language model lacks.
-    std::vector<std::string> Warnings() const;
+    // What the user may want to know, in a sentence each: characters that the language model lacks, and, if `spans` are
+    // read, confidences that were not calibrated.
+    std::vector<std::string> Warnings(bool spans = false) const;
 
     // `ResizeToHeight` for this model.
     Image Prepare(const Image& image, const std::string& name) const;
 
     // Reads lines of any height, in the order given; a line reads the same whatever stands beside it in a batch. Of
-    // `n_best` readings, which the beam search gives, all but the best are its alternatives.
-    std::vector<Reading> Read(const std::vector<Image>& lines, int n_best = 1);
+    // `n_best` readings, which the beam search gives, all but the best are its alternatives. `spans` asks where
+    // characters and words stand and how sure they are, for which the model must give logits.
+    std::vector<Reading> Read(const std::vector<Image>& lines, int n_best = 1, bool spans = false);
 
    private:
     std::unique_ptr<Backend> backend_;
     std::unique_ptr<const Charset> charset_;
     std::unique_ptr<const Language> language_;
+    std::unique_ptr<const SpanFinder> finder_;
     std::unique_ptr<Decoder> decoder_;
     int batch_size_;
 };
