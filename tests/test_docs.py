@@ -1,5 +1,6 @@
 """What the README and the pages of `docs/` name exists: links, their anchors, modules, scripts, make targets."""
 
+import importlib
 import re
 import shlex
 import sys
@@ -18,6 +19,7 @@ PAGES = [path for name in NAMES if (path := ROOT / name).is_file()] + sorted((RO
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 MODULE = re.compile(r"python -m (htrcompress[.\w]*)")
 SCRIPT = re.compile(r"\b((?:benchmarks|tools|recipes|tests)/[\w/]+\.(?:py|sh))\b")
+IMPORT = re.compile(r"^from (htrcompress[.\w]*) import (.+)$", re.MULTILINE)
 MAKE = re.compile(r"^(?:make|  *make) ([\w-]+)", re.MULTILINE)
 
 
@@ -46,6 +48,14 @@ def test_what_a_page_names_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in MAKE.findall(text):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_page_imports_exists(page: Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for module, names in IMPORT.findall(block):
+            for name in names.split(", "):
+                assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
 
 
 def test_the_tables_that_new_parts_go_into_are_in_the_code() -> None:
