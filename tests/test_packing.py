@@ -46,6 +46,15 @@ def test_odd_names_are_packed_or_refused_in_a_sentence(tmp_path: Path) -> None:
         packing.pack(Dataset("odd", "made", {"train": []}), tmp_path / "none", 9, {})
 
 
+def test_lines_that_cannot_be_sent_are_packed_in_this_process(
+    tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    lines = [Line(str(n), "a", "train", lambda: np.zeros((9, 9), np.uint8)) for n in range(12)]
+    assert packing.pack(Dataset("odd", "made", {"train": lines}), tmp_path / "odd", 9, {}, processes=2).lines == 12
+    assert len(open_dataset(str(tmp_path / "odd")).split("train")) == 12
+
+
 def test_a_set_that_lost_a_shard_is_packed_again(tmp_path: Path, small_shards: None) -> None:
     source, out = folder(tmp_path / "source"), tmp_path / "packed"
     before = packed(source, out, height=32)

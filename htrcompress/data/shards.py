@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -24,6 +25,8 @@ from htrcompress.data.loading import load_each, named
 from htrcompress.data.packed_files import Shard, open_shard, schema
 from htrcompress.errors import HtrError
 from htrcompress.utils.io import write_atomic
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 256
 """Lines in a record batch: what one process holds in memory."""
@@ -124,12 +127,16 @@ def note_of(shard: Path) -> Path:
 
 
 def build(job: Job, parts: Sequence[Part], processes: int) -> Iterator[Shard]:
-    """Packs shards, in parallel where there are several."""
-    if min(processes, len(parts)) < 2:
+    """Packs shards, in parallel where there are several.
+
+    A forked process has the lines already, whatever function gives their pixels. Elsewhere they are sent; lines that
+    cannot be sent, such as those of a plug-in reader, are packed in this process.
+    """
+    forks = sys.platform == "linux"
+    if min(processes, len(parts)) < 2 or not (forks or _can_be_sent(job)):
         yield from map(job.pack, parts)
         return
-    # A forked process has the lines already, whatever function gives their pixels; elsewhere they are sent.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    context = multiprocessing.get_context("fork" if forks else "spawn")
     with ProcessPoolExecutor(min(processes, len(parts)), context, _start, (job, os.getpid())) as pool:
         waiting: set[Future[Shard]] = {pool.submit(_pack, part) for part in parts}
         try:
@@ -143,6 +150,16 @@ def build(job: Job, parts: Sequence[Part], processes: int) -> Iterator[Shard]:
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _can_be_sent(job: Job) -> bool:
+    """Whether another process can be given the lines, by the first of each split."""
+    try:
+        pickle.dumps([lines[0] for lines in job.splits.values() if lines])
+    except Exception:  # pickling raises nearly anything
+        logger.info("the lines cannot be sent to other processes: they are packed in this one")
+        return False
+    return True
 
 
 _job: Job | None = None
