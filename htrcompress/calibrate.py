@@ -75,7 +75,8 @@ class CalibrateResult:
 
         characters = row("characters", self.characters, self.characters_right, self.character_error)
         words = row("words", self.words, self.words_right, self.word_error)
-        return f"{self.path}: {self.calibration}\n{characters}\n{words}"
+        fitted = f"written into {self.path}: slope and offset of characters, then of words: {self.calibration}"
+        return f"{fitted}\n{characters}\n{words}"
 
 
 def calibrate(options: CalibrateOptions) -> CalibrateResult:
