@@ -92,7 +92,9 @@ class Card:
         try:
             if len(text or "") > MAX_BYTES:
                 raise ValueError
-            values = json.loads(text or "", object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+            values = json.loads(
+                text or "", object_pairs_hook=_without_repeats, parse_constant=_finite, parse_float=_finite
+            )
             version = values.pop(CARD_KEY)
             unprintable = _first_unprintable(values)
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
@@ -223,5 +225,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):  # NaN, or 1e999, neither of which could be written again
+        raise ValueError
+    return value

@@ -80,6 +80,7 @@ def test_what_json_or_utf8_cannot_hold_is_replaced() -> None:
     [
         CARD.to_json()[:-1] + ', "height": 32}',  # the same key twice
         CARD.to_json().replace('"metrics": {}', '"metrics": {"cer": NaN}'),
+        CARD.to_json().replace('"family": "gated"', '"family": "gated", "dropout": 1e999'),
         CARD.to_json().replace('"licence": "', '"licence": "\\u001b[2J'),
         CARD.to_json().replace('"licence": "', '"licence": "\\ud800'),
         CARD.to_json().replace('"metrics": {}', '"metrics": {"\\u0000": 1}'),
@@ -88,7 +89,7 @@ def test_what_json_or_utf8_cannot_hold_is_replaced() -> None:
         CARD.to_json().replace('"metrics": {}', f'"metrics": {{"a": "{"x" * (17 << 20)}"}}'),
         CARD.to_json().replace("1}", "[1]}").replace('"htrcompress": 1', '"htrcompress": {"\\u0007": 2}'),
     ],
-    ids=["twice", "NaN", "escape", "surrogate", "null", "digits", "depth", "size", "format"],
+    ids=["twice", "NaN", "overflow", "escape", "surrogate", "null", "digits", "depth", "size", "format"],
 )
 def test_texts_that_no_card_holds_are_refused(text: str) -> None:
     with pytest.raises(HtrError, match=r"a\.onnx") as caught:
