@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import htrcompress
 from htrcompress.calibrate import CalibrateOptions, calibrate
+from htrcompress.catalogue import DEFAULT
 from htrcompress.charset import Charset
 from htrcompress.decoding.calibration import _judged as judged
 from htrcompress.decoding.calibration import calibration_error, fit_map, reliability
@@ -93,4 +94,4 @@ def test_what_cannot_carry_it_is_named(lines: str, tiny_onnx: Path, tmp_path: Pa
         with pytest.raises(HtrError, match=named):
             calibrate(CalibrateOptions(tiny_onnx, lines, **odd))  # type: ignore[arg-type]
     with pytest.raises(HtrError, match="--out"):
-        calibrate(CalibrateOptions("hooker_en-student", lines))
+        calibrate(CalibrateOptions(DEFAULT, lines))

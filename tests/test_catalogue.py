@@ -91,15 +91,13 @@ def test_a_name_is_read_with(picture: Callable) -> None:
 
 def test_the_figures_in_the_package_are_those_of_the_results() -> None:
     results = Path(__file__).parent.parent / "benchmarks" / "results"
-    rows_of = {"copiste_fr": "student-s", "hooker_en-student": "student"}
+    rows = json.loads((results / "corpora.json").read_text(encoding="utf-8"))["rows"]
     for name, found in read_folder(PACKAGED).items():
-        [data] = {split.partition("/")[0] for split in found.metrics}
-        rows = json.loads((results / f"{data}.json").read_text(encoding="utf-8"))["rows"]
-        [row] = [r for r in rows if (r["model"], r["arithmetic"]) == (rows_of[name], "INT8")]
-        assert {f"{data}/{split}": score["cer"] for split, score in row["splits"].items()} == {
+        [row] = [r for r in rows if (r["name"], r["precision"]) == (name, "INT8")]
+        assert {split: score["cer"] for split, score in row["scores"].items()} == {
             split: score["cer"] for split, score in found.metrics.items()
         }
-        assert round(row["lines_per_second"]["median"]) == found.speed["lines_per_second"]
+        assert round(row["files"]["median"]) == found.speed["lines_per_second"]
 
 
 @pytest.mark.parametrize("near", [DEFAULT[:-1], DEFAULT.upper().lower() + "x"])

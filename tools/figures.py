@@ -9,12 +9,12 @@ import json
 from pathlib import Path
 
 from benchmarks.results import FOLDER, markdown
-from tools.markdown import with_interval
 from tools.tables import render
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- tables: written by tools/figures.py -->", "<!-- end of tables -->"
 TITLES = {
+    "corpora": "The models that ship, in every corpus",
     "demo": "The demo: built-in handwriting, tiny presets",
     "speed": "Speed on real lines, full sizes with random weights",
     "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "
@@ -66,33 +66,30 @@ def adaptation_table() -> str:
 
 
 SHIPPED = {
-    "copiste_fr": ("copiste_fr", "student-s", "French, modern, many hands"),
-    "hooker_en-teacher": ("hooker_en", "teacher", "English, one hand, 1870s to 1911"),
-    "hooker_en-student": ("hooker_en", "student", "the same, distilled"),
-    "hooker_en-pruned": ("hooker_en", "pruned", "the same, pruned"),
-    "hooker_en": ("hooker_en", "control", "the same, trained alone"),
+    "latin": "French and English, many hands, 16th to 20th century",
+    "latin-s": "the same, distilled",
+    "copiste_fr": "French, modern, many hands",
+    "hooker_en-student": "English, one hand, 1870s to 1911",
 }
-"""File of a shipped model to the result that it was timed in, its name there, and what it reads."""
+"""The models that most users want, and what each reads."""
 
 
 def model_table() -> str:
-    """The shipped models, between the markers: error rates from the cards inside the files, speeds from the results."""
-    from htrcompress.models.serialization import load_card
-
-    headings = ["model", "reads", "parameters", "MiB", "CER % on test (95 %)", "lines/s, FP32 and INT8"]
-    rows, splits = [], {}
-    for name, (timed_in, model, reads) in SHIPPED.items():
-        path = ROOT / "models" / f"{name}.safetensors"
-        test = load_card(path).metrics["test"]
-        result = json.loads((FOLDER / f"{timed_in}.json").read_text(encoding="utf-8"))
-        forms = {Path(row["file"]).name: row for row in result["rows"] if row["model"] == model}
-        fp32, int8 = forms["model.onnx"], forms["model.int8.cpu.onnx"]
-        size = [f"{fp32['parameters'] / 1e6:.2f} M", f"{path.stat().st_size / 2**20:.1f}"]
-        speeds = " and ".join(f"{form['lines_per_second']['median']:.0f}" for form in (fp32, int8))
-        rows.append([f"`{name}`", reads, *size, with_interval(test["cer"], test["interval"]), speeds])
-        splits[timed_in] = f"{timed_in}/test {test['hash']} ({test['lines']} lines)"
-        machine = f"{result['settings']['threads']} threads of an {result['machine']['processor']}"
-    note = f"Speeds: ONNX Runtime on {machine}, lines in memory. Splits: {', '.join(splits.values())}."
+    """These models, between the markers, as `benchmarks/studies/corpora.py` measured them."""
+    result = json.loads((FOLDER / "corpora.json").read_text(encoding="utf-8"))
+    splits = {key: split for key, split in result["splits"].items() if "unseen_text" not in key}
+    forms = {(row["name"], row["precision"]): row for row in result["rows"]}
+    headings = ["model", "reads", "parameters", *(f"CER % {key}" for key in splits), "lines/s, FP32 and INT8"]
+    rows = []
+    for name, reads in SHIPPED.items():
+        fp32, int8 = forms[name, "FP32"], forms[name, "INT8"]
+        rates = [f"{100 * fp32['scores'][key]['cer']:.1f}" for key in splits]
+        speeds = " and ".join(f"{form['files']['median']:.0f}" for form in (fp32, int8))
+        rows.append([f"`{name}`", reads, f"{fp32['parameters'] / 1e6:.2f} M", *rates, speeds])
+    note = (
+        f"Speeds: ONNX Runtime on {result['settings']['threads']} threads of an {result['machine']}, from image files; "
+        "[intervals, splits and more models](docs/benchmarks.md#the-models-that-ship-in-every-corpus)."
+    )
     return "\n".join([BEGIN, "", *markdown(headings, rows, 2), "", note, "", END])
 
 

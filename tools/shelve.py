@@ -44,7 +44,7 @@ class ShelveOptions:
     licence: str | None = None
     """Of the weights, with the attributions that the data asks for; what the file's card says if not given."""
     timed: str | None = None
-    """A committed result and a model in it that has this file's lines/s, such as hooker_en:student."""
+    """A committed result of benchmarks/studies/corpora.py and a model in it, such as corpora:latin-s, for lines/s."""
     out: Path = PACKAGED
     """The catalogue's folder; the package's own if not given."""
 
@@ -100,15 +100,14 @@ def _speed(timed: str, model: Path, precision: str) -> dict[str, Any]:
         result = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     except OSError:
         raise HtrError(f"--timed {timed}: there is no result {name} in {FOLDER}") from None
-    runtime = "PyTorch" if model.suffix == ".safetensors" else "ONNX Runtime"
+    if result.get("kind") != "corpora":
+        raise HtrError(f"--timed {timed}: {name} is no result of benchmarks/studies/corpora.py")
     for row in result["rows"]:
-        if (row["model"], row["runtime"], row["precision"]) == (row_name, runtime, precision):
-            settings, machine = result["settings"], result["machine"]["processor"]
-            measured = (
-                f"{runtime} on {settings['threads']} threads of an {machine}, lines in memory, {result['date'][:10]}"
-            )
-            return {"lines_per_second": round(row["lines_per_second"]["median"]), "measured": measured}
-    raise HtrError(f"--timed {timed}: {name} has no {precision} row of {runtime} for {row_name}")
+        if (row["name"], row["precision"]) == (row_name, precision) and Path(row["file"]).suffix == model.suffix:
+            runtime = "PyTorch" if model.suffix == ".safetensors" else "ONNX Runtime"
+            measured = f"{runtime} on {result['settings']['threads']} threads of an {result['machine']}, image files"
+            return {"lines_per_second": round(row["files"]["median"]), "measured": measured}
+    raise HtrError(f"--timed {timed}: {name} has no {precision} row of a {model.suffix} file for {row_name}")
 
 
 if __name__ == "__main__":
