@@ -22,7 +22,7 @@ from htrcompress.data.readers import ReadConfig
 from htrcompress.data.synthetic import open_synthetic
 from htrcompress.errors import HtrError
 from htrcompress.training import validation
-from htrcompress.training.checkpoint import Checkpoint, run_fingerprint
+from htrcompress.training.checkpoint import Checkpoint, _differences, run_fingerprint
 from htrcompress.training.data import open_training_data
 from htrcompress.training.logging import TrainState
 from htrcompress.training.objective import Objective, build_objective
@@ -199,3 +199,9 @@ with interrupt.GracefulInterrupt():
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number, errors
+
+
+def test_an_option_that_came_after_a_checkpoint_is_no_difference_where_it_is_off() -> None:
+    assert not _differences({"read": {"iam": None}}, {"read": {"iam": None, "plain": False}})
+    assert _differences({"read": {}}, {"read": {"plain": True}}) == ["read.plain was null and is true"]
+    assert _differences({"seed": 1}, {"seed": 0})

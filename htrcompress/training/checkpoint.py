@@ -141,9 +141,12 @@ class Checkpoint:
 
 
 def _differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """Where two nested dictionaries differ, as `a.b was 1 and is 2`."""
+    """Where two nested dictionaries differ, as `a.b was 1 and is 2`.
+
+    An option that came after the checkpoint is no difference where it is off.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
-        keys = sorted(before.keys() | now.keys())
+        keys = sorted(before.keys() | {key for key, value in now.items() if value})
         return [d for k in keys for d in _differences(before.get(k), now.get(k), f"{where}.{k}".strip("."))]
     return [] if before == now else [f"{where} was {_short(before)} and is {_short(now)}"]
 
