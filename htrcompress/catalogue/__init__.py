@@ -5,5 +5,5 @@ with the package; `find.py` turns a name into a file, and `download.py` fetches 
 `htrcompress models` lists a catalogue.
 """
 
-DEFAULT = "copiste_fr"
+DEFAULT = "latin-s"
 """The model that reads where the user names none and has no run of their own."""
