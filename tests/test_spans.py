@@ -127,7 +127,7 @@ def test_a_calibration_travels_as_text_and_a_damaged_one_is_named() -> None:
     assert card.is_of(replace(card, calibration="")) and not card.is_of(replace(card, name="other"))
 
 
-@pytest.mark.parametrize("name", ["hooker_en-student", "copiste_fr"])
+@pytest.mark.parametrize("name", ["latin-s", "copiste_fr"])
 def test_models_that_ship_are_calibrated(name: str, caplog) -> None:
     recognizer = htrcompress.load(name, threads=1)
     (reading,) = recognizer.read([EXAMPLES / "roses.png"], spans=True)

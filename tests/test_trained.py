@@ -160,16 +160,16 @@ def test_a_published_file_scores_what_its_card_says(tiny_model: Path, data: Path
 def test_the_curve_of_fine_tuning(
     tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetuning, "LINES", (2, 4, 50))  # there are 8: no point may claim 50
+    monkeypatch.setattr(finetuning, "LINES", (4, 6, 50))  # there are 8: no point may claim 50
     few = TrainConfig(batch=4, warmup=1, precision="fp32")
     settings = {"data": str(data), "preset": "tiny-student", "runs": tmp_path / "runs", "steps": 1, "train": few}
     result = fine_tune(FineTuningOptions(tiny_model, **settings))  # type: ignore[arg-type]
     starts = [(point["lines"], point["start"]) for point in result.points]
-    assert starts == [(0, "model"), *((n, start) for n in (2, 4) for start in ("model", "nothing"))]
+    assert starts == [(0, "model"), *((n, start) for n in (4, 6) for start in ("model", "nothing"))]
     assert all(point["cer"] >= 0 for point in result.points)
     again = fine_tune(FineTuningOptions(tiny_model, **settings))  # type: ignore[arg-type]
     assert again.points == result.points  # what is trained is not trained again
-    with pytest.raises(HtrError, match=r"model-2.*--train.*--runs"):
+    with pytest.raises(HtrError, match=r"model-4.*--train.*--runs"):
         fine_tune(FineTuningOptions(tiny_model, **{**settings, "train": replace(few, seed=1)}))  # type: ignore[arg-type]
     other = tmp_path / "other.safetensors"
     network, card = load_model(tiny_model)
