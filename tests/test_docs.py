@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from htrcompress.__main__ import COMMANDS, main
+from tools.website_check import table_faults
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("README.md", "CONTRIBUTING.md", "models/README.md", "data/README.md", "export/README.md", "examples/README.md")
@@ -32,6 +33,7 @@ def anchors(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
+    assert table_faults(text) == []
     for link in LINK.findall(text):
         target, _, anchor = link.partition("#")
         if "://" in link:

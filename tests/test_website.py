@@ -9,7 +9,7 @@ import pytest
 from htrcompress import HtrError
 from tools import api, pictures, website
 from tools.website import ROOT, SiteOptions, build, gather
-from tools.website_check import faults
+from tools.website_check import faults, table_faults
 
 
 def test_all_pages_are_built_and_lead_somewhere(tmp_path: Path) -> None:
@@ -96,3 +96,21 @@ def test_faults_of_built_pages_are_found(tmp_path: Path, fault: str) -> None:
 def test_styles_that_fetch_fonts_are_found(tmp_path: Path) -> None:
     (tmp_path / "x.css").write_text("a { background: url(data:x) } b { src: url('https://x.org/f') }", encoding="utf-8")
     assert len(faults(tmp_path)) == 1
+
+
+TABLE = "# A\n\n| a | b |\n|---|---:|\n| `x \\| y` | 2 |\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "line"), [("| 1 |", "6"), ("| 1 | 2 | 3 |", "6"), ("\n| 1 | 2 |", "7"), ("\nx\n\n| 1 |\n| 2 |", "9")]
+)
+def test_rows_without_their_cells_or_their_table_are_found(more: str, line: str) -> None:
+    assert table_faults(TABLE) == table_faults(TABLE + "\n```\n| 1 |\n```\n") == []
+    (fault,) = table_faults(TABLE + more + "\n")
+    assert fault.startswith(f"line {line}:")
+
+
+def test_a_broken_table_is_refused_with_its_page(project: Path, tmp_path: Path) -> None:
+    (project / "CONTRIBUTING.md").write_text(TABLE + "| 1 |\n", encoding="utf-8")
+    with pytest.raises(HtrError, match=r"CONTRIBUTING\.md, line 6"):
+        gather(tmp_path / "out")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
-from tools.website_check import faults
+from tools.website_check import faults, table_faults
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = {
@@ -57,8 +57,8 @@ def build(options: SiteOptions) -> Site:
     """Gathers the pages, builds them and checks the result.
 
     Raises:
-        HtrError: zensical is not installed, a link leads nowhere, a page is not in the navigation, or a built page
-            would fetch something from another host.
+        HtrError: zensical is not installed, a table is broken, a link leads nowhere, a page is not in the navigation,
+            or a built page would fetch something from another host.
     """
     if find_spec("zensical") is None:
         raise HtrError('building the pages needs zensical: pip install "htrcompress[docs]"')
@@ -80,13 +80,23 @@ def build(options: SiteOptions) -> Site:
 
 
 def gather(out: Path) -> list[str]:
-    """Copies all pages, their pictures and the settings into a folder; returns the names of the pages."""
+    """Copies all pages, their pictures and the settings into a folder; returns the names of the pages.
+
+    Raises:
+        HtrError: rows of a table lack cells, or stand outside a table.
+    """
     pages = {path: path.name for path in sorted((ROOT / "docs").glob("*.md"))}
     pages |= {ROOT / path: name for path, name in ELSEWHERE.items()}
     shutil.rmtree(out / "docs", ignore_errors=True)
     (out / "docs").mkdir(parents=True)
+    texts = {path: path.read_text(encoding="utf-8") for path in pages}
+    wrong = [
+        f"{path.relative_to(ROOT).as_posix()}, {fault}" for path, text in texts.items() for fault in table_faults(text)
+    ]
+    if wrong:
+        raise HtrError("\n".join(["tables are broken:", *wrong]))
     for path, name in pages.items():
-        text = _relinked(path.read_text(encoding="utf-8"), path, pages)
+        text = _relinked(texts[path], path, pages)
         (out / "docs" / name).write_text(text, encoding="utf-8", newline="\n")
     for picture in (ROOT / "docs").glob("*.svg"):
         shutil.copy(picture, out / "docs")

@@ -1,4 +1,7 @@
-"""Reads a built website: every address in it leads somewhere, and nothing is fetched from another host."""
+"""Checks the pages of a website: rows of tables have their cells, addresses lead somewhere, no other host is asked.
+
+Tables are checked in the Markdown, where a row that lost a `|` still has a line number; the rest in the built pages.
+"""
 
 import re
 from html.parser import HTMLParser
@@ -8,6 +11,28 @@ from urllib.parse import unquote, urlsplit
 FETCHED = {"src", "srcset", "poster", "data", "action"}
 """Attributes whose address a browser fetches by itself; `href` is one too, except in a link that somebody follows."""
 IN_STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\"')\s]+)")
+
+FENCED = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+BAR = re.compile(r"(?<!\\)\|")
+RULE = re.compile(r"\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*")
+
+
+def table_faults(text: str) -> list[str]:
+    """What is wrong with the tables of a Markdown page: rows that stand in no table, or have too few or many cells."""
+    lines = FENCED.sub(lambda fence: "\n" * fence[0].count("\n"), text).splitlines()
+    found, cells = [], 0
+    for number, line in enumerate(lines, 1):
+        if not line.startswith("|"):
+            cells = 0  # the table has ended
+            continue
+        here = len(BAR.findall(line.strip())) - 1
+        if not cells:
+            cells = here
+            if number == len(lines) or not RULE.fullmatch(lines[number]):
+                found.append(f"line {number}: a row stands outside a table")
+        elif here != cells:
+            found.append(f"line {number}: a row of {here} cells in a table of {cells}")
+    return found
 
 
 class _Page(HTMLParser):
