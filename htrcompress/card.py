@@ -185,6 +185,11 @@ def is_printable(text: str) -> bool:
     return text.isprintable() or all(unicodedata.category(c) not in ("Cc", "Cs") for c in text)
 
 
+def printable(text: str) -> str:
+    """The text with each character that is not printable written as its number, such as U+0007."""
+    return text if is_printable(text) else "".join(c if is_printable(c) else f"U+{ord(c):04X}" for c in text)
+
+
 def _portable(value: Any) -> Any:
     """A card's entry as it may be written; see `Card`."""
     if isinstance(value, Mapping):
@@ -195,8 +200,8 @@ def _portable(value: Any) -> Any:
         return None
     if not isinstance(value, str):
         return value
-    value = ",".join(map(_without_folder, value.split(",")))  # a dataset may be several folders with commas between
-    return value if is_printable(value) else "".join(c if is_printable(c) else f"U+{ord(c):04X}" for c in value)
+    # a dataset may be several folders with commas between
+    return printable(",".join(map(_without_folder, value.split(","))))
 
 
 def _without_folder(path: str) -> str:

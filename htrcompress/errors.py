@@ -38,6 +38,12 @@ def enough_memory(message: Callable[[], str]) -> Iterator[None]:
         raise HtrError(message()) from None
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the error's type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def missing_extra(module: str, extra: str) -> Unavailable:
     """The error for an optional dependency that is not installed."""
     return Unavailable(f"{module} is not installed: run `pip install 'htrcompress[{extra}]'`")

@@ -60,6 +60,8 @@ class LmOptions:
             raise HtrError(f"--out {self.out} must end in .ngram")
         if self.arpa and Path(self.texts[0]).suffix == ".ngram":
             raise HtrError("--arpa is for models that are trained or converted here, not for one that is only tuned")
+        if self.arpa and Path(self.texts[0]).resolve() == self.out.with_suffix(".arpa").resolve():
+            raise HtrError(f"--arpa would replace {self.texts[0]}, which is read: name another --out")
         if self.words is not None and self.tune is None:
             raise HtrError("--words is for tuning its bonus: name a model with --tune")
 
@@ -177,7 +179,10 @@ def _held_out(options: LmOptions) -> "Sequence[Line] | None":
     source = options.data
     if source is None:
         source = next((text for text in options.texts if not Path(text).is_file()), None)
-    return None if source is None else open_dataset(source).split(options.split)
+    if source is None:
+        return None
+    dataset, asked = open_dataset(source), options.data or options.tune or options.split != LmOptions.split
+    return dataset.split(options.split) if asked or dataset.splits.get(options.split) else None
 
 
 def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]", words: Path | None) -> "Tuned":

@@ -1,7 +1,8 @@
 """Makes a trained model smaller: `python -m htrcompress.prune --model MODEL --data DIR --flops 0.5`.
 
 A compression pass (`compression.PASSES`) makes the network smaller; then the smaller network is trained with the larger
-one as its teacher, as `distill` does it. The result is an ordinary model file with its own sizes.
+one as its teacher, as `distill` does it. The result is an ordinary model file with its own sizes and the characters of
+the larger model, which learns others with `train --init` before it is pruned.
 """
 
 import logging
@@ -19,7 +20,6 @@ from htrcompress.utils.io import write_atomic
 
 if TYPE_CHECKING:
     from htrcompress.card import Card
-    from htrcompress.charset import Charset
     from htrcompress.compression import CompressionPass, Target
     from htrcompress.models import LineRecognizer
     from htrcompress.training.data import TrainingData
@@ -165,7 +165,6 @@ def _resolved(options: PruneOptions) -> PruneOptions:
 
 def _open(run: Path, options: PruneOptions) -> "tuple[LineRecognizer, Card, TrainingData]":
     """The larger network, its card and the data; the run keeps a copy of the model, which it uses when resumed."""
-    from htrcompress.models.charset_transfer import common_charset, set_charset
     from htrcompress.models.serialization import load_model
     from htrcompress.training.data import open_training_data
 
@@ -173,16 +172,11 @@ def _open(run: Path, options: PruneOptions) -> "tuple[LineRecognizer, Card, Trai
     kept = run / "teacher.safetensors"
     source = kept if kept.is_file() else options.model
     network, card = load_model(source)
-    known = card.characters()
-
-    def choose(found: "Charset") -> "Charset":
-        return common_charset(known, found)
-
-    data = open_training_data(options.data, card.height, options.train, options.read, choose)
+    charset = card.characters()
+    data = open_training_data(options.data, card.height, options.train, options.read, lambda _: charset)
     logger.info("%s", data.summary())
     if source != kept and not machine.rank():  # only now is everything known to be usable
         write_atomic(kept, source.read_bytes())
-    set_charset(network, known, data.charset, trainable=False)
     return network, card, data
 
 

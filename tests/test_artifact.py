@@ -104,6 +104,7 @@ def test_weights_must_fit_the_card(tiny_model: Path, tmp_path: Path) -> None:
         {"channels": [16_384] * 4},
         {"channels": [8, 16]},
         {"heads": 0},
+        {"heads": 4.0},
         {"dropout": 2.0},
         {"height": 48},
         {"blocks": [[1], 1, 0]},
@@ -140,6 +141,7 @@ def test_hostile_sizes_are_refused(tiny_model: Path, tmp_path: Path, sizes: dict
         {"max_width": -4},
         {"unheard": 1},
         {"htrcompress": 2},
+        {"attention": {"layers": 1, "dim": 32, "heads": 2.0}},
     ],
     ids=lambda entries: str(entries)[:30],
 )

@@ -180,6 +180,11 @@ def test_the_command_compiles_checks_and_is_then_used(
     assert uncached() is None
 
 
+def test_where_the_cache_cannot_be_read_numpy_searches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ("a" * 300)))  # the system refuses to look there
+    assert uncached() is None
+
+
 def test_a_compiler_that_is_not_there_or_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HtrError, match="no-such-compiler"):
         compiled.compile_search(tmp_path / "a.so", "no-such-compiler -O2")

@@ -20,6 +20,7 @@ from htrcompress.distill import DistillOptions
 from htrcompress.errors import HtrError
 from htrcompress.train import TrainOptions, train
 from htrcompress.training.language_model import FrozenLanguageModel, LanguageModelLoss
+from htrcompress.training.language_model.loading import _failure
 from htrcompress.training.language_model.loss import draw_lines
 from htrcompress.training.losses import StepLines
 from htrcompress.training.objective import Objective
@@ -229,6 +230,10 @@ def test_what_cannot_be_had_is_told_in_a_sentence(llama: Path, tmp_path: Path, m
     monkeypatch.setattr("peft.inject_adapter_in_model", fails(full))
     with pytest.raises(HtrError, match=r"out of memory.*--llm.*--lm\.lora"):
         load(llama, HALF)
+
+
+def test_a_library_that_fails_without_a_word_is_told_all_the_same() -> None:
+    assert "AssertionError" in str(_failure("some/model", AssertionError()))
 
 
 def test_a_text_longer_than_what_the_language_model_reads_is_told_before_training(llama: Path) -> None:

@@ -1,5 +1,6 @@
 """The command that makes language models, and reading with one through `load`."""
 
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import htrcompress
 from htrcompress.card import Card
 from htrcompress.charset import Charset
-from htrcompress.decoding.beam import BeamDecoder
+from htrcompress.decoding.beam import BeamDecoder, BeamOptions
 from htrcompress.decoding.language import LanguageOptions, open_language
 from htrcompress.decoding.ngram_file import load_ngram, save_ngram
+from htrcompress.decoding.tuning import tune
 from htrcompress.errors import HtrError
 from htrcompress.lm import LmOptions, make_language_model
 
@@ -106,6 +109,38 @@ def test_texts_that_are_empty_or_not_utf_8_are_named(tmp_path: Path, content: by
     with pytest.raises(HtrError):
         make_language_model(LmOptions([str(tmp_path / "odd.txt")], out=tmp_path / "odd.ngram"))
     assert not (tmp_path / "odd.ngram").exists()
+
+
+def test_a_file_whose_name_is_not_utf_8_is_named_as_far_as_it_can_be(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\n.txt")
+    Path(name).write_text("a line of text\n")
+    made = make_language_model(LmOptions([name], order=2, out=tmp_path / "a.ngram"))
+    assert load_ngram(made.path).settings["from"] == "cafU+DCE9U+000A.txt"
+
+
+def test_an_arpa_file_that_is_read_is_not_replaced(text: Path) -> None:
+    arpa = make_language_model(LmOptions([str(text)], order=2, out=text.with_name("a.ngram"), arpa=True))
+    with pytest.raises(HtrError, match="--arpa"):
+        make_language_model(LmOptions([str(arpa.path.with_suffix(".arpa"))], out=arpa.path, arpa=True))
+
+
+def test_a_dataset_without_validation_lines_is_learnt_all_the_same(tmp_path: Path) -> None:
+    data, out = str(tmp_path / "lines"), tmp_path / "a.ngram"
+    Path(data).mkdir()
+    Image.new("L", (40, 32)).save(f"{data}/a.png")
+    Path(data, "train.tsv").write_text("a.png\ta line of text\n")
+    assert make_language_model(LmOptions([data], order=2, out=out)).perplexity is None
+    with pytest.raises(HtrError, match="valid"):
+        make_language_model(LmOptions([data], order=2, out=out, data=data))
+
+
+def test_where_every_number_reads_as_well_the_defaults_stay(text: Path) -> None:
+    lm = load_ngram(make_language_model(LmOptions([str(text)], order=2, out=text.with_name("a.ngram"))).path)
+    charset = Charset.of(["a b"])
+    logits = np.full((6, charset.classes), -20, np.float32)
+    logits[range(6), [*(x for label in charset.encode("a b") for x in (label, 0))]] = 20
+    tuned = tune(Card("x", {}, charset.characters, 32, 4, 100), lm, [logits], ["a b"], BeamOptions())
+    assert (tuned.cer, tuned.bonus) == (0, 0) and tuned.weight == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_text_from_right_to_left_is_modelled_as_it_stands_on_the_page(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Pruning: what is removed, that nothing else changes, the sizes that are asked for, and the command."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,21 @@ def test_the_command_leaves_an_ordinary_model(
     monkeypatch.setattr(pruning.ChannelPruning, "apply", apply)
     again = prune(PruneOptions(resume=tmp_path / "run"))
     assert replace(again, cer=result.cer) == result
+
+
+def test_characters_that_the_model_lacks_are_left_out(
+    tmp_path: Path, write_lines: Callable[[Path, dict[str, int]], Path]
+) -> None:
+    lines = write_lines(tmp_path / "lines", {"train": 8, "valid": 2})
+    table = lines / "train.tsv"
+    table.write_text("".join(f"{row}Ω\n" for row in table.read_text(encoding="utf-8").splitlines()), encoding="utf-8")
+    model = ROOT / "models/tiny-student.safetensors"
+    short = TrainConfig(steps=1, batch=4, max_too_narrow=1.0)
+    result = prune(PruneOptions(model=model, data=str(lines), flops=0.9, out=tmp_path / "run", train=short))
+    card = load_card(result.path)
+    assert card.charset == load_card(model).charset and card.data["unknown_characters"] == {"Ω": 8}
+    row = json.loads((tmp_path / "run/pruned/log.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert row["ctc"] < 100  # an output for the character that can never be given would cost 30,000 each
 
 
 def test_a_recurrent_model_is_not_pruned(tmp_path: Path) -> None:

@@ -326,11 +326,15 @@ def test_a_recognizer_is_pickled_and_copied(recognizer: Recognizer, picture: Pic
         assert other.backend.device == recognizer.backend.device
 
 
-def test_a_closed_recognizer_says_so(tiny_onnx: Path, picture: Picture) -> None:
-    with htrcompress.load(tiny_onnx) as recognizer:
+@pytest.mark.parametrize("fixture", ["tiny_onnx", "tiny_model"])
+def test_a_closed_recognizer_says_so(fixture: str, request: pytest.FixtureRequest, picture: Picture) -> None:
+    with htrcompress.load(request.getfixturevalue(fixture)) as recognizer:
         assert recognizer.read([picture(60)])
+    recognizer.close()
     with pytest.raises(HtrError, match="closed"):
         recognizer.read([picture(60)])
+    with pytest.raises(HtrError, match="closed"):
+        recognizer.read_batch(np.zeros((1, 1, 32, 60), np.uint8), np.array([60], np.int32))
 
 
 @pytest.mark.parametrize("part", ["metadata", "names"])

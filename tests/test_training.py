@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,6 +87,21 @@ def test_a_step_that_the_scaler_skips_counts_nowhere(few: tuple[EncodedLines, Ch
     trainer.accelerator.scaler.value = 2.0**-20
     with pytest.raises(HtrError, match=r"gradients.*--train\.lr"):
         trainer._step(trainer.objective, OverflowingOptimizer(), state)
+
+
+def test_nothing_is_validated_after_a_step_that_was_skipped(
+    few: tuple[EncodedLines, Charset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, valid_every=2)
+    whole = trainer_for(few, tmp_path / "whole.safetensors", config).fit()
+    trainer = trainer_for(few, tmp_path / "skipping.safetensors", config)
+    step, skipped = trainer._step, iter([False, True, False, True, True, False, False])
+
+    def often_skipped(*given: Any) -> bool:
+        return False if next(skipped) else step(*given)
+
+    monkeypatch.setattr(trainer, "_step", often_skipped)
+    assert [(at, cer) for at, _, cer in trainer.fit().curve] == [(at, cer) for at, _, cer in whole.curve]
 
 
 def test_the_gradient_scaler_is_a_part_of_a_checkpoint(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError, first_line, missing_extra
 from htrcompress.image_files import SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def fetch(source: str) -> tuple[Path, str]:
         wanted = sum(file.lower().endswith(suffixes) for file in files)
         logger.info("%s: fetching %d of its %d files, as far as they are not here yet", source, wanted, len(files))
     except Exception as error:  # without a connection, what was fetched before is used
-        reason = _first_line(error)
+        reason = first_line(error)
         logger.info("%s: %s", source, reason)
     try:
         folder = hub.snapshot_download(
@@ -57,17 +57,13 @@ def fetch(source: str) -> tuple[Path, str]:
             local_files_only=patterns is None,
         )
     except Exception as error:  # the hub's library raises many kinds
-        raise HtrError(f"--data {source} cannot be fetched from the hub: {reason or _first_line(error)}") from None
+        raise HtrError(f"--data {source} cannot be fetched from the hub: {reason or first_line(error)}") from None
     return Path(folder), name
 
 
 def _any_case(suffix: str) -> str:
     """A pattern of all names that end so, in small or capital letters."""
     return "*" + "".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in suffix)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _hub() -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from htrcompress.data.arrow_files import arrow, open_batches
 from htrcompress.data.lines import Dataset, Packing
 from htrcompress.data.packed import NUMBERS, STRINGS, Block, PackedLines, PackedSplit
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, first_line
 from htrcompress.utils.io import write_atomic
 
 MANIFEST = "packed.json"
@@ -167,8 +167,7 @@ def open_shard(path: Path) -> tuple[list[Block], int]:
     except FileNotFoundError:
         raise HtrError(f"{path} is missing: pack the dataset again") from None
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise HtrError(f"{path} is damaged ({reason[:200]}): pack the dataset again") from None
+        raise HtrError(f"{path} is damaged ({first_line(error)[:200]}): pack the dataset again") from None
 
 
 def open_packed(folder: Path) -> Dataset:

@@ -126,14 +126,14 @@ class CompiledSearch:
 
 @cache
 def compiled_search() -> ctypes.CDLL | None:
-    """The library in the user's cache; None where it was not compiled."""
+    """The library in the user's cache; None where it was not compiled, or cannot be read."""
     try:
         path = library_path()
         if not path.exists():
             logger.info("the beam search runs in NumPy; `python -m htrcompress.native` compiles a faster one, once")
             return None
         return load(path)
-    except HtrError as error:
+    except (HtrError, OSError) as error:  # such as a home that another user owns
         logger.warning("%s; the beam search runs in NumPy", error)
         return None
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.bidi import Direction
+from htrcompress.card import printable
 from htrcompress.charset import Charset
 from htrcompress.decoding.kneser_ney import SPECIAL
 from htrcompress.decoding.ngram import ARRAYS, NGram
@@ -25,10 +26,14 @@ LARGEST_ORDER = 64
 
 
 def save_ngram(path: Path, model: NGram) -> None:
-    """Writes a compiled n-gram, whole or not at all."""
+    """Writes a compiled n-gram, whole or not at all.
+
+    Raises:
+        HtrError: the file cannot be written.
+    """
     header = {"order": str(model.order), "begin": str(model.begin), "charset": "".join(model.charset.characters)}
     header["direction"] = model.charset.direction
-    header |= {f"setting.{name}": value for name, value in model.settings.items()}
+    header |= {f"setting.{name}": printable(value) for name, value in model.settings.items()}  # such as a file's name
     header |= {f"array.{name}": str(len(model.arrays[name])) for name in ARRAYS}
     text = MAGIC + "".join(f"{key}={value}\n" for key, value in header.items()).encode() + b"\n"
     parts = [text]

@@ -11,12 +11,14 @@ from htrcompress.card import Card
 from htrcompress.decoding.base import GreedyDecoder
 from htrcompress.decoding.batches import decode_all
 from htrcompress.decoding.beam import BeamDecoder, BeamOptions
-from htrcompress.decoding.language import Language, Scorer
+from htrcompress.decoding.language import DEFAULT_WEIGHT, DEFAULT_WORDS_BONUS, Language, Scorer
 from htrcompress.decoding.ngram import NGram
 
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3)
 BONUSES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 WORDS_BONUSES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+UNTUNED = (DEFAULT_WEIGHT, 0.0, DEFAULT_WORDS_BONUS)
+"""Weight, bonus and bonus of words where nothing was tuned."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def tune(
 ) -> Tuned:
     """The numbers with the lowest character error rate, searched one after the other on a coarse, then a finer grid.
 
+    Among numbers that read the lines equally well, those nearest to the defaults are chosen.
+
     Args:
         card: of the recogniser.
         lm: the language model.
@@ -70,13 +74,13 @@ def tune(
         for point in points:
             if point not in seen:
                 seen[point] = read(*point)
-        return min(seen, key=lambda point: (seen[point], point))
+        return min(seen, key=lambda point: (seen[point], *(abs(a - b) for a, b in zip(point, UNTUNED, strict=True))))
 
     w, b, x = best([(weight, 0.5, 0.0) for weight in WEIGHTS])
     w, b, x = best([(w, bonus, 0.0) for bonus in BONUSES])
     if words is not None:
         w, b, x = best([(w, b, bonus) for bonus in WORDS_BONUSES])
-    w, b, x = best([(round(w + step, 2), b, x) for step in (-0.2, -0.1, 0.1, 0.2)])
+    w, b, x = best([(round(w + step, 2), b, x) for step in (-0.2, -0.1, 0.1, 0.2) if w + step >= 0])
     w, b, x = best([(w, round(b + step, 2), x) for step in (-0.25, 0.25)])
     cer, greedy_cer = seen[w, b, x], metrics.cer(truth, greedy)
     return Tuned(w, b, cer, greedy_cer, len(truth), None if words is None else x)

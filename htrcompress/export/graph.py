@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.card import Card
-from htrcompress.errors import HtrError, missing_extra
+from htrcompress.errors import HtrError, first_line, missing_extra
 from htrcompress.runtime.onnx_session import open_session
 from htrcompress.utils.io import write_atomic
 
@@ -161,4 +161,4 @@ def _check(proto: "ModelProto", where: str) -> None:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, UnicodeDecodeError) as error:
-        raise HtrError(f"{where} is not a valid ONNX graph: {str(error).splitlines()[0]}") from None
+        raise HtrError(f"{where} is not a valid ONNX graph: {first_line(error)}") from None

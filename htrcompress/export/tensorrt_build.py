@@ -110,7 +110,7 @@ def build_engine(
     """
     found = find_runtime(runtime)
     if plugin:
-        Cuda(found.name)  # without a GPU, TensorRT aborts the process as soon as it meets a plugin
+        Cuda(found.name).close()  # without a GPU, TensorRT aborts the process as soon as it meets a plugin
         load_plugin(found.module, plugin)
     builder = _Builder(found.module, graph.name)
     halves = half_share(graph) > 0

@@ -33,6 +33,8 @@ class AttentionSizes:
     """Dropout in training."""
 
     def __post_init__(self) -> None:
+        if not all(isinstance(size, int) for size in (self.layers, self.dim, self.heads)):
+            raise ValueError("layers, dim and heads must be whole numbers")
         if not 1 <= self.layers <= DEEPEST:
             raise ValueError(f"layers must be from 1 to {DEEPEST}, not {self.layers}")
         if not 2 <= self.dim <= LARGEST_DIM or self.dim % 2:

@@ -85,9 +85,13 @@ def build(sizes: dict[str, Any], classes: int) -> LineRecognizer:
     numbers = [n for v in sizes.values() for n in (v if isinstance(v, list | tuple) else [v])]
     if not all(isinstance(n, int | float) and 0 <= n <= LARGEST for n in [*numbers, classes]):
         raise HtrError(f"the sizes of the architecture are not numbers from 0 to {LARGEST}")
+    family = FAMILIES[name]
+    fractions = {field.name for field in fields(family.config) if field.type is float}
+    odd = next((k for k, v in sizes.items() if isinstance(v, float) and k not in fractions), None)
+    if odd is not None:
+        raise HtrError(f"the architecture's {odd} must be a whole number, and is {sizes[odd]}")
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
-        family = FAMILIES[name]
         return family.network(family.config(**values), classes)
     except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
         raise HtrError(f"the architecture cannot be built: {error}") from None

@@ -112,7 +112,7 @@ class Backend(Protocol):
         """The same network on one thread, for `num_streams` threads to call at once; itself where that is 1."""
 
     def close(self) -> None:
-        """Frees the network and its memory on the device; nothing is run afterwards."""
+        """Frees the network and its memory on the device; may be called twice, and nothing is run afterwards."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.card import Card
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, first_line
 from htrcompress.runtime.backend import Open
 from htrcompress.runtime.forking import ProcessGuard
-from htrcompress.runtime.onnx_session import first_line, open_session, stored_card
+from htrcompress.runtime.onnx_session import open_session, stored_card
 
 INPUTS = ("memory", "frames", "labels", "parents", "keys", "values")
 OUTPUTS = ("log_probabilities", "next_keys", "next_values")

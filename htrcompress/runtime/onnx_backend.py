@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from htrcompress.card import Card
 from htrcompress.decoding import reference
-from htrcompress.errors import HtrError
+from htrcompress.errors import HtrError, first_line
 from htrcompress.runtime.backend import LINES_PER_THREAD, UNLIMITED, NoLogits, Open, Output, precision_of
 from htrcompress.runtime.forking import ProcessGuard
-from htrcompress.runtime.onnx_session import first_line, open_session, stored_card
+from htrcompress.runtime.onnx_session import open_session, stored_card
 from htrcompress.utils.machine import cores
 
 DECODED = {"labels": "tensor(int32)", "lengths": "tensor(int32)", "scores": "tensor(float)"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from htrcompress.card import Card
-from htrcompress.errors import HtrError, Unavailable
+from htrcompress.errors import HtrError, Unavailable, first_line
 from htrcompress.runtime.forking import keep_in_children
 from htrcompress.utils.machine import cores
 
@@ -199,8 +199,3 @@ def _plugin_devices() -> list[Any]:
 def _absent(device: str) -> Unavailable:
     there = ", ".join(present())
     return Unavailable(f"ONNX Runtime finds no usable {device} here, only {there}; for {device}: {INSTALL[device]}")
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error of ONNX Runtime."""
-    return str(error).strip().split("\n")[0]

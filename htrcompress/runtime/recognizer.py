@@ -128,8 +128,7 @@ class Recognizer:
         Images are taken from the iterable two or three windows of 256 before their readings are given, so an endless
         one takes a bounded memory.
         """
-        if self._closed:
-            raise HtrError(f"the recogniser of {self.card.name} is closed: load the model again")
+        self._require_open()
         check_count("batch size", batch_size, MAX_BATCH)
         check_count("n_best", n_best, MAX_BATCH)
         if invert not in get_args(Invert):
@@ -156,11 +155,16 @@ class Recognizer:
         Raises:
             HtrError: the network does not give a text for each line, so it is not what its card says.
         """
+        self._require_open()
         found = self._decode(self.backend.run(pixels, widths), widths, 1)
         return [self._reading(row, "") for row in found]
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise HtrError(f"the recogniser of {self.card.name} is closed: load the model again")
+
     def close(self) -> None:
-        """Frees the network and its memory on the device."""
+        """Frees the network and its memory on the device; may be called twice."""
         self._closed = True
         self.backend.close()
 

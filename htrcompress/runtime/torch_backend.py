@@ -87,7 +87,8 @@ class TorchBackend:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        del self.model, self._memory
+        self.__dict__.pop("model", None)
+        self._memory = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._opened_as

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from htrcompress.card import Card
 from htrcompress.config import AugmentConfig, TrainConfig
 from htrcompress.data.prepare import EncodedLines
-from htrcompress.errors import HtrError, enough_memory, out_of_memory
+from htrcompress.errors import HtrError, enough_memory, first_line, out_of_memory
 from htrcompress.training.logging import TrainState
 from htrcompress.utils.io import write_atomic
 
@@ -133,8 +133,8 @@ class Checkpoint:
         except Exception as error:  # pickle.UnpicklingError, EOFError, RuntimeError from a broken archive, and others
             if out_of_memory(error):
                 raise
-            message = (str(error) or type(error).__name__).splitlines()[0]
-            raise HtrError(f"the checkpoint {self.path} is damaged ({message}): remove it to start again") from None
+            reason = first_line(error)
+            raise HtrError(f"the checkpoint {self.path} is damaged ({reason}): remove it to start again") from None
         if not (isinstance(saved, dict) and {"fingerprint", "versions", "state", *parts} <= saved.keys()):
             raise HtrError(f"{self.path} is not a checkpoint of this version: remove it to start again")
         return saved

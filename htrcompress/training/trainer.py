@@ -143,12 +143,12 @@ class Trainer:
                             f"stopped at step {state.step} of {self.steps}; go on with --resume {self.path.parent}"
                         )
                     clock = time.perf_counter()
-                    self._step(wrapped, optimizer, state)
-                    at_validation = state.step % self.valid_every == 0 or state.step == self.steps
+                    done = self._step(wrapped, optimizer, state)
+                    at_validation = done and (state.step % self.valid_every == 0 or state.step == self.steps)
                     at_save = time.monotonic() - self.saved > 60 * self.config.save_minutes
                     values = self._values(state, at_validation or at_save)
                     state.seconds += time.perf_counter() - clock
-                    if log and values:
+                    if log and values and done:
                         log.step(state, values, self.config.rate(state.step - 1, self.steps))
                     self.progress.stepped(state, values.get("loss"))
                     if at_validation:
@@ -160,8 +160,8 @@ class Trainer:
             if log:
                 log.close()
 
-    def _step(self, wrapped: nn.Module, optimizer: Any, state: TrainState) -> None:
-        """One optimiser step; `state` counts it unless the gradient scaler skipped it, and then it is tried again."""
+    def _step(self, wrapped: nn.Module, optimizer: Any, state: TrainState) -> bool:
+        """One optimiser step, which `state` counts; False if the gradient scaler skipped it, and it is tried again."""
         batch, lines = self.batches.batch(state.step, self.accelerator.device)
         torch.manual_seed(self.batches.own_seed(state.step))  # for dropout, which differs between processes
         for group in optimizer.param_groups:
@@ -182,10 +182,11 @@ class Trainer:
         if scaler and optimizer.step_was_skipped:  # its gradients overflowed; the scale is lower now
             if scaler.get_scale() < SMALLEST_SCALE:
                 raise self._diverged("gradients", state.step)
-            return
+            return False
         ema_update(self.average, self.objective, min(self.config.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
         state.lines += len(lines.labelled)
+        return True
 
     def _values(self, state: TrainState, now: bool) -> dict[str, float]:
         """The losses of the last step as numbers; empty where reading them would make a GPU wait.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from htrcompress.config import LlmConfig
-from htrcompress.errors import HtrError, missing_extra, out_of_memory
+from htrcompress.errors import HtrError, first_line, missing_extra, out_of_memory
 
 TYPES = {"fp32": torch.float32, "no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIB = 2**20
@@ -111,12 +111,11 @@ def _failure(name: str, error: Exception) -> HtrError:
     if isinstance(error, ImportError):
         return missing_extra(error.name or str(error).split("`")[0].strip() or "a package", "lm")
     if Path(name).exists():
-        return HtrError(f"--llm {name} holds no causal language model: {str(error).splitlines()[0]}")
+        return HtrError(f"--llm {name} holds no causal language model: {first_line(error)}")
     if _no_connection(error):
         return HtrError(f"--llm {name}: there is no network, and the model is not in the cache: name a folder")
     return HtrError(
-        f"--llm {name}: there is no such model on the hub and no such folder or GGUF file "
-        f"({str(error).splitlines()[0][:120]})"
+        f"--llm {name}: there is no such model on the hub and no such folder or GGUF file ({first_line(error)[:120]})"
     )
 
 
