@@ -8,6 +8,7 @@ import importlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +20,7 @@ from htrcompress.data.synthetic.sentences import CHARSET
 from htrcompress.errors import missing_extra
 
 STROKE_FONTS = {"hershey-script": "scripts", "hershey-script-broad": "scriptc", "hershey-print": "rowmans"}
-"""Stroke fonts, and what Hershey's collection calls them; every other name is an outline font of its own package."""
+"""Stroke fonts, and what Hershey's collection calls them; every other name is an outline font: a package or a file."""
 
 UNITS_PER_EM = 30.0
 """Units of the stroke fonts to the em, so that both kinds of font come out alike."""
@@ -62,10 +63,23 @@ def _package(module: str, package: str) -> ModuleType:
         raise missing_extra(package, "synthetic") from None
 
 
+def is_file(font: str) -> bool:
+    """Whether a font's name is the path of an outline font's file, and not the name of a package."""
+    return font.endswith((".ttf", ".otf", ".woff"))
+
+
+@lru_cache
+def _outline_files(font: str) -> list[Path]:
+    """The files of an outline font, one or more for each weight."""
+    if is_file(font):
+        return [Path(font)]
+    folder = _package("fontpkg_" + font.replace("-", "_"), f"fontpkg-{font}").ROOT / "files"
+    return sorted(Path(folder).glob("*.ttf"))
+
+
 @lru_cache(maxsize=512)
 def _face(font: str, cut: int, size: int) -> ImageFont.FreeTypeFont:
-    folder = _package("fontpkg_" + font.replace("-", "_"), f"fontpkg-{font}").ROOT / "files"
-    files = sorted(folder.glob("*.ttf"))
+    files = _outline_files(font)
     # The basic layout: the same on every machine, whether or not a text shaping library is there.
     face = ImageFont.truetype(str(files[cut % len(files)]), size, layout_engine=ImageFont.Layout.BASIC)
     if "[wght]" in files[cut % len(files)].name:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from htrcompress.data.synthetic.fonts import STEP, STROKE_FONTS, UNITS_PER_EM, advance, extent, glyph, pen_path
+from htrcompress.data.synthetic.fonts import STEP, STROKE_FONTS, UNITS_PER_EM, advance, extent, glyph, is_file, pen_path
 
 _WIDER = {"great-vibes": 1.5, "zeyada": 1.15}  # their letters are small for their long strokes, and so too narrow
 _JOINED = {
@@ -58,7 +58,7 @@ class Hand:
 def hand(font: str, seed: int) -> Hand:
     """The hand of the writer `seed` who learnt to write from `font`."""
     rng = np.random.default_rng([seed, 1])
-    loosest = 0.02 if font in _JOINED else 0.09
+    loosest = 0.02 if font in _JOINED or is_file(font) else 0.09
     return Hand(
         slant=float(np.clip(rng.normal(0.04, 0.13), -0.25, 0.38)),
         stretch=float(rng.uniform(0.82, 1.2)) * _WIDER.get(font, 1.0),
