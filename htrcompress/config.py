@@ -127,13 +127,22 @@ class AugmentConfig:
     """Largest standard deviation of the noise, as a share of white."""
     stripes: int = 2
     """Largest number of stripes of a line that are blanked."""
+    crop: float = 0
+    """How much looser the crop of a line may become, as a share of its height, with paper or with strokes above and
+    below, and a quarter as much tighter; for models that read other people's crops."""
+    coarse: float = 0
+    """Probability that a line loses half its resolution."""
+    bitonal: float = 0
+    """Probability that a line becomes black and white, as microfilm and fax are."""
 
     def __post_init__(self) -> None:
         _require_numbers("augment", self)
         if any(value < 0 for value in vars(self).values()):
             raise HtrError("the options --augment.* must not be negative")
-        if max(self.stretch, self.size, self.ink) >= 1 or self.stroke > 1:
-            raise HtrError("--augment.stretch, .size and .ink must be below 1, and .stroke at most 1")
+        if max(self.stretch, self.size, self.ink) >= 1 or max(self.stroke, self.coarse, self.bitonal, self.crop) > 1:
+            raise HtrError(
+                "--augment.stretch, .size and .ink must be below 1, and .stroke, .crop, .coarse and .bitonal at most 1"
+            )
 
 
 @dataclass(frozen=True)

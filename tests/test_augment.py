@@ -21,7 +21,7 @@ from htrcompress.image import PAPER
 
 GOLDEN = Path(__file__).parent / "golden"
 OFF = AugmentConfig(**{field.name: 0 for field in fields(AugmentConfig)})
-STRONGER = {"stripes": 6, "stroke": 1.0}
+STRONGER = {"stripes": 6, "stroke": 1.0, "crop": 1.0, "coarse": 1.0, "bitonal": 1.0}
 """Strengths at which all four lines show what is done."""
 CONFIGS = {
     field.name: replace(OFF, **{field.name: STRONGER.get(field.name, field.default)}) for field in fields(AugmentConfig)

@@ -1,8 +1,8 @@
 """Augmentation of a batch: variations of the writing, the ink and the scan.
 
-Slant, size, stretch, drift and a smooth elastic field are one resampling (kornia); stroke weight, ink, noise and blank
-stripes follow. Every random number comes from the seed of the step, so a resumed run repeats them. The pictures in
-`tests/golden` show each part.
+Crop, slant, size, stretch, drift and a smooth elastic field are one resampling (kornia); stroke weight, resolution,
+ink, noise, black and white, and blank stripes follow. Every random number comes from the seed of the step, so a
+resumed run repeats them. The pictures in `tests/golden` show each part.
 """
 
 from dataclasses import replace
@@ -33,12 +33,15 @@ def augment(batch: Batch, config: AugmentConfig, frames_needed: Tensor, stride: 
     """
     draw = _Draw(seed, batch.pixels.shape[0], batch.pixels.device)
     stretch = 1 + config.stretch * draw.signed()
-    widths = (batch.widths * stretch).round().long()
+    zoom = _zoom(config.crop, draw)
+    widths = (batch.widths * stretch * zoom).round().long()
     # CTC needs its frames; a line that was too narrow before augmentation keeps its width.
     widths = torch.maximum(widths, torch.minimum(frames_needed * stride, batch.widths.long())).clamp(min=1)
-    ink = _warp(1 - batch.pixels.float() / PAPER, batch.widths, widths, config, draw)
+    ink = _warp(1 - batch.pixels.float() / PAPER, batch.widths, widths, zoom, config, draw)
     ink = _restroke(ink, config.stroke, draw)
+    ink = _coarsen(ink, config.coarse, draw)
     ink = _reink(ink, config, draw)
+    ink = _binarise(ink, widths, config.bitonal, draw)
     ink = _stripe(ink, widths, config.stripes, draw)
     ink = ink * (torch.arange(ink.shape[3], device=ink.device) < widths[:, None])[:, None, None]
     pixels = ((1 - ink) * PAPER).round().clamp(0, PAPER).to(torch.uint8)
@@ -65,7 +68,15 @@ class _Draw:
         return torch.randn((self.rows, *shape), generator=self.generator).to(self.device)
 
 
-def _warp(ink: Tensor, before: Tensor, after: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
+def _zoom(crop: float, draw: _Draw) -> Tensor:
+    """How much larger the writing becomes in each line, (B,): 1 / (1 + crop) to 1 + crop / 4, half of them smaller."""
+    if not crop:
+        return torch.ones(draw.rows, device=draw.device)
+    way = draw.signed()
+    return torch.where(way < 0, (1 + crop) ** way, (1 + crop / 4) ** way)
+
+
+def _warp(ink: Tensor, before: Tensor, after: Tensor, zoom: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
     """Resamples ink (B, 1, H, W): output pixel (x, y) comes from a sheared, scaled, waved place."""
     height = ink.shape[2]
     columns = -(-int(after.max()) // WIDTH_STEP) * WIDTH_STEP
@@ -73,7 +84,7 @@ def _warp(ink: Tensor, before: Tensor, after: Tensor, config: AugmentConfig, dra
     x = torch.arange(columns, device=ink.device).float()[None, None]
     y = torch.arange(height, device=ink.device).float()[None, :, None] - middle
     scale = (before / after)[:, None, None]
-    size = 1 + config.size * draw.signed(1, 1)
+    size = (1 + config.size * draw.signed(1, 1)) * zoom[:, None, None]
     # A slope over the whole line must not carry it out of the picture.
     slope = config.drift * draw.signed(1, 1) * (4 * height / after[:, None, None]).clamp(max=1)
     source_x = x * scale + y * config.slant * draw.signed(1, 1)
@@ -85,7 +96,25 @@ def _warp(ink: Tensor, before: Tensor, after: Tensor, config: AugmentConfig, dra
         source_x, source_y = source_x + field[:, 0], source_y + field[:, 1]
     last = (before.float() - 1)[:, None, None]
     source_x = torch.minimum(source_x.clamp(min=0), last)  # at most the line's own edge, not the padding behind it
-    return remap(ink, source_x, source_y, padding_mode="border", align_corners=True)
+    if not config.crop:
+        return remap(ink, source_x, source_y, padding_mode="border", align_corners=True)
+    source_y = source_y + middle * (1 / zoom - 1).abs()[:, None, None] * draw.signed(1, 1)
+    return _remap_beyond(ink, before, source_x, source_y, draw)
+
+
+def _remap_beyond(ink: Tensor, widths: Tensor, source_x: Tensor, source_y: Tensor, draw: _Draw) -> Tensor:
+    """Resamples ink; what is above or below it becomes paper, or mirrored strokes, as neighbouring lines leave them."""
+    bottom = ink.shape[2] - 1
+    outside = ((source_y < 0) | (source_y > bottom)) & (draw.uniform(1, 1) < 0.5)
+    mirrored = bottom - (bottom - source_y.abs()).abs()
+    ink_there = remap(ink, source_x, mirrored, padding_mode="border", align_corners=True)
+    return torch.where(outside[:, None], _paper(ink, widths), ink_there)
+
+
+def _paper(ink: Tensor, widths: Tensor) -> Tensor:
+    """The median of each line's ink, (B, 1, 1, 1): that of its paper."""
+    padding = (torch.arange(ink.shape[3], device=ink.device) >= widths[:, None])[:, None, None]
+    return ink.masked_fill(padding, torch.nan).flatten(1).nanmedian(1).values[:, None, None, None]
 
 
 def _restroke(ink: Tensor, share: float, draw: _Draw) -> Tensor:
@@ -96,6 +125,29 @@ def _restroke(ink: Tensor, share: float, draw: _Draw) -> Tensor:
         if rows.any():
             ink = ink.index_put((rows.nonzero()[:, 0],), change(ink[rows], kernel))
     return ink
+
+
+def _coarsen(ink: Tensor, share: float, draw: _Draw) -> Tensor:
+    """Takes half the resolution from some lines."""
+    if not share:
+        return ink
+    rows = draw.uniform() < share
+    if rows.any():
+        half = F.interpolate(ink[rows], scale_factor=0.5, mode="bilinear", antialias=True)
+        whole = F.interpolate(half, ink.shape[2:], mode="bilinear")
+        ink = ink.index_put((rows.nonzero()[:, 0],), whole)
+    return ink
+
+
+def _binarise(ink: Tensor, widths: Tensor, share: float, draw: _Draw) -> Tensor:
+    """Makes some lines black and white, with edges as soft as those of a larger picture that was scaled down."""
+    if not share:
+        return ink
+    rows, level = draw.uniform(1, 1, 1) < share, 0.2 + 0.35 * draw.uniform(1, 1, 1)
+    paper = _paper(ink, widths)
+    darkest = ink.flatten(2).amax(2)[:, :, None, None]
+    depth = (darkest - paper).clamp(min=0.05)
+    return torch.where(rows, ((ink - paper - level * depth) / (0.2 * depth) + 0.5).clamp(0, 1), ink)
 
 
 def _reink(ink: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:
@@ -113,6 +165,4 @@ def _stripe(ink: Tensor, widths: Tensor, max_stripes: int, draw: _Draw) -> Tenso
     start = draw.uniform(max_stripes, 1) * widths[:, None, None]
     length = draw.uniform(max_stripes, 1) * draw.uniform(max_stripes, 1).round() * ink.shape[2] / 4
     blank = ((columns >= start) & (columns < start + length)).any(1)[:, None, None]
-    padding = (columns >= widths[:, None, None])[:, None]
-    paper = ink.masked_fill(padding, torch.nan).flatten(1).nanmedian(1).values[:, None, None, None]
-    return torch.where(blank, paper, ink)
+    return torch.where(blank, _paper(ink, widths), ink)
