@@ -2,6 +2,7 @@
 
     python -m htrcompress.lm data/letters --out letters.ngram                      from a dataset's training texts
     python -m htrcompress.lm books/*.txt --order 7 --out books.ngram --arpa        from text files; ARPA as well
+    python -m htrcompress.lm data/letters --size 2 --out small.ngram               at most 2 MiB
     python -m htrcompress.lm other.arpa --out other.ngram                          from another toolkit's model
     python -m htrcompress.lm letters.ngram --out here.ngram --tune student.onnx --data data/letters    tuned once more
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from htrcompress.decoding.ngram import NGram
     from htrcompress.decoding.tuning import Tuned
 
+HEADER = 8192
+"""Bytes of a file that are left to its header, with --size."""
+
 
 @dataclass(frozen=True)
 class LmOptions:
@@ -34,6 +38,8 @@ class LmOptions:
     often it occurs, one .arpa file, or one .ngram file to tune."""
     order: int = 6
     """The longest n-gram, in characters."""
+    size: float | None = None
+    """At most so many MiB for the file: n-grams that are needed least are left out. All are kept if not given."""
     out: Path | None = None
     """The file to write, which ends in .ngram."""
     arpa: bool = False
@@ -58,6 +64,11 @@ class LmOptions:
             raise HtrError("name the file to write with --out, such as --out letters.ngram")
         if self.out.suffix != ".ngram":
             raise HtrError(f"--out {self.out} must end in .ngram")
+        if self.size is not None:
+            if not 0 < self.size < float("inf"):
+                raise HtrError(f"--size must be a number of MiB above 0, not {self.size}")
+            if Path(self.texts[0].removesuffix(".gz")).suffix in (".arpa", ".ngram"):
+                raise HtrError("--size needs the texts, in which n-grams are counted: it takes no .arpa or .ngram file")
         if self.arpa and Path(self.texts[0]).suffix == ".ngram":
             raise HtrError("--arpa is for models that are trained or converted here, not for one that is only tuned")
         if self.arpa and Path(self.texts[0]).resolve() == self.out.with_suffix(".arpa").resolve():
@@ -135,8 +146,9 @@ def _model(options: LmOptions) -> "tuple[NGram, list[Order] | None]":
     """The model that the texts give, and its n-grams where it was made here."""
     from htrcompress.charset import Charset
     from htrcompress.decoding.arpa import read_arpa
-    from htrcompress.decoding.kneser_ney import SPECIAL, train
-    from htrcompress.decoding.ngram import compile_orders
+    from htrcompress.decoding.entropy_pruning import pruned
+    from htrcompress.decoding.kneser_ney import SPECIAL, count, estimate, symbol_bits
+    from htrcompress.decoding.ngram import compile_orders, rounded
     from htrcompress.decoding.ngram_file import load_ngram
 
     kinds = {Path(text.removesuffix(".gz")).suffix for text in options.texts}
@@ -151,10 +163,13 @@ def _model(options: LmOptions) -> "tuple[NGram, list[Order] | None]":
     lines = [line for text in options.texts for line in _lines(text)]
     charset = Charset.of(lines)
     known = {c: i + SPECIAL for i, c in enumerate(charset.characters)}
-    orders = train(
-        ([known[c] for c in charset.on_page(line)] for line in lines), options.order, len(charset.characters)
-    )
-    return compile_orders(orders, charset, {**names, "lines": str(len(lines))}), orders
+    size = len(charset.characters)
+    grams = count(([known[c] for c in charset.on_page(line)] for line in lines), options.order, size)
+    orders, names = estimate(grams, size), {**names, "lines": str(len(lines))}
+    if options.size is None:
+        return compile_orders(orders, charset, names), orders
+    orders = pruned(orders, grams, symbol_bits(size), int(options.size * 2**20) - HEADER)
+    return rounded(compile_orders(orders, charset, names)), orders
 
 
 def _lines(source: str) -> list[str]:

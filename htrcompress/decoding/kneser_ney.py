@@ -23,6 +23,7 @@ FALLBACK = (0.5, 1.0, 1.5)
 """Discounts of an order whose counts of counts allow no estimate, as in a text of a few lines."""
 
 Keys = NDArray[np.uint64]
+Counts = tuple[Keys, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -56,24 +57,30 @@ def check_order(order: int, characters: int) -> None:
 
 
 def train(lines: Iterable[Sequence[int]], order: int, characters: int) -> list[Order]:
-    """Estimates the model.
+    """Estimates the model of some lines: `count` and `estimate` in one."""
+    return estimate(count(lines, order, characters), characters)
+
+
+def count(lines: Iterable[Sequence[int]], order: int, characters: int) -> list[Counts]:
+    """The distinct n-grams of each order from 1 on, ascending, and how often each occurs in the text.
 
     Args:
         lines: symbols of each line, from `SPECIAL` on or `UNKNOWN`, without `BEGIN` and `END`.
         order: the largest n.
         characters: size of the charset.
 
-    Returns:
-        the orders 1 to n.
-
     Raises:
         HtrError: there is no text, or the order does not fit.
     """
     check_order(order, characters)
     stream = _stream(lines)
+    return [_count(stream, n, symbol_bits(characters)) for n in range(1, order + 1)]
+
+
+def estimate(grams: Sequence[Counts], characters: int) -> list[Order]:
+    """The model, of orders 1 to n, of text that was counted."""
     bits = symbol_bits(characters)
-    grams = [_count(stream, n, bits) for n in range(1, order + 1)]
-    counts = [_continuations(grams, n, bits) for n in range(1, order)] + [grams[-1][1]]
+    counts = [_continuations(grams, n, bits) for n in range(1, len(grams))] + [grams[-1][1]]
     orders: list[Order] = []
     for n, (keys, _) in enumerate(grams, 1):
         orders.append(_smooth(keys, counts[n - 1].astype(np.float64), n, bits, orders, characters))
@@ -88,7 +95,7 @@ def _stream(lines: Iterable[Sequence[int]]) -> NDArray[np.uint64]:
     return np.concatenate(parts).astype(np.uint64)
 
 
-def _count(stream: NDArray[np.uint64], n: int, bits: int) -> tuple[Keys, NDArray[np.int64]]:
+def _count(stream: NDArray[np.uint64], n: int, bits: int) -> Counts:
     """Distinct n-grams and how often each occurs; none reaches over the start of a line."""
     if len(stream) < n:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64)
@@ -103,7 +110,7 @@ def _count(stream: NDArray[np.uint64], n: int, bits: int) -> tuple[Keys, NDArray
     return found, counts.astype(np.int64)
 
 
-def _continuations(grams: list[tuple[Keys, NDArray[np.int64]]], n: int, bits: int) -> NDArray[np.int64]:
+def _continuations(grams: Sequence[Counts], n: int, bits: int) -> NDArray[np.int64]:
     """Distinct symbols before each n-gram; its plain count where it starts a line, before which nothing stands."""
     keys, counts = grams[n - 1]
     longer = grams[n][0]
