@@ -11,7 +11,7 @@ from exports import small, small_card, small_file  # noqa: F401
 from safetensors.torch import load_file, save_file
 from trainings import SHORT, interrupt_after, log
 
-from benchmarks.studies.auxiliary_losses import ComparisonOptions, compare_losses
+from benchmarks.studies.auxiliary_losses import CTC_WEIGHTS, ComparisonOptions, compare_losses
 from htrcompress import models
 from htrcompress.card import CARD_KEY, Card
 from htrcompress.charset import Charset
@@ -179,17 +179,27 @@ def test_sizes_of_no_decoder_are_refused() -> None:
         AuxConfig(decoder=AttentionConfig(keep=True))
 
 
-def test_the_study_compares_arms_with_plain_ctc(lines: str, tmp_path: Path) -> None:
+def test_the_study_compares_arms_with_plain_ctc(lines: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = replace(SMALL, keep=True)
     options = ComparisonOptions(
-        data=lines, steps=2, seeds=2, runs=tmp_path, out=tmp_path / "out.json", decoder=decoder, train=SHORT
+        data=lines, steps=4, seeds=2, runs=tmp_path, out=tmp_path / "out.json", decoder=decoder, train=SHORT
     )
+    interrupt_after(monkeypatch, 3, SystemExit(9))
+    with pytest.raises(SystemExit):
+        compare_losses(options)
+    monkeypatch.undo()
     result = compare_losses(options)
     assert {"plain", "intermediate", "attention", "attention, joint"} <= result.arms.keys()
-    assert result.arms["plain"]["difference"] is None and all(len(row["cer"]) == 2 for row in result.arms.values())
-    longer = {arm: row["steps"] for arm, row in result.arms.items() if arm.endswith("as long")}
-    assert all(steps > 2 for steps in longer.values())
+    assert result.arms["plain"]["difference"] is None
+    assert all(len(row["cer"]) == 2 and min(row["cpu"]) > 0 for row in result.arms.values())
+    assert result.arms.get("plain, as long", {"steps": 5})["steps"] > 4
+    assert set(result.arms["attention, joint"]["ctc"]) <= set(CTC_WEIGHTS)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*.safetensors")}
     again = compare_losses(options)
     assert again.arms == result.arms and before == {file: file.read_bytes() for file in before}  # nothing trained anew
     assert json.loads((tmp_path / "out.json").read_text())["kind"] == "auxiliary_losses"
+
+
+def test_the_study_refuses_an_arm_that_it_does_not_know() -> None:
+    with pytest.raises(HtrError, match="--arms"):
+        ComparisonOptions(arms=("attention", "luck"))

@@ -1,9 +1,11 @@
 """What auxiliary losses gain: `python benchmarks/studies/auxiliary_losses.py --data DIR --model tiny-student`.
 
 Trains every arm from several seeds, on the same lines in the same order and for the same steps. Losses cost time, so
-the cheaper arms are trained once more for as long as the most expensive one takes: in seconds of the processor, since
-others may use the machine. Each model is the best on validation, and is read once on test: greedily, and with
---decoder.keep true also by CTC and the attention decoder together (`--decoder joint`).
+plain CTC is trained once more for as long as the most expensive arm takes: in seconds of the processor, since others
+may use the machine. Each model is the best on validation, and is read once on test: greedily, and with
+--decoder.keep true also by CTC and the attention decoder together (`--decoder joint`), with the weight of CTC that
+reads the validation lines best. A study that was stopped goes on with the same command, in the middle of a training
+too; the result is written after each seed.
 """
 
 import logging
@@ -22,8 +24,10 @@ from htrcompress import metrics, models
 from htrcompress.cli import run_command
 from htrcompress.config import AttentionConfig, AugmentConfig, AuxConfig, TrainConfig
 from htrcompress.data.readers import ReadConfig
+from htrcompress.decoding.attention import AttentionOptions
+from htrcompress.errors import HtrError
 from htrcompress.runtime import load
-from htrcompress.training.data import TrainingData, open_training_data
+from htrcompress.training.data import open_training_data
 from htrcompress.training.logging import TrainState
 from htrcompress.training.objective import build_objective, card_entries
 from htrcompress.training.progress import TrainProgress
@@ -31,11 +35,12 @@ from htrcompress.training.trainer import Trainer
 
 logger = logging.getLogger("htrcompress.auxiliary_losses")  # as a command, the module is called __main__
 BATCH = 32
-PLAIN = "plain"
-ARMS = (PLAIN, "intermediate", "attention")
-JOINT_ARM = "attention, joint"
-AS_LONG = ", as long"
-"""Behind the name of an arm that is trained as long as the most expensive one."""
+PLAIN, INTERMEDIATE, ATTENTION = "plain", "intermediate", "attention"
+JOINT = "attention, joint"
+AS_LONG = "plain, as long"
+"""Plain CTC, trained as long as the most expensive arm."""
+CTC_WEIGHTS = (0.3, 0.5, 0.7, 0.9)
+"""Weights of CTC in reading jointly, of which one is chosen on validation."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Comparison:
         test: hash and number of the lines that were read.
         arms: arm to its `steps`, the `cpu` seconds of them and the `cer` of each seed, and to `difference` (to plain
             CTC) and `as_long` (to plain CTC trained as long), means with their 95 % intervals; None for the arm itself.
+            `ctc` is the weight of CTC that each seed was read with, where that was chosen.
         machine: processor, cores and how busy they were.
     """
 
@@ -76,6 +82,8 @@ class ComparisonOptions:
 
     data: str = "synthetic"
     """A dataset's folder, or `synthetic`."""
+    arms: tuple[str, ...] = (INTERMEDIATE, ATTENTION)
+    """What is compared with plain CTC."""
     model: str = "tiny-student"
     """The preset to train."""
     steps: int = 600
@@ -89,7 +97,7 @@ class ComparisonOptions:
     decoder: AttentionConfig = AttentionConfig()
     """that decoder"""
     runs: Path = Path("runs/auxiliary")
-    """Where the runs are written; those that are there already are not trained again."""
+    """Where the runs are written; those that are there already go on where they were stopped."""
     out: Path | None = None
     """A JSON file for the result."""
     train: TrainConfig = TrainConfig()
@@ -99,28 +107,42 @@ class ComparisonOptions:
 
     def __post_init__(self) -> None:
         require_positive(steps=self.steps, seeds=self.seeds)
+        unknown = set(self.arms) - self.losses().keys()
+        if unknown:
+            raise HtrError(f"--arms: {min(unknown)} is none of {', '.join(self.losses())}")
 
-    def losses(self, arm: str) -> AuxConfig:
-        """The losses of an arm."""
-        given = {
-            "intermediate": AuxConfig(intermediate=self.intermediate),
-            "attention": AuxConfig(attention=self.attention, decoder=self.decoder),
+    def losses(self) -> dict[str, AuxConfig]:
+        """The losses of each arm that is not plain CTC."""
+        return {
+            INTERMEDIATE: AuxConfig(intermediate=self.intermediate),
+            ATTENTION: AuxConfig(attention=self.attention, decoder=self.decoder),
         }
-        return given.get(arm.removesuffix(AS_LONG), AuxConfig())
 
 
 class _Clock(TrainProgress):
-    """Adds up the processor's seconds of the steps, without validation."""
+    """Adds up the processor's seconds of the steps, without validation, and keeps them for a run that is resumed.
 
-    def __init__(self) -> None:
-        self.seconds, self._mark = 0.0, 0.0
+    Args:
+        file: takes a row with step and seconds after each step.
+    """
+
+    def __init__(self, file: Path):
+        self.file, self._seconds, self._mark = file, 0.0, 0.0
+
+    def until(self, step: int) -> float:
+        """The seconds up to a step."""
+        rows = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+        found = dict(row.split() for row in rows)  # of a step that was taken again the later row counts
+        return float(found.get(str(step), 0))
 
     def started(self, name: str, steps: int, state: TrainState) -> None:
-        self._mark = time.process_time()
+        self._seconds, self._mark = self.until(state.step), time.process_time()
 
     def stepped(self, state: TrainState, loss: float | None) -> None:
         now = time.process_time()
-        self.seconds, self._mark = self.seconds + now - self._mark, now
+        self._seconds, self._mark = self._seconds + now - self._mark, now
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(f"{state.step} {self._seconds}\n")
 
     def validated(self, state: TrainState) -> None:
         self._mark = time.process_time()
@@ -128,91 +150,104 @@ class _Clock(TrainProgress):
 
 @dataclass(frozen=True)
 class _Run:
+    steps: int
     cpu: float
     score: metrics.Score
+    ctc: float | None = None
+
+
+class _Study:
+    """The data and the runs over it."""
+
+    def __init__(self, options: ComparisonOptions):
+        self.options = options
+        height = models.preset(options.model).height
+        self.data = open_training_data(options.data, height, options.train, ReadConfig())
+        self.test, self.valid = Split(self.data.dataset, "test"), Split(self.data.dataset, "valid")
+        self.found: dict[str, list[_Run]] = {}
+
+    def seed(self, seed: int) -> None:
+        """Trains and reads all arms from a seed."""
+        for arm in (PLAIN, *self.options.arms):
+            self._add(arm, self._run(arm, self.options.steps, seed), seed)
+        if ATTENTION in self.options.arms and self.options.decoder.keep:
+            self._add(JOINT, self._jointly(seed), seed)
+        costs = [runs[0].cpu for runs in self.found.values()]
+        steps = round(self.options.steps * max(costs) / costs[0])
+        if steps > self.options.steps:
+            self._add(AS_LONG, self._run(PLAIN, steps, seed), seed)
+
+    def _add(self, arm: str, run: _Run, seed: int) -> None:
+        self.found.setdefault(arm, []).append(run)
+        logger.info("%s, seed %d: CER %.2f %% on test, %.0f s", arm, seed, 100 * run.score.cer, run.cpu)
+
+    def _run(self, arm: str, steps: int, seed: int) -> _Run:
+        """One training, or what is left of it, and what it reads."""
+        path = self._file(arm, steps, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config = replace(self.options.train, steps=steps, seed=seed).for_preset(self.options.model)
+        torch.manual_seed(seed)
+        network, clock = models.create(self.options.model, self.data.charset.classes), _Clock(path.with_name("cpu.txt"))
+        aux = self.options.losses().get(arm, AuxConfig())
+        objective = build_objective(network, self.data.charset, aux)
+        card = self.data.card(path.parent.name, network, {"seed": seed, **card_entries(aux)})
+        lines = self.data.train, self.data.valid
+        fit = Trainer(objective, card, *lines, path, config, self.options.augment, clock).fit()
+        return _Run(steps, clock.until(fit.steps), self.test.compare(self.test.read(load(path), BATCH)))
+
+    def _jointly(self, seed: int) -> _Run:
+        """What CTC and the attention decoder read together, with the weights of a run and CTC's own from validation."""
+        run, errors = self.found[ATTENTION][-1], {}
+        file = self._file(ATTENTION, run.steps, seed)
+        recognizers = {ctc: load(file, decoder="joint", attention=AttentionOptions(ctc=ctc)) for ctc in CTC_WEIGHTS}
+        for ctc, recognizer in recognizers.items():
+            errors[ctc] = self.valid.compare(self.valid.read(recognizer, BATCH)).cer
+        logger.info("seed %d: CER on validation by the weight of CTC: %s", seed, errors)
+        best = min(errors, key=lambda ctc: errors[ctc])
+        return replace(run, score=self.test.compare(self.test.read(recognizers[best], BATCH)), ctc=best)
+
+    def _file(self, arm: str, steps: int, seed: int) -> Path:
+        return self.options.runs / f"{arm}-{steps}-{seed}" / f"{self.options.model}.safetensors"
+
+    def comparison(self) -> Comparison:
+        """The result of the seeds that are done."""
+        base, options = self.found[PLAIN], self.options
+        longest = self.found.get(AS_LONG, base)
+        arms = {
+            name: {
+                "steps": runs[0].steps,
+                "cpu": [run.cpu for run in runs],
+                "cer": [run.score.cer for run in runs],
+                "difference": None if runs is base else _difference(runs, base),
+                "as_long": None if runs is longest else _difference(runs, longest),
+                **({"ctc": [run.ctc for run in runs]} if runs[0].ctc is not None else {}),
+            }
+            for name, runs in self.found.items()
+        }
+        settings = {
+            "data": self.data.dataset.name,
+            "model": options.model,
+            "lines": len(self.data.train),
+            "steps": options.steps,
+            "seeds": len(base),
+            "batch": options.train.for_preset(options.model).batch,
+            "aux": {arm: card_entries(options.losses()[arm])["aux"] for arm in options.arms},
+        }
+        test = {"hash": self.test.hash, "lines": len(self.test.lines)}
+        return Comparison(command_line(), settings, test, arms, this_machine("torch"))
 
 
 def compare_losses(options: ComparisonOptions) -> Comparison:
     """Trains with and without auxiliary losses, from several seeds, and compares on the test split.
 
     Raises:
-        HtrError: the data cannot be used, or an arm is unknown.
+        HtrError: the data cannot be used.
     """
-    height = models.preset(options.model).height
-    data = open_training_data(options.data, height, options.train, ReadConfig())
-    split = Split(data.dataset, "test")
-    steps = dict.fromkeys(ARMS, options.steps)
-    found: dict[str, list[_Run]] = {}
+    study = _Study(options)
     for seed in range(options.seeds):  # the outer loop, so that a study that is stopped has whole seeds
-        for arm in ARMS:
-            found.setdefault(arm, []).append(_run(options, data, split, arm, steps[arm], seed))
-        if options.decoder.keep:
-            found.setdefault(JOINT_ARM, []).append(_read_jointly(options, split, found["attention"][-1], seed))
-        costs = {arm: found[arm][0].cpu for arm in ARMS}
-        steps |= {arm + AS_LONG: round(options.steps * max(costs.values()) / costs[arm]) for arm in ARMS}
-        for arm in [arm for arm in steps if arm.endswith(AS_LONG) and steps[arm] > options.steps]:
-            found.setdefault(arm, []).append(_run(options, data, split, arm, steps[arm], seed))
-    base, longest = found[PLAIN], found.get(PLAIN + AS_LONG, found[PLAIN])
-    arms = {
-        name: {
-            "steps": steps.get(name, options.steps),
-            "cpu": [run.cpu for run in runs],
-            "cer": [run.score.cer for run in runs],
-            "difference": None if runs is base else _difference(runs, base),
-            "as_long": None if runs is longest else _difference(runs, longest),
-        }
-        for name, runs in found.items()
-    }
-    settings = {
-        "data": data.dataset.name,
-        "model": options.model,
-        "lines": len(data.train),
-        "steps": options.steps,
-        "seeds": options.seeds,
-        "batch": options.train.for_preset(options.model).batch,
-        "aux": {arm: card_entries(options.losses(arm)).get("aux", {}) for arm in ARMS},
-    }
-    here = this_machine("torch")
-    command = command_line()
-    result = Comparison(command, settings, {"hash": split.hash, "lines": len(split.lines)}, arms, here)
-    save(result, options.out)
-    return result
-
-
-def _run(options: ComparisonOptions, data: TrainingData, split: Split, arm: str, steps: int, seed: int) -> _Run:
-    """One training, unless it was done before, and what it reads."""
-    path = _file(options, arm, seed)
-    clock = path.with_name(f"cpu-{steps}.txt")
-    if not clock.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        seconds = _train(options, data, path, options.losses(arm), steps, seed)
-        clock.write_text(str(seconds))
-    run = _Run(float(clock.read_text()), split.compare(split.read(load(path), BATCH)))
-    logger.info("%s, seed %d: CER %.2f %% on test, %.0f s", arm, seed, 100 * run.score.cer, run.cpu)
-    return run
-
-
-def _read_jointly(options: ComparisonOptions, split: Split, run: _Run, seed: int) -> _Run:
-    """What CTC and the attention decoder read together, with the model of a run."""
-    recognizer = load(_file(options, "attention", seed), decoder="joint")
-    joint = _Run(run.cpu, split.compare(split.read(recognizer, BATCH)))
-    logger.info("%s, seed %d: CER %.2f %% on test", JOINT_ARM, seed, 100 * joint.score.cer)
-    return joint
-
-
-def _file(options: ComparisonOptions, arm: str, seed: int) -> Path:
-    return options.runs / f"{arm.replace(AS_LONG, '-as-long')}-{seed}" / f"{options.model}.safetensors"
-
-
-def _train(options: ComparisonOptions, data: TrainingData, path: Path, aux: AuxConfig, steps: int, seed: int) -> float:
-    """The processor's seconds of one training."""
-    config = replace(options.train, steps=steps, seed=seed).for_preset(options.model)
-    torch.manual_seed(seed)
-    network, clock = models.create(options.model, data.charset.classes), _Clock()
-    objective = build_objective(network, data.charset, aux)
-    card = data.card(path.parent.name, network, {"seed": seed, **card_entries(aux)})
-    Trainer(objective, card, data.train, data.valid, path, config, options.augment, clock).fit()
-    return clock.seconds
+        study.seed(seed)
+        save(study.comparison(), options.out)
+    return study.comparison()
 
 
 def _difference(runs: list[_Run], base: list[_Run]) -> tuple[float, float, float]:
