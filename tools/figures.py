@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- tables: written by tools/figures.py -->", "<!-- end of tables -->"
 TITLES = {
     "corpora": "The models that ship, in every corpus",
+    "crops": "Lines that were cut or scanned in another way",
     "demo": "The demo: built-in handwriting, tiny presets",
     "speed": "Speed on real lines, full sizes with random weights",
     "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "

@@ -1,6 +1,7 @@
 """The Markdown of committed results of `benchmarks/studies`: one function for each kind, as in `tables.py`."""
 
 import statistics
+from pathlib import Path
 from typing import Any
 
 from benchmarks.results import markdown
@@ -44,6 +45,20 @@ def adaptation(result: Result) -> list[str]:
         f"{data['name']}. Splits: {splits}. Means of several seeds, which drew other lines each and reached: "
         f"{', '.join(several)}."
     )
+    return [*markdown(headings, rows, 0), *notes(how)]
+
+
+def crops(result: Result) -> list[str]:
+    """A row for each change of the lines, a column for each model and corpus."""
+    cells = [(model, corpus) for model in result["rows"] for corpus in result["splits"]]
+    first_model, first_corpus = cells[0]
+    headings = ["lines", *(f"CER % `{Path(model).stem}` {corpus}" for model, corpus in cells)]
+    rows = []
+    for change in result["rows"][first_model][first_corpus]:
+        found = [result["rows"][model][corpus][change] for model, corpus in cells]
+        rows.append([change, *(with_interval(rate["cer"], rate["interval"]) for rate in found)])
+    splits = ", ".join(f"{name}/{s['split']} {s['hash']} ({s['lines']} lines)" for name, s in result["splits"].items())
+    how = f"`{result['command']}`, {result['machine']}. The changes are made at the images' own size. Splits: {splits}."
     return [*markdown(headings, rows, 0), *notes(how)]
 
 

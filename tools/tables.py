@@ -159,6 +159,7 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "seeds": study_tables.seeds,
     "finetuning": study_tables.finetuning,
     "adaptation": study_tables.adaptation,
+    "crops": study_tables.crops,
     "decode_cost": study_tables.decode_cost,
     "decoders": study_tables.decoders,
     "calibration": study_tables.calibration,
