@@ -27,9 +27,9 @@ def parse(
 ) -> tuple[dict[str, Any], bool]:
     """The command's arguments, and whether the result is wanted as JSON."""
     kind = get_type_hints(command)["options"]
-    parser = _parser(kind, positional, program)
     words = list(argv)
     end = words.index("--") if "--" in words else len(words)
+    parser = _parser(kind, positional, program, explained=not {"-h", "--help"}.isdisjoint(words[:end]))
     words[:end] = (_of_file(_with_underscores(word), _file_groups(kind)) for word in words[:end])
     try:
         values = _checked(kind, parser, lambda: parser.parse_args(words), positional)
@@ -108,18 +108,22 @@ def _refuse_empty(hints: dict[str, Any], values: dict[str, Any], flag: str) -> N
             _refuse_empty(get_type_hints(kinds[0]), value, f"{flag}{name}.")
 
 
-def _parser(kind: type[Any], positional: str | None, program: str | None) -> "ArgumentParser":
+def _parser(
+    kind: type[Any], positional: str | None, program: str | None, explained: bool = False
+) -> "ArgumentParser":
+    """A parser of these options; the sources, which explain them, are read only where help is asked for."""
     import yaml
     from docstring_parser import parse_from_object
     from jsonargparse import ActionYesNo, ArgumentParser, set_loader, set_parsing_settings
     from jsonargparse.typing import register_type
 
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    set_parsing_settings(docstring_parse_attribute_docstrings=explained)
     files = _file_groups(kind)
     set_loader("htrcompress", partial(_load, files=files), (yaml.YAMLError,))
     register_type(Path, str, _path)
     hints, parameters = get_type_hints(kind), signature(kind).parameters
-    help_of = {p.arg_name: p.description or "" for p in parse_from_object(kind).params}
+    described = parse_from_object(kind).params if explained else ()
+    help_of = dict.fromkeys(parameters, "") | {p.arg_name: p.description or "" for p in described}
     switches = [name for name in parameters if hints[name] is bool]
     by_hand: set[str | int] = {*switches, positional} if positional else set(switches)
     summary = (kind.__doc__ or "").strip().split("\n\n")[0]
