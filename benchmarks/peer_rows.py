@@ -12,15 +12,15 @@ class PeerRow:
     """One recogniser; what was not measured is None.
 
     Attributes:
-        name: our file's folder and name, or the peer.
-        kind: `trained` on this dataset, `zero-shot`, or `speed`: random weights.
+        name: our model and its arithmetic, or the peer.
+        kind: `trained` on lines of this corpus, `zero-shot`, or `speed`: random weights.
         reason: why it was not measured; empty if it was.
         version, arithmetic: of the peer and its runtime.
         parameters, bytes: of the weights.
-        cer, interval, wer: error rates, fractions, in batches.
+        cer, interval, wer: error rates, fractions, in batches, from files.
         difference: CER minus that of our first model on the same lines, and its paired 95 % interval.
         speeds: `memory, batch 32` and so on to lines per second.
-        differing: lines read otherwise alone than in batches.
+        differing: timed lines that are read otherwise alone than in batches.
         ours: whether it is a model of this project.
     """
 
@@ -41,35 +41,53 @@ class PeerRow:
 
 
 @dataclass(frozen=True)
+class PeerCorpus:
+    """Recognisers on one corpus.
+
+    Attributes:
+        name, split, hash: of the corpus, and of its split that was read.
+        lines: how many of its lines the error rates are of.
+        timed: how many of them the speeds are of.
+        rows: our models first.
+    """
+
+    name: str
+    split: str
+    hash: str
+    lines: int
+    timed: int
+    rows: list[PeerRow]
+
+
+@dataclass(frozen=True)
 class Peers:
     """What was measured.
 
     Attributes:
         command: how.
-        data: dataset, split, its hash, and how many of its lines were read.
-        settings: threads, rounds, batch.
-        rows: our models first.
+        corpora: what was read, one after the other.
+        settings: threads, batch, lines, rounds, scored; see `Terms`.
         machine: the processor and its cores.
     """
 
     command: str
-    data: dict[str, Any]
+    corpora: list[PeerCorpus]
     settings: dict[str, Any]
-    rows: list[PeerRow]
     machine: dict[str, Any]
     kind: str = "peers"
 
     def __rich__(self) -> Any:
         from rich.table import Table
 
-        table = Table("", "", "CER %", "lines/s from files", "from memory", "otherwise alone", "")
-        for row in self.rows:
-            cer = "" if row.cer is None else f"{100 * row.cer:.2f}"
-            found = [
-                ", ".join(f"{s.median:.1f}" for key, s in row.speeds.items() if key.startswith(source))
-                for source in ("files", "memory")
-            ]
-            table.add_row(row.name, row.kind, cer, *found, str(row.differing or ""), row.reason)
+        table = Table("", "", "", "CER %", "lines/s from files", "from memory", "otherwise alone", "")
+        for corpus in self.corpora:
+            for row in corpus.rows:
+                cer = "" if row.cer is None else f"{100 * row.cer:.2f}"
+                found = [
+                    ", ".join(f"{s.median:.1f}" for key, s in row.speeds.items() if key.startswith(source))
+                    for source in ("files", "memory")
+                ]
+                table.add_row(corpus.name, row.name, row.kind, cer, *found, str(row.differing or ""), row.reason)
         return table
 
 

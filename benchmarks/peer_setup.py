@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +59,7 @@ def set_up(name: str, folder: Path) -> str:
     peer, place = PEERS[name], folder / name
     if not peer.requirements:
         return "" if not peer.program or shutil.which(peer.program) else _missing(peer)
-    if (place / READY).is_file():
+    if _is_ready(peer, place):
         return ""
     shutil.rmtree(place, ignore_errors=True)
     steps = [[sys.executable, "-m", "venv", str(place)]]
@@ -84,12 +85,18 @@ def interpreter(name: str, folder: Path) -> Path:
         raise HtrError(_missing(peer))
     if not peer.requirements:
         return Path(sys.executable)
-    if (place / READY).is_file():
+    if _is_ready(peer, place):
         return _python(place)
     failed = place / FAILED
     if failed.is_file():
         raise HtrError(failed.read_text(encoding="utf-8"))
     raise HtrError(f"not set up: `python benchmarks/peers.py --setup {name} --folder {folder}`")
+
+
+def _is_ready(peer: Peer, place: Path) -> bool:
+    """Whether an environment holds these very versions."""
+    ready = place / READY
+    return ready.is_file() and ready.read_text(encoding="utf-8").split() == list(peer.requirements)
 
 
 def _missing(peer: Peer) -> str:
@@ -98,6 +105,10 @@ def _missing(peer: Peer) -> str:
 
 def _python(place: Path) -> Path:
     return place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def _absolute(files: Sequence[Path]) -> list[str]:
+    return [str(file.resolve()) for file in files]
 
 
 def _last_line(text: str) -> str:
@@ -133,12 +144,13 @@ class Process:
             encoding="utf-8",
             env=environment | {"OMP_NUM_THREADS": str(threads)},
         )
-        job = {"files": [str(file.resolve()) for file in files], "threads": threads, "options": options}
+        job = {"files": _absolute(files), "threads": threads, "options": options}
         self.about = self._ask(job)
 
-    def read(self, source: str, batch: int) -> tuple[float, list[str]]:
-        """Seconds for all lines, and their texts."""
-        found = self._ask({"source": source, "batch": batch})
+    def read(self, source: str, batch: int, files: Sequence[Path] = ()) -> tuple[float, list[str]]:
+        """Seconds for all lines, and their texts; of `files` in the place of those that it has, if named."""
+        request: dict[str, Any] = {"source": source, "batch": batch}
+        found = self._ask(request | ({"files": _absolute(files)} if files else {}))
         return found["seconds"], found["texts"]
 
     def close(self) -> None:

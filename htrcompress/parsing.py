@@ -108,9 +108,7 @@ def _refuse_empty(hints: dict[str, Any], values: dict[str, Any], flag: str) -> N
             _refuse_empty(get_type_hints(kinds[0]), value, f"{flag}{name}.")
 
 
-def _parser(
-    kind: type[Any], positional: str | None, program: str | None, explained: bool = False
-) -> "ArgumentParser":
+def _parser(kind: type[Any], positional: str | None, program: str | None, explained: bool = False) -> "ArgumentParser":
     """A parser of these options; the sources, which explain them, are read only where help is asked for."""
     import yaml
     from docstring_parser import parse_from_object

@@ -123,6 +123,11 @@ def test_the_tables_are_those_of_the_committed_results(page: str) -> None:
     assert figures.BEGIN in text and figures.updated(text, section) == text, "run `python tools/figures.py`"
 
 
+def test_the_plot_is_that_of_the_results() -> None:
+    drawn = (figures.ROOT / figures.PLOT).read_text(encoding="utf-8")
+    assert drawn == figures.plot(), "run `python tools/figures.py`"
+
+
 def test_the_readme_is_one_page() -> None:
     assert (ROOT / "README.md").stat().st_size <= 8192
 

@@ -1,4 +1,4 @@
-"""Writes the tables of README and docs from the committed results: `python tools/figures.py`.
+"""Writes the tables of README and docs, and their plot, from the committed results: `python tools/figures.py`.
 
 `docs/benchmarks.md` gets a table for each file of `benchmarks/results/`, with the command that made it, and the README
 the table of shipped models from the cards of `models/`, so no figure stands there that nobody measured. `make test`
@@ -8,7 +8,9 @@ fails where a page and the results differ.
 import json
 from pathlib import Path
 
-from benchmarks.results import FOLDER, markdown
+from benchmarks.peer_rows import Peers
+from benchmarks.results import FOLDER, markdown, read
+from tools.plot import drawing
 from tools.tables import render
 
 ROOT = Path(__file__).parent.parent
@@ -100,6 +102,15 @@ def updated(page: str, section: str) -> str:
     return before + section + rest.partition(END)[2]
 
 
+PLOT = "docs/pareto.svg"
+
+
+def plot() -> str:
+    """Our models beside other recognisers."""
+    path = FOLDER / "peers.json"
+    return drawing(read(path, Peers), str(path))[0]
+
+
 PAGES = {"README.md": model_table, "docs/benchmarks.md": benchmark_page, "docs/adaptation.md": adaptation_table}
 """Page to what makes its section."""
 
@@ -109,3 +120,5 @@ if __name__ == "__main__":
         page = ROOT / name
         page.write_text(updated(page.read_text(encoding="utf-8"), make()), encoding="utf-8", newline="\n")
         print(f"written: {name}")
+    (ROOT / PLOT).write_text(plot(), encoding="utf-8", newline="\n")
+    print(f"written: {PLOT}")

@@ -118,23 +118,34 @@ def rtx(result: Result) -> list[str]:
 
 
 def peers(result: Result) -> list[str]:
-    """Tables of recognisers: those trained on the data, those read zero-shot, and those with random weights."""
-    batch, data, machine = result["settings"]["batch"], result["data"], result["machine"]
+    """Tables of recognisers, corpus by corpus: those trained on it, those that never saw it, and random weights."""
+    settings, machine = result["settings"], result["machine"]
+    batch = settings["batch"]
     speeds = [(source, lines) for source in ("files", "memory") for lines in (1, batch)]
     headings = ["", "runs in", "parameters", "MiB", "CER % (95 %)", "to the first, points (95 %)"]
     headings += [f"lines/s from {source}, batch {lines}" for source, lines in speeds] + ["otherwise alone"]
-    titles = {"trained": "Trained on these data", "zero-shot": "Zero-shot", "speed": "Random weights: speed alone"}
+    titles = {
+        "trained": "trained on lines of this corpus",
+        "zero-shot": "zero-shot",
+        "speed": "random weights, for the speed alone",
+    }
     lines: list[str] = []
-    for kind, title in titles.items():
-        rows = [_peer(row, speeds) for row in result["rows"] if row["kind"] == kind]
-        if rows:
-            lines += [f"**{title}**", "", *markdown(headings, rows, 2), ""]
-    settings = result["settings"]
+    for corpus in result["corpora"]:
+        for kind, title in titles.items():
+            rows = [_peer(row, speeds) for row in corpus["rows"] if row["kind"] == kind]
+            if rows:
+                name = f"{corpus['name']}/{corpus['split']}"
+                lines += [f"**{name}: {title}**", "", *markdown(headings, rows, 2), ""]
+    read = [
+        f"{corpus['name']}/{corpus['split']} ({corpus['hash']}): {corpus['lines']} lines for the error rates, "
+        f"{corpus['timed']} for the speeds"
+        for corpus in result["corpora"]
+    ]
     how = (
-        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores: {data['lines']} lines of "
-        f"{data['name']}/{data['split']} ({data['hash']}), {settings['threads']} threads each, median of "
-        f"{settings['rounds']} interleaved rounds, own preprocessing and decoding included. “Otherwise alone”: lines "
-        f"that are read otherwise one by one than in batches of {batch}."
+        f"`{result['command']}`, {machine['processor']}, {machine['cores']} cores. {'; '.join(read)}. "
+        f"{settings['threads']} threads each, median of {settings['rounds']} interleaved rounds, own preprocessing and "
+        f"decoding included. “Otherwise alone”: timed lines that are read otherwise one by one than in batches of "
+        f"{batch}."
     )
     return [*lines, *notes(how)[1:]]
 
@@ -151,7 +162,16 @@ def _peer(row: Result, speeds: list[tuple[str, int]]) -> list[str]:
     found = [row["speeds"].get(f"{source}, batch {lines}") for source, lines in speeds]
     cells = [f"{speed['median']:.1f}" if speed else "" for speed in found]
     runs_in = f"{row['version']}; {row['arithmetic']}"
-    return [name, runs_in, parameters, size, rate, difference, *cells, str(row["differing"])]
+    return [
+        name,
+        runs_in,
+        parameters,
+        size,
+        rate,
+        difference,
+        *cells,
+        "" if row["differing"] is None else str(row["differing"]),
+    ]
 
 
 RENDERERS: dict[str, Callable[[Result], list[str]]] = {

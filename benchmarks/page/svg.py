@@ -13,6 +13,8 @@ from benchmarks.page.axis import Axis, shown
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 40
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "plus", "down")
+LETTER, LETTER_HEIGHT = 6.5, 12
+"""Room for a letter of a label."""
 COLOURS = 8
 """How many colours the style sheet has: classes c0, c1, ..."""
 
@@ -26,7 +28,8 @@ class Point:
         title: what it is, with its values.
         colour, shape: numbers of the style sheet's colours and of `SHAPES`.
         span: the interval of `y`, drawn as a thin line.
-        label: what is written beside it.
+        label: what is written beside it; moved down where it would cover another.
+        hollow: whether only the outline is drawn.
     """
 
     x: float
@@ -36,6 +39,7 @@ class Point:
     shape: int = 0
     span: tuple[float, float] | None = None
     label: str = ""
+    hollow: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Plot:
         for line in self.lines:
             parts += [] if line.dashed else [self._mark(point) for point in line.points]
         parts += [self._mark(point) for point in self.points]
+        parts += self._labels()
         return "".join([*parts, "</svg>"])
 
     def _x(self, value: float) -> float:
@@ -107,10 +112,25 @@ class Plot:
             low, high = (min(max(self._y(bound), TOP), HEIGHT - BOTTOM) for bound in point.span)
             span = f'<line class="span" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
         shape = mark(x, y, point.shape)
-        if point.label:
-            side, anchor = (-8, "end") if x > LEFT + 0.6 * (WIDTH - LEFT - RIGHT) else (8, "start")
-            shape += f'<text class="{anchor}" x="{x + side:.1f}" y="{y + 3.5:.1f}">{escape(point.label)}</text>'
-        return f'<g class="c{point.colour % COLOURS}"><title>{escape(point.title)}</title>{span}{shape}</g>'
+        hollow = " hollow" if point.hollow else ""
+        return f'<g class="c{point.colour % COLOURS}{hollow}"><title>{escape(point.title)}</title>{span}{shape}</g>'
+
+    def _labels(self) -> list[str]:
+        """The words beside points, from the top down, none over another."""
+        parts: list[str] = []
+        taken: list[tuple[float, float, float]] = []
+        for point in sorted((p for p in self.points if p.label), key=lambda p: -p.y):
+            x, y, width = self._x(point.x), self._y(point.y) + 3.5, LETTER * len(point.label)
+            ends_here = x > LEFT + 0.6 * (WIDTH - LEFT - RIGHT)
+            x, anchor = (x - 8, "end") if ends_here else (x + 8, "start")
+            left = x - width if ends_here else x
+            while any(
+                abs(y - other) < LETTER_HEIGHT and left < end and begin < left + width for other, begin, end in taken
+            ):
+                y += 1
+            taken.append((y, left, left + width))
+            parts.append(f'<text class="{anchor}" x="{x:.1f}" y="{y:.1f}">{escape(point.label)}</text>')
+        return parts
 
 
 def mark(x: float, y: float, shape: int) -> str:

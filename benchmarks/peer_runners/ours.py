@@ -21,7 +21,7 @@ class Ours(Reader):
         self.about = {
             "version": version("htrcompress"),
             "arithmetic": f"{backend.name}, {backend.arithmetic}",
-            "parameters": None,
+            "parameters": None,  # known to who asks, from the card
             "bytes": path.stat().st_size,
         }
 

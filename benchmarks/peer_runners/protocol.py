@@ -2,7 +2,8 @@
 
 The first line says what to open: `{"files": [...], "threads": 2, "options": {...}}`; the answer describes what was
 opened. Each line after that asks for one reading: `{"source": "files" or "memory", "batch": 32}`; the answer holds the
-texts and the seconds that they took, from image files or from pictures that were decoded before.
+texts and the seconds that they took, from image files or from pictures that were decoded before. With `"files"` in it,
+these image files are read in the place of those that were opened.
 """
 
 import json
@@ -47,7 +48,7 @@ def serve(make: Callable[[int, dict[str, Any]], Reader]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         start = time.perf_counter()
-        given = pictures if request["source"] == "memory" else reader.opened(files)
+        given = pictures if request["source"] == "memory" else reader.opened(request.get("files", files))
         texts = reader.read(given, request["batch"])
         _answer(answers, {"seconds": time.perf_counter() - start, "texts": texts})
 
