@@ -103,7 +103,7 @@ def measure_all(
         name: getattr(options, name) for name in ("batch", "threads", "lines", "rounds", "device")
     }
     if options.beside is not None:
-        settings["decoding"] = {"decoder": options.beside, "lm": options.lm.file and options.lm.file.name}
+        settings["decoding"] = {"decoder": options.beside, "lm": (lm := options.lm.located()) and lm.name}
     timed = {"split": splits[0].name, "timed_lines": len(sample.greys), "flop_width": typical[0].shape[1]}
     with console.status("measuring what the machine can do"):
         machine_peaks = measure_peaks(options.threads) if options.device in ON_CPU else None

@@ -93,7 +93,7 @@ def calibrate(options: CalibrateOptions) -> CalibrateResult:
     from htrcompress.runtime.logits import logits_of
 
     file = runs.reader(options.model)
-    out = options.out or options.lm.file or file
+    out = options.out or options.lm.located() or file
     _check(out, file, options)
     backend = open_backend(file, Open(logits=True))
     card, charset = backend.card, backend.card.characters()
@@ -123,22 +123,23 @@ def calibrate(options: CalibrateOptions) -> CalibrateResult:
 
 def _check(out: Path, file: Path, options: CalibrateOptions) -> None:
     """Refuses what could not be written, before any line is read."""
-    if options.lm.file is not None:
-        if out.suffix != ".ngram":
-            raise HtrError(f"--out {out} must end in .ngram: with --lm, the language model carries the calibration")
-    elif options.lm.words is not None:
-        raise HtrError("a list of words carries no calibration: give --lm as well, or neither")
-    elif out.suffix != file.suffix or out.suffix not in GOES_INTO:
-        raise HtrError(f"{out} cannot carry the calibration of {file.name}: use {' or '.join(GOES_INTO)} files")
-    elif out.parent.resolve() == PACKAGED.resolve():
+    if options.lm.file is not None and out.suffix != ".ngram":
+        raise HtrError(f"--out {out} must end in .ngram: with --lm, the language model carries the calibration")
+    if out.parent.resolve() == PACKAGED.resolve():
         raise HtrError(f"{out.name} is part of the installed package: name a file for the calibrated copy with --out")
+    if options.lm.file is not None:
+        return
+    if options.lm.words is not None:
+        raise HtrError("a list of words carries no calibration: give --lm as well, or neither")
+    if out.suffix != file.suffix or out.suffix not in GOES_INTO:
+        raise HtrError(f"{out} cannot carry the calibration of {file.name}: use {' or '.join(GOES_INTO)} files")
 
 
 def _write(out: Path, file: Path, options: CalibrateOptions, card: "Card", text: str) -> None:
-    if options.lm.file is not None:
+    if (language := options.lm.located()) is not None:
         from htrcompress.decoding.ngram_file import load_ngram, save_ngram
 
-        model = load_ngram(options.lm.file)
+        model = load_ngram(language)
         save_ngram(out, replace(model, settings={**model.settings, "calibration": text}))
     elif file.suffix == ".onnx":
         from htrcompress.export.graph import read_graph, stamp

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from htrcompress import runs
+from htrcompress.card import is_printable
 from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
 
@@ -42,10 +44,12 @@ class LmOptions:
     """At most so many MiB for the file: n-grams that are needed least are left out. All are kept if not given."""
     out: Path | None = None
     """The file to write, which ends in .ngram."""
+    licence: str | None = None
+    """Of the texts, with the attributions that they ask for: kept in the file."""
     arpa: bool = False
     """Write the model as an ARPA file as well, beside the .ngram file."""
-    tune: Path | None = None
-    """A model file whose readings of --data decide the weight and the bonus."""
+    tune: str | Path | None = None
+    """A model's file or name whose readings of --data decide the weight and the bonus."""
     words: Path | None = None
     """A list of words whose bonus is tuned with them; see `--lm.words` of `transcribe`."""
     data: str | None = None
@@ -69,8 +73,12 @@ class LmOptions:
                 raise HtrError(f"--size must be a number of MiB above 0, not {self.size}")
             if Path(self.texts[0].removesuffix(".gz")).suffix in (".arpa", ".ngram"):
                 raise HtrError("--size needs the texts, in which n-grams are counted: it takes no .arpa or .ngram file")
+        if self.licence is not None and not is_printable(self.licence):
+            raise HtrError("--licence must be one line of printable characters")
         if self.arpa and Path(self.texts[0]).suffix == ".ngram":
             raise HtrError("--arpa is for models that are trained or converted here, not for one that is only tuned")
+        if self.licence is not None and not is_printable(self.licence):
+            raise HtrError("--licence must be one line of printable characters")
         if self.arpa and Path(self.texts[0]).resolve() == self.out.with_suffix(".arpa").resolve():
             raise HtrError(f"--arpa would replace {self.texts[0]}, which is read: name another --out")
         if self.words is not None and self.tune is None:
@@ -133,6 +141,8 @@ def make_language_model(options: LmOptions) -> LmResult:
         kept = {name: f"{value:g}" for name, value in found.items() if value is not None}
         settings = {name: value for name, value in model.settings.items() if name != "calibration"}  # of other weights
         model = replace(model, settings={**settings, **kept})
+    if options.licence is not None:
+        model = replace(model, settings={**model.settings, "licence": options.licence})
     save_ngram(options.out, model)
     if options.arpa and orders is not None:
         write_arpa(options.out.with_suffix(".arpa"), orders, model.charset)
@@ -200,7 +210,7 @@ def _held_out(options: LmOptions) -> "Sequence[Line] | None":
     return dataset.split(options.split) if asked or dataset.splits.get(options.split) else None
 
 
-def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]", words: Path | None) -> "Tuned":
+def _tuned(model: str | Path, lm: "NGram", lines: "Sequence[Line]", words: Path | None) -> "Tuned":
     """Weight and bonuses for one recogniser on some lines."""
     from htrcompress.decoding.beam import BeamDecoder, BeamOptions
     from htrcompress.decoding.language import Language, Scorer
@@ -209,7 +219,7 @@ def _tuned(file: Path, lm: "NGram", lines: "Sequence[Line]", words: Path | None)
     from htrcompress.runtime.backend import Open, open_backend
     from htrcompress.runtime.logits import logits_of
 
-    backend = open_backend(file, Open(logits=True))
+    backend = open_backend(runs.reader(model), Open(logits=True))
     card = backend.card
     listed = None if words is None else compile_words(read_words(words), card.characters())
     BeamDecoder(card, Language((Scorer(lm, 1.0),))).report_unknown()

@@ -14,7 +14,7 @@ import yaml
 from htrcompress.card import Card
 from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.find import locate
-from htrcompress.catalogue.index import PACKAGED, read_folder
+from htrcompress.catalogue.index import PACKAGED, Entry, read_folder
 from htrcompress.errors import HtrError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def reader(model_or_name: str | Path | None) -> Path:
         return model(None) if _trained() else locate(DEFAULT)
     path = Path(model_or_name)
     # a folder that happens to be called like a model that ships, such as that of its data, does not hide it
-    is_run = path.is_dir() and (any(path.glob("*.safetensors")) or str(path) not in read_folder(PACKAGED))
+    is_run = path.is_dir() and (any(path.glob("*.safetensors")) or str(path) not in read_folder(PACKAGED, Entry))
     return model(path) if is_run else locate(model_or_name)
 
 

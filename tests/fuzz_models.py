@@ -18,7 +18,7 @@ from htrcompress.card import CARD_KEY, Card
 from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.download import sha256_of
 from htrcompress.catalogue.find import locate
-from htrcompress.catalogue.index import INDEX, Entry, index_bytes
+from htrcompress.catalogue.index import INDEX, Entry, LanguageEntry, index_bytes
 from htrcompress.data.folders import files_in
 from htrcompress.errors import HtrError
 
@@ -81,7 +81,9 @@ def catalogue(root: Path) -> None:
     scores = {"a/test": {"cer": 0.5, "interval": [0.4, 0.6], "lines": 4, "hash": "0"}}
     speed = {"lines_per_second": 10, "measured": "never"}
     known = {"tiny": Entry("tiny", "b.onnx", sha256_of(data), len(data), "é", ("fr",), "CC0-1.0", 5, scores, speed)}
-    (root / INDEX).write_bytes(index_bytes(known))
+    written = {"model": "tiny", "greedy": 0.5, "cer": 0.4, "interval": [0.3, 0.5], "lines": 4}
+    words = LanguageEntry("words", "c.ngram", "0" * 64, 9, "é", ("fr",), "CC0-1.0", 3, {"a/test": written})
+    (root / INDEX).write_bytes(index_bytes(known, {"words": words}))
 
 
 def read_trained(root: Path) -> None:

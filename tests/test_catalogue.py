@@ -19,8 +19,11 @@ from htrcompress.catalogue import DEFAULT, download
 from htrcompress.catalogue.__main__ import ModelsOptions, models
 from htrcompress.catalogue.download import checked
 from htrcompress.catalogue.find import find, folder_url, locate, parse
-from htrcompress.catalogue.index import INDEX, PACKAGED, Entry, index_bytes, read_folder, read_index
+from htrcompress.catalogue.index import INDEX, PACKAGED, Entry, LanguageEntry, index_bytes, read_folder, read_index
 from htrcompress.cli import console, run_command
+from htrcompress.decoding.language import LanguageOptions
+from htrcompress.decoding.ngram_file import load_ngram
+from htrcompress.lm import LmOptions, make_language_model
 
 HOST = "https://models.test/letters"
 
@@ -31,6 +34,35 @@ def entry(model: Path, **changes: object) -> Entry:
     metrics = {"noise/test": {"cer": 0.5, "interval": [0.4, 0.6], "lines": 4, "hash": "0"}}
     values = {"name": "tiny", "file": "tiny.onnx", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     return Entry(**{**known, **values, "metrics": metrics, **changes})  # type: ignore[arg-type]
+
+
+def language(path: Path, **changes: object) -> LanguageEntry:
+    content = path.read_bytes()
+    metrics = {"noise/test": {"model": "tiny", "greedy": 0.5, "cer": 0.4, "interval": [0.3, 0.5], "lines": 4}}
+    return LanguageEntry(
+        **{
+            "name": "words",
+            "file": path.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "reads": "words",
+            "languages": ("en",),
+            "licence": "CC0-1.0",
+            "order": 3,
+            "metrics": metrics,
+            **changes,
+        }  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def words(folder: Path, shipped: Path) -> Path:
+    """A language model in the catalogue, `words`."""
+    (folder / "text.txt").write_text("the cat sat on the mat\n" * 9, encoding="utf-8")
+    path = make_language_model(LmOptions([str(folder / "text.txt")], order=3, out=folder / "words.ngram")).path
+    (folder / "text.txt").unlink()
+    (folder / INDEX).write_bytes(index_bytes({"tiny": entry(shipped)}, {"words": language(path)}))
+    return path
 
 
 @pytest.fixture
@@ -45,7 +77,7 @@ def folder(tmp_path: Path, shipped: Path) -> Path:
     place = tmp_path / "letters"
     place.mkdir()
     shutil.copy(shipped, place / "tiny.onnx")
-    (place / INDEX).write_bytes(index_bytes({"tiny": entry(shipped)}))
+    (place / INDEX).write_bytes(index_bytes({"tiny": entry(shipped)}, {}))
     return place
 
 
@@ -72,27 +104,33 @@ def server(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ser
 
 
 def test_the_package_has_its_default_model() -> None:
-    entries = read_folder(PACKAGED)
+    entries = read_folder(PACKAGED, Entry)
     assert DEFAULT in entries
     assert sum(e.bytes for e in entries.values()) <= 3 << 20
     for name, found in entries.items():
         assert locate(name) == PACKAGED / found.file
         assert (PACKAGED / found.file).stat().st_size == found.bytes
         assert found.licence and found.languages and found.metrics
-    assert sorted(path.name for path in PACKAGED.iterdir()) == sorted([INDEX, *(e.file for e in entries.values())])
+    languages = read_folder(PACKAGED, LanguageEntry)
+    for name, model in languages.items():
+        assert LanguageOptions(name).located() == PACKAGED / model.file
+        assert load_ngram(PACKAGED / model.file).order == model.order
+        assert model.licence and model.languages and model.metrics
+    files = [INDEX, *(e.file for e in entries.values()), *(model.file for model in languages.values())]
+    assert sorted(path.name for path in PACKAGED.iterdir()) == sorted(files)
 
 
 def test_a_name_is_read_with(picture: Callable) -> None:
     with htrcompress.load(DEFAULT, threads=1) as recognizer:
         assert recognizer.backend.arithmetic == "INT8"
-        assert recognizer.card.licence == read_folder(PACKAGED)[DEFAULT].licence
+        assert recognizer.card.licence == read_folder(PACKAGED, Entry)[DEFAULT].licence
         recognizer.read([picture(200, 64)])
 
 
 def test_the_figures_in_the_package_are_those_of_the_results() -> None:
     results = Path(__file__).parent.parent / "benchmarks" / "results"
     rows = json.loads((results / "corpora.json").read_text(encoding="utf-8"))["rows"]
-    for name, found in read_folder(PACKAGED).items():
+    for name, found in read_folder(PACKAGED, Entry).items():
         [row] = [r for r in rows if (r["name"], r["precision"]) == (name, "INT8")]
         assert {split: score["cer"] for split, score in row["scores"].items()} == {
             split: score["cer"] for split, score in found.metrics.items()
@@ -118,7 +156,7 @@ def test_a_folder_of_that_name_hides_no_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(DEFAULT).mkdir()
-    assert locate(DEFAULT) == runs.reader(DEFAULT) == PACKAGED / read_folder(PACKAGED)[DEFAULT].file
+    assert locate(DEFAULT) == runs.reader(DEFAULT) == PACKAGED / read_folder(PACKAGED, Entry)[DEFAULT].file
     shutil.copy(tiny_model, Path(DEFAULT) / "student.safetensors")
     assert runs.reader(DEFAULT) == Path(DEFAULT) / "student.safetensors"
     Path("empty").mkdir()
@@ -147,13 +185,13 @@ def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
     (folder / name).unlink()
     os.mkfifo(folder / name)
     with pytest.raises(HtrError):
-        checked(folder / "tiny.onnx", read_folder(folder)["tiny"].sha256)
+        checked(folder / "tiny.onnx", read_folder(folder, Entry)["tiny"].sha256)
 
 
 def test_an_index_of_any_size_is_not_read_whole(folder: Path) -> None:
     os.truncate(folder / INDEX, 1 << 40)
     with pytest.raises(HtrError, match=INDEX):
-        read_folder(folder)
+        read_folder(folder, Entry)
 
 
 def test_an_address_is_fetched_once(server: Server, folder: Path) -> None:
@@ -281,13 +319,56 @@ def test_what_is_not_there_is_told(server: Server) -> None:
 )
 def test_a_damaged_index_is_refused(changes: dict[str, object], shipped: Path) -> None:
     with pytest.raises(HtrError, match="the-index"):
-        read_index(index_bytes({"tiny": entry(shipped, **changes)}), "the-index")
+        read_index(index_bytes({"tiny": entry(shipped, **changes)}, {}), "the-index", Entry)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'{"htrcompress": 2, "models": []}', b'{"htrcompress": 1}', b"[" * 9999])
 def test_what_is_no_index_is_refused(data: bytes) -> None:
     with pytest.raises(HtrError, match="the-index"):
-        read_index(data, "the-index")
+        read_index(data, "the-index", Entry)
+
+
+def test_a_language_model_has_a_name(folder: Path, words: Path, picture: Callable) -> None:
+    assert LanguageOptions(f"{folder}/words").located() == LanguageOptions(words).located() == words
+    assert "tiny" in read_folder(folder, Entry)  # that an index has language models changes nothing for models
+    with htrcompress.load(DEFAULT, threads=1, lm=f"{folder}/words") as recognizer:
+        assert recognizer.decoder is not None and recognizer.read([picture(200, 64)])
+    with pytest.raises(HtrError, match=r"no language model is called 'word' .*words"):
+        htrcompress.load(DEFAULT, lm=f"{folder}/word")
+    with pytest.raises(HtrError, match="no model is called 'words'"):
+        htrcompress.load(f"{folder}/words")
+    words.write_bytes(words.read_bytes() + b" ")
+    with pytest.raises(HtrError, match="SHA-256"):
+        LanguageOptions(f"{folder}/words").located()
+
+
+def test_a_language_model_is_fetched_by_its_address(words: Path, server: Server) -> None:
+    content = words.read_bytes()
+    for address in (f"{HOST}/words", f"{HOST}/words.ngram"):
+        found = LanguageOptions(address).located()
+        assert found is not None and found.read_bytes() == content and found != words
+    count = len(server.fetched)
+    assert LanguageOptions(f"{HOST}/words").located() and len(server.fetched) == count
+    with pytest.raises(HtrError, match="is not fetched"):
+        LanguageOptions("http://models.test/letters/words").located()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"file": "words.onnx"}, {"order": "3"}, {"metrics": {"a/test": {"cer": 0.5, "interval": [0, 1], "lines": 1}}}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_damaged_entry_of_a_language_model_is_refused(words: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(HtrError, match="the-index"):
+        read_index(index_bytes({}, {"words": language(words, **changes)}), "the-index", LanguageEntry)
+
+
+def test_the_command_lists_language_models(folder: Path, words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [found.name for found in models(ModelsOptions(str(folder))).language_models] == ["words"]
+    with pytest.raises(SystemExit):
+        run_command(models, "source", [str(folder)])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "50.00 -> 40.00" in printed and "--lm words: words; n-grams of 3; CC0-1.0" in printed
 
 
 def test_the_command_lists_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,4 +382,4 @@ def test_the_command_lists_them(folder: Path, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         run_command(models, "source", [])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "the default" in printed and read_folder(PACKAGED)[DEFAULT].licence[:40] in printed
+    assert "the default" in printed and read_folder(PACKAGED, Entry)[DEFAULT].licence[:40] in printed

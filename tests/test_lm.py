@@ -32,11 +32,12 @@ def text(tmp_path: Path) -> Path:
 
 
 def test_a_dataset_gives_texts_and_lines_to_tune_on(lines: str, tiny_model: Path, tmp_path: Path) -> None:
-    options = LmOptions([lines], order=3, out=tmp_path / "lines.ngram", arpa=True, tune=tiny_model)
+    options = LmOptions([lines], order=3, out=tmp_path / "lines.ngram", arpa=True, licence="CC0-1.0", tune=tiny_model)
     result = make_language_model(options)
     assert result.perplexity is not None and 1 < result.perplexity < 100
     assert result.tuned is not None and result.tuned.lines == 6 and result.tuned.cer <= result.tuned.greedy + 0.05
-    assert float(load_ngram(result.path).settings["weight"]) == result.tuned.weight
+    settings = load_ngram(result.path).settings
+    assert float(settings["weight"]) == result.tuned.weight and settings["licence"] == "CC0-1.0"
     again = make_language_model(LmOptions([str(tmp_path / "lines.arpa")], out=tmp_path / "again.ngram", data=lines))
     assert again.perplexity == pytest.approx(result.perplexity, rel=1e-4)
     tuned = make_language_model(LmOptions([str(result.path)], out=result.path, tune=tiny_model, data=lines))
@@ -93,6 +94,7 @@ def test_a_language_model_is_for_the_beam_search(text: Path, tiny_model: Path) -
         ({"texts": ["nowhere"]}, "nowhere"),
         ({"texts": ["a.arpa", "b.txt"]}, "arpa"),
         ({"texts": ["a.ngram"], "arpa": True}, "--arpa"),
+        ({"licence": "CC0\nweight=9"}, "--licence"),
         ({"tune": Path("model.onnx")}, "--data"),
     ],
     ids=str,

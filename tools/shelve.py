@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.results import FOLDER
 from benchmarks.splits import Split, test_splits
 from htrcompress.catalogue.download import sha256_of
-from htrcompress.catalogue.index import INDEX, PACKAGED, SUFFIXES, Entry, index_bytes, read_folder, read_index
+from htrcompress.catalogue.index import INDEX, PACKAGED, Entry, LanguageEntry, index_bytes, read_folder, read_index
 from htrcompress.cli import run_command
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
@@ -59,8 +59,8 @@ def shelve(options: ShelveOptions) -> Entry:
         if getattr(options, flag) is None:
             raise HtrError(f"--{flag} is missing: the index says it for every model")
     assert options.model and options.data and options.reads and options.languages
-    if options.model.suffix not in SUFFIXES:
-        raise HtrError(f"{options.model} cannot be in a catalogue: give a {' or '.join(SUFFIXES)} file")
+    if options.model.suffix not in Entry.SUFFIXES:
+        raise HtrError(f"{options.model} cannot be in a catalogue: give a {' or '.join(Entry.SUFFIXES)} file")
     recognizer = load(options.model, device="cpu")
     card = recognizer.card
     content, name = options.model.read_bytes(), options.name or card.name
@@ -82,12 +82,12 @@ def shelve(options: ShelveOptions) -> Entry:
         },
         speed=_speed(options.timed, options.model, precision) if options.timed else {},
     )
-    there = read_folder(options.out) if (options.out / INDEX).is_file() else {}
-    entries = {**there, name: entry}
+    known = (options.out / INDEX).is_file()
+    entries = {**(read_folder(options.out, Entry) if known else {}), name: entry}
     if options.out == PACKAGED and sum(e.bytes for e in entries.values()) > LARGEST_PACKAGED:
         raise HtrError(f"{options.model} makes the package's models larger than {LARGEST_PACKAGED >> 20} MiB")
-    index = index_bytes(entries)
-    read_index(index, str(options.out / INDEX))
+    index = index_bytes(entries, read_folder(options.out, LanguageEntry) if known else {})
+    read_index(index, str(options.out / INDEX), Entry)
     write_atomic(options.out / entry.file, content)
     write_atomic(options.out / INDEX, index)
     return entry

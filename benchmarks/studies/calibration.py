@@ -112,7 +112,8 @@ def study_calibration(options: CalibrationStudyOptions) -> CalibrationStudy:
     Raises:
         HtrError: the model, the language model or the data cannot be used.
     """
-    assert options.lm.file is not None
+    lm = options.lm.located()
+    assert lm is not None
     file = runs.reader(options.model)
     backend = open_backend(file, Open(options.threads, "cpu", logits=True))
     card = backend.card
@@ -134,7 +135,7 @@ def study_calibration(options: CalibrationStudyOptions) -> CalibrationStudy:
     result = CalibrationStudy(
         command_line(),
         file.name,
-        options.lm.file.name,
+        lm.name,
         dataset.name,
         {name: {"hash": dataset.identity(name), "lines": len(truth[name])} for name in names},
         found,

@@ -102,7 +102,8 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
     Raises:
         HtrError: the model, the language model or the data cannot be used.
     """
-    assert options.lm.file is not None
+    lm = options.lm.located()
+    assert lm is not None
     file = runs.model(options.model)
     recognizers: dict[str, Recognizer] = {
         "greedy": load(file, options.threads, "cpu"),
@@ -132,7 +133,7 @@ def compare_decoders(options: DecodersOptions) -> DecodersResult:
     result = DecodersResult(
         command_line(),
         file.name,
-        _of_file(options.lm.file) | ({} if options.larger is None else {"larger": _of_file(options.larger)}),
+        _of_file(lm) | ({} if options.larger is None else {"larger": _of_file(options.larger)}),
         dataset.name,
         rates,
         speed,

@@ -5,7 +5,7 @@ from typing import Any
 
 from htrcompress.catalogue import DEFAULT
 from htrcompress.catalogue.find import read_source
-from htrcompress.catalogue.index import PACKAGED, Entry
+from htrcompress.catalogue.index import PACKAGED, Entry, LanguageEntry
 from htrcompress.cli import run_command
 
 
@@ -16,10 +16,12 @@ class Models:
     Attributes:
         default: the one that reads where none is named; None if it is in another catalogue.
         models: see `Entry`, by name.
+        language_models: see `LanguageEntry`, by name.
     """
 
     default: str | None
     models: list[Entry]
+    language_models: list[LanguageEntry]
 
     def __rich__(self) -> Any:
         from rich.console import Group
@@ -38,7 +40,19 @@ class Models:
             table.add_section()
             about = f"{entry.name}{' (the default)' * (entry.name == self.default)}: {entry.reads}"
             notes.append(f"{about}; {entry.parameters / 1e6:.2f} M parameters; {entry.licence}{_measured(entry)}")
-        return Group(table, *map(Text, notes))
+        if not self.language_models:
+            return Group(table, *map(Text, notes))
+        name, *whole = (Column(heading, no_wrap=True) for heading in ("language model", "with", "measured on", "CER %"))
+        second = Table(name, "languages", "KiB", *whole)
+        for language in self.language_models:
+            cells = [language.name, ", ".join(language.languages), f"{language.bytes / 1024:.0f}"]
+            for split, row in language.metrics.items() or [("", None)]:
+                rate = f"{100 * row['greedy']:.2f} -> {100 * row['cer']:.2f}" if row else ""
+                second.add_row(*map(Text, (*cells, row["model"] if row else "", split, rate)))
+                cells = [""] * len(cells)
+            second.add_section()
+            notes.append(f"--lm {language.name}: {language.reads}; n-grams of {language.order}; {language.licence}")
+        return Group(table, second, *map(Text, notes))
 
 
 def _rates(entry: Entry) -> list[tuple[str, str]]:
@@ -70,8 +84,13 @@ def models(options: ModelsOptions) -> Models:
     Raises:
         HtrError: the source has no index, or cannot be fetched.
     """
-    entries = read_source(options.source or str(PACKAGED))
-    return Models(None if options.source else DEFAULT, [entry for _, entry in sorted(entries.items())])
+    source = options.source or str(PACKAGED)
+    entries, languages = read_source(source, Entry), read_source(source, LanguageEntry)
+    return Models(
+        None if options.source else DEFAULT,
+        [entry for _, entry in sorted(entries.items())],
+        [entry for _, entry in sorted(languages.items())],
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From what the user types for a model to its file.
+"""From what the user types for a model, or a language model, to its file.
 
     copiste_fr                          a model inside the package
     FOLDER/NAME                         one of a folder that has an index, `models.json`
@@ -21,8 +21,9 @@ from htrcompress.catalogue.index import (
     INDEX,
     MOST_INDEX_BYTES,
     PACKAGED,
-    SUFFIXES,
+    E,
     Entry,
+    Shelved,
     chosen,
     read_folder,
     read_index,
@@ -77,31 +78,34 @@ def parse(text: str) -> Reference:
     return Reference(address, folder if slash else None, name, found[1].lower() if found else None)
 
 
-def find(text: str) -> Path:
+def find(text: str, kind: type[Shelved] = Entry) -> Path:
     """The file of the model that the user names; fetches it where it is named by an address and not in the cache.
+
+    Args:
+        text: its name or address.
+        kind: `LanguageEntry` for language models.
 
     Raises:
         HtrError: there is no such model, a checksum is wrong, or it cannot be fetched.
     """
     reference = parse(text)
     if reference.is_remote:
-        return _remote(reference)
+        return _remote(reference, kind)
     folder = PACKAGED if reference.folder is None else Path(reference.folder or "/")
     if reference.folder is not None and not (folder / INDEX).is_file():
-        raise HtrError(f"no model at {reference.address}, and {folder} has no index of models ({INDEX})")
-    entry = chosen(
-        read_folder(folder), reference.name, "in the package" if reference.folder is None else f"in {folder}"
-    )
+        raise HtrError(f"no {kind.WHAT} at {reference.address}, and {folder} has no index of models ({INDEX})")
+    where = "in the package" if reference.folder is None else f"in {folder}"
+    entry = chosen(read_folder(folder, kind), reference.name, where, kind)
     return checked(folder / entry.file, _agreed(reference, entry))
 
 
-def _remote(reference: Reference) -> Path:
+def _remote(reference: Reference, kind: type[Shelved]) -> Path:
     wanted = reference.sha256 or pinned(reference.address)
     if wanted and (path := cached(wanted)):
         return path
     folder, file = folder_url(str(reference.folder)), reference.name
-    if not file.endswith(SUFFIXES):
-        entry = chosen(read_source(str(reference.folder)), file, f"at {reference.folder}")
+    if not file.endswith(kind.SUFFIXES):
+        entry = chosen(read_source(str(reference.folder), kind), file, f"at {reference.folder}", kind)
         wanted, file = _agreed(reference, entry, wanted), entry.file
     data = fetch(f"{folder}/{file}")
     if wanted and sha256_of(data) != wanted:
@@ -109,7 +113,7 @@ def _remote(reference: Reference) -> Path:
     return keep(data, file, reference.address)
 
 
-def _agreed(reference: Reference, entry: Entry, wanted: str | None = None) -> str:
+def _agreed(reference: Reference, entry: Shelved, wanted: str | None = None) -> str:
     """The checksum that index, user and pin agree on."""
     wanted = wanted or reference.sha256
     if wanted not in (None, entry.sha256):
@@ -125,16 +129,16 @@ def _other(reference: Reference, found: str, wanted: str) -> HtrError:
     )
 
 
-def read_source(source: str) -> dict[str, Entry]:
-    """The entries of a catalogue in a folder, at an https address or in a Hub repository.
+def read_source(source: str, kind: type[E]) -> dict[str, E]:
+    """The entries of a catalogue in a folder, at an https address or in a Hub repository; see `index.read_index`.
 
     Raises:
         HtrError: it has no index, or cannot be fetched.
     """
     if not source.startswith(REMOTE):
-        return read_folder(Path(source))
+        return read_folder(Path(source), kind)
     address = f"{folder_url(source)}/{INDEX}"
-    return read_index(fetch(address, MOST_INDEX_BYTES), address)
+    return read_index(fetch(address, MOST_INDEX_BYTES), address, kind)
 
 
 def folder_url(source: str) -> str:
@@ -152,7 +156,7 @@ def folder_url(source: str) -> str:
     return "/".join([HUB, owner, repository, "resolve", revision or "main", *([inner] if inner else [])])
 
 
-def locate(model: str | os.PathLike[str]) -> Path:
+def locate(model: str | os.PathLike[str], kind: type[Shelved] = Entry) -> Path:
     """A model's file: the path itself where a file is there or it ends like one, else what the name stands for.
 
     Raises:
@@ -160,6 +164,6 @@ def locate(model: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(model)
     if text.startswith(REMOTE):
-        return find(text)
+        return find(text, kind)
     path = Path(text)
-    return path if os.path.isfile(text) or path.suffix[1:].isalpha() else find(path.as_posix())
+    return path if os.path.isfile(text) or path.suffix[1:].isalpha() else find(path.as_posix(), kind)

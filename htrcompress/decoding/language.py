@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.card import Card
+from htrcompress.catalogue.find import locate
+from htrcompress.catalogue.index import LanguageEntry
 from htrcompress.charset import Charset
 from htrcompress.decoding.kneser_ney import END
 from htrcompress.decoding.ngram import NGram, Rows
@@ -34,8 +36,9 @@ DEFAULT_WORDS_BONUS = 0.5
 class LanguageOptions:
     """What the beam search knows about the language."""
 
-    file: Path | None = None
-    """A character language model, from `python -m htrcompress.lm`; `--lm FILE` says the same."""
+    file: str | Path | None = None
+    """A character language model: a name that `htrcompress models` lists, or a file of `python -m htrcompress.lm`;
+    `--lm NAME` says the same."""
     weight: float | None = None
     """Weight of the language model's log-probability; what it was tuned to, or 0.5, if not given."""
     bonus: float | None = None
@@ -55,6 +58,14 @@ class LanguageOptions:
             raise HtrError("--lm.weight does nothing without a language model: name one with --lm")
         if self.words is None and self.words_bonus is not None:
             raise HtrError("--lm.words_bonus does nothing without a list of words: name one with --lm.words")
+
+    def located(self) -> Path | None:
+        """The language model's file, fetched where it is named by an address; None without one.
+
+        Raises:
+            HtrError: no language model is called so, or it cannot be fetched.
+        """
+        return None if self.file is None else locate(self.file, LanguageEntry)
 
 
 @dataclass(frozen=True)
@@ -185,7 +196,8 @@ def open_language(options: LanguageOptions, charset: Charset) -> Language:
     Raises:
         HtrError: a file is missing or of another kind, or holds no word of these characters.
     """
-    model = None if options.file is None else load_ngram(options.file)
+    file = options.located()
+    model = None if file is None else load_ngram(file)
     settings: Mapping[str, str] = {} if model is None else model.settings
     scorers = []
     if model is not None:

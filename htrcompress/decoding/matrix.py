@@ -89,7 +89,7 @@ def decode_matrix(
     logits = np.concatenate((blank_logits, logits[:, classes.columns]), axis=1)
     charset = classes.charset
     card = Card("a matrix", {}, charset.characters, height=1, stride=1, max_width=1, direction=direction)
-    language = lm if isinstance(lm, LanguageOptions) else LanguageOptions(None if lm is None else Path(lm))
+    language = lm if isinstance(lm, LanguageOptions) else LanguageOptions(None if lm is None else os.fspath(lm))
     decoder = BeamDecoder(card, open_language(language, charset), beam)
     decoder.report_unknown()
     [found] = decoder.decode(logits[None], np.array([len(logits)]), n_best)

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 from htrcompress.catalogue import DEFAULT
@@ -37,8 +36,8 @@ def load(
         device: one of `Device`, and no other is used instead; by default `cuda` where it works, else `cpu`.
         decoder: one of `decoding.registry.DECODERS`; by default `beam` with something in `lm`, else `greedy`. All but
             `greedy` need the network's logits; `attention` and `joint` the attention decoder that a file may keep.
-        lm: a character language model (`python -m htrcompress.lm`) for the other decoders than `greedy`, or
-            `LanguageOptions` with its weight as well.
+        lm: a character language model for the other decoders than `greedy`: a file (`python -m htrcompress.lm`), a
+            name (`htrcompress models`), or `LanguageOptions` with its weight as well.
         beam: how the beam search decodes.
         attention: how the attention decoder reads.
 
@@ -51,7 +50,7 @@ def load(
     if device not in (None, *get_args(Device)):
         raise HtrError(f"no device is called '{device}': choose {', '.join(get_args(Device))}")
     if not isinstance(lm, LanguageOptions):
-        lm = LanguageOptions(None if lm is None else Path(lm))
+        lm = LanguageOptions(None if lm is None else os.fspath(lm))
     options = DecoderOptions(lm, beam, attention)
     if decoder is None:
         decoder = GREEDY if lm == LanguageOptions() else BEAM

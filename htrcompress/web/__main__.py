@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from htrcompress.catalogue import DEFAULT
-from htrcompress.catalogue.index import PACKAGED, read_folder
+from htrcompress.catalogue.index import PACKAGED, Entry, read_folder
 from htrcompress.cli import console, run_command
 from htrcompress.errors import HtrError
 from htrcompress.web.server import LOOPBACK, Server, Shelf
@@ -29,7 +29,7 @@ def offered(names: str | None) -> tuple[str, ...]:
         HtrError: no name is given.
     """
     if names is None:
-        return tuple(sorted(read_folder(PACKAGED), key=lambda name: (name != DEFAULT, name)))
+        return tuple(sorted(read_folder(PACKAGED, Entry), key=lambda name: (name != DEFAULT, name)))
     found = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if not found:
         raise HtrError("--model names no model: leave it out, or write names with commas between")

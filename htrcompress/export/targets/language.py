@@ -33,8 +33,9 @@ class LanguageFile:
     def write(self, job: Job) -> list[ExportedFile]:
         """See `ExportTarget.write`."""
         started, path, given = time.perf_counter(), job.folder / LANGUAGE, job.options.lm
-        assert given.file is not None  # the options were checked
-        model = load_ngram(given.file)
+        file = given.located()
+        assert file is not None  # the options were checked
+        model = load_ngram(file)
         settings = {"weight": given.weight, "bonus": given.bonus}
         chosen = {name: f"{value:.17g}" for name, value in settings.items() if value is not None}
         save_ngram(path, replace(model, settings={**model.settings, **chosen}))
