@@ -44,6 +44,7 @@ imports: setup
 
 types: setup
 	$(RUN) -m mypy
+	$(RUN) -m mypy tests
 
 pytest: setup
 	$(PYTEST)

@@ -16,11 +16,11 @@ from htrcompress.errors import HtrError
 
 Direction = Literal["ltr", "rtl"]
 """The direction of a line as a whole: where its first word stands, and on which side of it a full stop."""
+WRITTEN = ("L", "R", "AL", "EN", "ES", "ET", "AN", "CS", "NSM", "WS", "ON")
+"""Bidirectional classes of what is written; controls and unassigned characters are taken as neutral."""
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _ATTACHED = ("NSM", "BN")
 """Bidirectional classes of what stays with the character before it: combining marks and joiners."""
-_WRITTEN = ("L", "R", "AL", "EN", "ES", "ET", "AN", "CS", "NSM", "WS", "ON")
-"""Bidirectional classes of what is written; controls and unassigned characters are taken as neutral."""
 _VERTICAL = {
     "Mongolian": re.compile("[\u1820-\u1878\u1880-\u18aa]"),
     "Phags-pa": re.compile("[\ua840-\ua873]"),
@@ -82,7 +82,7 @@ def _reordered(text: str, direction: Direction) -> str:
     algorithm.get_embedding_levels("".join(cluster[0] for cluster in clusters), storage)
     for entry, cluster in zip(storage["chars"], clusters, strict=True):
         entry["attached"] = cluster[1:]
-        if entry["type"] not in _WRITTEN:
+        if entry["type"] not in WRITTEN:
             entry["type"] = entry["orig"] = "ON"
     algorithm.explicit_embed_and_overrides(storage)
     algorithm.resolve_weak_types(storage)

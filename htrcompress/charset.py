@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from htrcompress.bidi import Direction, direction_of, has_right_to_left, logical_order, visual_order
 from htrcompress.errors import HtrError
@@ -28,6 +28,8 @@ class Charset:
 
     characters: tuple[str, ...]
     direction: Direction = "ltr"
+    _labels: dict[str, int] = field(init=False, repr=False, compare=False)
+    _reorders: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.characters:
@@ -63,7 +65,7 @@ class Charset:
     @property
     def reorders(self) -> bool:
         """Whether a text may stand in another order on the page than it is read in."""
-        return self._reorders  # type: ignore[attr-defined]
+        return self._reorders
 
     def on_page(self, text: str) -> str:
         """A text as it stands on the page, from left to right, in NFC."""
@@ -72,13 +74,11 @@ class Charset:
 
     def encode(self, text: str) -> list[int]:
         """Labels of a text as it stands on the page; characters outside the charset are left out (see `unknown`)."""
-        labels: dict[str, int] = self._labels  # type: ignore[attr-defined]
-        return [labels[c] for c in self.on_page(text) if c in labels]
+        return [self._labels[c] for c in self.on_page(text) if c in self._labels]
 
     def unknown(self, text: str) -> list[str]:
         """The characters of a text that the charset lacks, as they stand on the page, with repeats."""
-        labels: dict[str, int] = self._labels  # type: ignore[attr-defined]
-        return [c for c in self.on_page(text) if c not in labels]
+        return [c for c in self.on_page(text) if c not in self._labels]
 
     def decode(self, labels: Sequence[int]) -> str:
         """The text of decoded labels, in the order of reading; negative ones (padding) are skipped.

@@ -6,7 +6,8 @@ be measured. Without `--teacher` a tiny one is trained first.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,9 +130,9 @@ def distill(
     if source is None:
         fits["teacher"] = session.train_teacher()
     elif source != kept and not machine.rank():  # only now is everything known to be usable
-        write_atomic(kept, source.read_bytes())
         if init:
             run_start.keep_init(run, init)
+        write_atomic(kept, source.read_bytes())  # last, since a resumed run that finds it copies nothing any more
     fits["student"] = session.train_student(source or kept)
     if options.control:
         fits["control"] = session.train_control(fits["student"].steps)
@@ -209,7 +210,7 @@ class _Session:
         fuse(network)
         digest = sha256(teacher.read_bytes()).hexdigest()[:16]
         entries: dict[str, Any] = {"teacher": {"name": card.name, "data": card.data.get("name"), "file": digest}}
-        entries["distill"] = vars(self.options.distill)
+        entries["distill"] = asdict(self.options.distill)
         if self.images and self.options.unlabelled:
             folder = self.options.unlabelled.resolve().name
             entries["unlabelled"] = {"name": folder, "lines": len(self.images.texts)}
@@ -237,7 +238,7 @@ class _Session:
         preset: str,
         config: TrainConfig,
         teacher: "LineRecognizer | None" = None,
-        entries: dict[str, Any] = {},  # noqa: B006  (is not changed)
+        entries: Mapping[str, Any] = {},
     ) -> "FitResult":
         """Trains one network; with a teacher, with all that helps the student."""
         import torch

@@ -187,10 +187,10 @@ def _lines(source: str) -> list[str]:
     from htrcompress.charset import clean_text
     from htrcompress.data.readers.open import open_dataset
     from htrcompress.decoding.words import lines_of, read_words
-    from htrcompress.utils.io import read_utf8
+    from htrcompress.utils.io import read_rows
 
     if Path(source).is_file():
-        rows = read_utf8(Path(source)).split("\n")
+        rows = read_rows(Path(source))
         if re.fullmatch(r"[^\t]+\t\d+\s*", rows[0]):
             return lines_of(read_words(Path(source)))
         return [text for line in rows if (text := clean_text(line))]

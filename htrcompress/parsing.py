@@ -60,7 +60,7 @@ def _with_underscores(word: str) -> str:
 def _file_groups(kind: type[Any]) -> frozenset[str]:
     """Groups of options that a file alone can stand for: those with an option `file`."""
     groups = {name: hint for name, hint in get_type_hints(kind).items() if dataclasses.is_dataclass(hint)}
-    return frozenset(name for name, hint in groups.items() if "file" in signature(hint).parameters)  # type: ignore[arg-type]
+    return frozenset(name for name, hint in groups.items() if "file" in {f.name for f in dataclasses.fields(hint)})
 
 
 def _of_file(word: str, groups: frozenset[str]) -> str:

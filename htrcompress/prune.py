@@ -6,7 +6,7 @@ the larger model, which learns others with `train --init` before it is pruned.
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,7 @@ def prune(
     teacher = chosen.prepare(whole.to(device)).eval()
     small = _smaller(run, options, chosen, teacher, data).to(device)
     entries = {"pruned": {"name": card.name, "training": card.training}, "seed": options.train.seed}
-    own = data.card("pruned", small, {**entries, "distill": vars(options.distill)})
+    own = data.card("pruned", small, {**entries, "distill": asdict(options.distill)})
     _keep_start(run, small, own)
     before, cut = (validate(network, data.valid, data.charset).cer for network in (teacher, small))
     logger.info("valid CER %.2f %% before and %.2f %% right after pruning", 100 * before, 100 * cut)

@@ -124,7 +124,9 @@ def whole(shared: Shared, lines: str, tmp_path_factory: pytest.TempPathFactory) 
 
     from htrcompress.train import TrainOptions, train
 
-    make = lambda folder: train(TrainOptions(data=lines, model="tiny-student", out=folder / "run", train=SHORT))  # noqa: E731
+    def make(folder: Path) -> None:
+        train(TrainOptions(data=lines, model="tiny-student", out=folder / "run", train=SHORT))
+
     return shutil.copytree(shared("whole", make) / "run", tmp_path_factory.mktemp("whole") / "run")
 
 

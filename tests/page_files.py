@@ -1,6 +1,7 @@
 """Small PAGE and ALTO files for the tests, and images for them."""
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -28,7 +29,7 @@ def alto(body: str, unit: str = "pixel", tags: str = "") -> str:
     )
 
 
-def draw(path: Path, size: tuple[int, int] = (100, 200), **save: object) -> Path:
+def draw(path: Path, size: tuple[int, int] = (100, 200), **save: Any) -> Path:
     """A white page with a black bar above the baseline of `page_line`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("L", size, 255)

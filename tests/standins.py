@@ -141,7 +141,10 @@ def pretend(monkeypatch: pytest.MonkeyPatch, onnx: Path | None = None) -> Simple
         return built.engine if plan == b"a plan" else None
 
     logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
-    runtime = lambda log: SimpleNamespace(deserialize_cuda_engine=deserialize)  # noqa: E731
+
+    def runtime(log: object) -> SimpleNamespace:
+        return SimpleNamespace(deserialize_cuda_engine=deserialize)
+
     formats = SimpleNamespace(JSON=1)
     module = SimpleNamespace(__version__=VERSION, Runtime=runtime, Logger=logger, LayerInformationFormat=formats)
     monkeypatch.setattr(tensorrt_engine, "_module", lambda name: module)

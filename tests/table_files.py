@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from htrcompress.data.lines import Line
+from htrcompress.data.lines import Dataset, Line
 
 
 def png(value: int, size: tuple[int, int] = (60, 32)) -> bytes:
@@ -46,7 +46,7 @@ def copied(line: Line) -> Line:
     return pickle.loads(pickle.dumps(line))  # noqa: S301
 
 
-def texts(dataset, split: str) -> list[str]:
+def texts(dataset: Dataset, split: str) -> list[str]:
     return [line.text for line in dataset.split(split)]
 
 

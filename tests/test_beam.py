@@ -93,7 +93,7 @@ def test_a_beam_of_one_without_a_language_model_is_close_to_greedy() -> None:
     assert same >= 18
 
 
-def test_characters_that_the_language_model_lacks_are_scored_as_unknown(caplog) -> None:
+def test_characters_that_the_language_model_lacks_are_scored_as_unknown(caplog: pytest.LogCaptureFixture) -> None:
     _, lm = _model(["ab", "ba"], 2)
     decoder = BeamDecoder(_card(Charset(tuple("abxy"))), _speaks(lm))
     assert decoder.unknown == ("x", "y")

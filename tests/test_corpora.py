@@ -47,6 +47,13 @@ def test_iam_lines(tmp_path: Path, layout: str) -> None:
     assert {line.page for line in dataset.split("all")} == {"a01-000u", "a02-001"}
 
 
+def test_a_row_of_a_table_goes_on_behind_signs_that_only_some_programs_end_lines_at(tmp_path: Path) -> None:
+    write(tmp_path / "lines.txt", "a01-000u-00 ok 154 19 408 746 1663 91 A\u2028B\x85C|D\r\n")
+    save(tmp_path / "a01-000u-00.png")
+    [line] = open_dataset(str(tmp_path)).split("all")
+    assert line.text == "A B C D"
+
+
 def test_iam_lines_are_cut_from_forms_and_bad_rows_are_left_out(tmp_path: Path) -> None:
     rows = "a01-000u-00 ok 154 19 5 4 20 10 A|MOVE\na01-000u-01 ok 154 19 5 4 -1 10 x\na01-000u-02 odd\n"
     write(tmp_path / "lines.txt", rows)
@@ -177,16 +184,17 @@ def test_cvl(tmp_path: Path, encoding: str) -> None:
 
 
 def test_the_historical_databases_of_iam(tmp_path: Path) -> None:
-    rows = "270-01 O-r-d-e-r-s|f-o-r|s_GW|s_5-t-h-s_cm|s_15th|s_pt\n270-02 a|b\n270-03 s_what\n"
+    rows = "270-01 O-r-d-e-r-s|f-o-r|s_GW|s_5-t-h-s_cm|s_15th|s_pt\n270-02 a|b\n270-03 s_what\n270-04 c\n"
     write(tmp_path / "ground_truth" / "transcription.txt", rows)
-    for name in ("270-01", "270-02", "270-03"):
+    for name in ("270-01", "270-02", "270-03", "270-04", "again/270-04"):
         save(tmp_path / "data" / "line_images_normalized" / f"{name}.png")
     write(tmp_path / "sets" / "cv1" / "train.txt", "270-01\n270-03\n")
-    write(tmp_path / "sets" / "cv1" / "valid.txt", "270-02\n")
+    write(tmp_path / "sets" / "cv1" / "valid.txt", "270-02\n270-04\n")
     (tmp_path / "sets" / ".litter").mkdir()
     dataset = open_dataset(str(tmp_path), ReadConfig(max_broken=0.5))
     assert dataset.split("train")[0].text == "Orders for G.W. 5th, 15th."
-    assert dataset.split("valid")[0].page == "270" and dataset.dropped == {"unknown tokens": 1}
+    assert dataset.split("valid")[0].page == "270"
+    assert dataset.dropped == {"unknown tokens": 1, "images that share a name": 1}
     with pytest.raises(HtrError, match=r"cv9.*cv1"):
         open_dataset(str(tmp_path), ReadConfig(max_broken=0.5, histdb=HistDbOptions("cv9")))
 

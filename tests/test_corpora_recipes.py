@@ -1,6 +1,7 @@
 """The recipe that rebuilds our corpora: which lines of a clone are chosen, and how copies are compared."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch):
         sys.modules.pop(name, None)
 
 
-def page(folder: Path, name: str, texts: list[str], rises: dict[int, int] = {}) -> None:  # noqa: B006
+def page(folder: Path, name: str, texts: list[str], rises: Mapping[int, int] = {}) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((400, 420), 220, np.uint8)).save(folder / f"{name}.png")
     lines = []

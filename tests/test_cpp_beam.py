@@ -1,5 +1,6 @@
 """The beam search of `export/cpp` reads what Python reads with the same language model, and refuses what it refuses."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,16 @@ def test_what_was_tuned_stands_in_the_file(parts: Parts, files: tuple[Path, Path
         save_ngram(files[0], type(LONG)(**{**vars(LONG), "settings": {"bonus": setting}}))
         [line] = parts("beam", [*job, "-", "-", *NO_WORDS, 12, 2])
         assert line.startswith("error: ") and "bonus" in line
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("place", [3, 6], ids=["a language model", "words"])
+def test_a_pipe_is_not_waited_for(parts: Parts, files: tuple[Path, Path], tmp_path: Path, place: int) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    job: list[object] = [files[0], 1, files[1], *"-----", 4, 1]
+    job[place] = tmp_path / "pipe"
+    [line] = parts("beam", job)
+    assert line.startswith("error: ") and "pipe" in line
 
 
 def test_options_that_make_no_sense_are_one_sentence(parts: Parts, files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_the_spans_of_a_reading_are_those_of_python(parts: Parts, tmp_path: Path
     assert any(spans.words for spans in expected)
 
 
+def test_logits_that_are_not_numbers_have_no_confidence(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "card.meta").write_text(document(CARD), encoding="utf-8")
+    (tmp_path / "logits").write_bytes(np.full((4, len(CARD.charset) + 1), np.nan, np.float32).tobytes())
+    [line] = parts("sure", [tmp_path / "logits", 4, tmp_path / "card.meta", *"-----", "1 2", 16, 16])
+    assert line.startswith("ok 0 0|")
+
+
 def test_a_line_from_right_to_left_has_its_spans_in_the_order_of_the_page(parts: Parts, tmp_path: Path) -> None:
     charset = tuple(sorted({*" ()", *"אבגדהולםשתמנר"}))
     card = Card("test", {}, charset, 32, 4, 1000, direction="rtl", calibration=FITTED)

@@ -47,8 +47,8 @@ class MadeUpSteps:
             assert not labels.any() and not parents.any() and labels.shape[1] == 1
             self.texts = [[()] for _ in self.seeds]
         else:
-            rows = zip(self.texts, labels.tolist(), parents.tolist(), strict=True)
-            self.texts = [[(*old[p], c) for c, p in zip(*new, strict=True)] for old, *new in rows]
+            before = zip(self.texts, labels.tolist(), parents.tolist(), strict=True)
+            self.texts = [[(*old[p], c) for c, p in zip(*new, strict=True)] for old, *new in before]
         rows = [[says(seed, t, self.classes) for t in row] for seed, row in zip(self.seeds, self.texts, strict=True)]
         return np.array(rows, np.float32)
 
@@ -60,7 +60,7 @@ def memory(seeds: Iterable[int], frames: int) -> NDArray[np.float32]:
 def everything(logits: NDArray[np.float64], seed: int) -> tuple[dict[Text, float], dict[Text, float]]:
     """What CTC and the made-up decoder say of every text that is not longer than the frames."""
     steps, classes = logits.shape
-    frames, ctc = _log_softmax(logits), {}
+    frames, ctc = _log_softmax(logits), dict[Text, float]()
     for path in itertools.product(range(classes), repeat=steps):
         text, value = _collapsed(path), float(frames[np.arange(steps), list(path)].sum())
         ctc[text] = np.logaddexp(ctc.get(text, -np.inf), value)

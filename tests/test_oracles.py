@@ -103,7 +103,7 @@ def _flashlight(frames: NDArray[np.float32], card: Card, language: NGram, weight
     flashlight = pytest.importorskip("flashlight.lib.text.decoder")
     rows = Rows(language, [0, *language.symbols("".join(card.charset)).tolist(), 2])
 
-    class Model(flashlight.LM):  # type: ignore[name-defined,misc]
+    class Model(flashlight.LM):  # type: ignore[name-defined]
         """Our n-gram as its decoder wants it; a state of its is a prefix, and knows ours."""
 
         def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """PAGE and ALTO: what is read from them, what is refused, and that text written back changes nothing else."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from htrcompress.pages import fields, markup
 from htrcompress.pages.files import fill_page, read_page
 from htrcompress.pages.page import Page, Reading
 
+Read = Callable[[str | bytes], Page]
+
 
 @pytest.fixture
-def read(tmp_path: Path):
+def read(tmp_path: Path) -> Read:
     def write_and_read(text: str | bytes) -> Page:
         path = tmp_path / "a.xml"
         path.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -26,7 +29,7 @@ def texts(page: Page) -> list[str]:
     return [line.text for line in page.lines]
 
 
-def test_a_page(read) -> None:
+def test_a_page(read: Read) -> None:
     line = page_line("l", "one &amp; two", custom="structure {type:x;}")
     page = read(page_xml(f'<TextRegion id="r" type="heading">{line}</TextRegion>'))
     (line,) = page.lines
@@ -36,20 +39,20 @@ def test_a_page(read) -> None:
 
 
 @pytest.mark.parametrize("namespace", ["x/2010-03-19", "x/2013-07-15", "x/2031-01-01", ""])
-def test_versions_of_page(read, namespace: str) -> None:
+def test_versions_of_page(read: Read, namespace: str) -> None:
     page = read(page_xml(page_line("l", "one"), namespace))
     assert texts(page) == ["one"] and bool(page.notes) == (namespace in ("", "x/2031-01-01"))
     assert all(namespace[2:] in note for note in page.notes)
 
 
-def test_points_as_elements(read) -> None:
+def test_points_as_elements(read: Read) -> None:
     coords = '<Coords><Point x="1" y="2"/><Point x="9" y="2"/><Point x="9" y="5"/></Coords>'
     page = read(page_xml(f'<TextLine id="l">{coords}</TextLine>', "x/2010-03-19"))
     assert page.lines[0].polygon == ((1, 2), (9, 2), (9, 5)) and page.lines[0].baseline == ()
     assert read(page_xml('<TextLine><Coords><Point x="1"/></Coords></TextLine>')).lines[0].polygon == ()
 
 
-def test_of_several_texts_the_lowest_index_and_words_where_there_is_none(read) -> None:
+def test_of_several_texts_the_lowest_index_and_words_where_there_is_none(read: Read) -> None:
     both = "".join(
         f'<TextEquiv index="{index}" conf="0.{index}"><Unicode>t{index}</Unicode></TextEquiv>' for index in (2, 1)
     )
@@ -59,7 +62,7 @@ def test_of_several_texts_the_lowest_index_and_words_where_there_is_none(read) -
     assert len({line.id for line in page.lines}) == 2
 
 
-def test_reading_order_by_element_by_custom_and_nested(read) -> None:
+def test_reading_order_by_element_by_custom_and_nested(read: Read) -> None:
     def region(name: str, inside: str, custom: str = "") -> str:
         return f'<TextRegion id="{name}" custom="{custom}">{inside}</TextRegion>'
 
@@ -79,13 +82,13 @@ def test_reading_order_by_element_by_custom_and_nested(read) -> None:
 
 
 @pytest.mark.parametrize("points", ["0,0 9,0 9,5", "0 0 9 0 9 5", "0,0,9,0,9,5", "(0.0,0) (9,.0e1) [9,5]"])
-def test_alto_points_in_four_spellings(read, points: str) -> None:
+def test_alto_points_in_four_spellings(read: Read, points: str) -> None:
     shape = f'<Shape><Polygon POINTS="{points}"/></Shape>'
     (line,) = read(alto(f'<TextBlock ID="b"><TextLine ID="l">{shape}</TextLine></TextBlock>')).lines
     assert line.polygon == ((0, 0), (9, 0), (9, 5)) and line.region == "b"
 
 
-def test_alto_lines(read) -> None:
+def test_alto_lines(read: Read) -> None:
     box = 'HPOS="1.5" VPOS="2" WIDTH="30" HEIGHT="10"'
     words = (
         '<String CONTENT="a" WC="0.5"/><SP/><String CONTENT="b" WC="1"/><String CONTENT="c"/><HYP CONTENT="\u00ad"/>'
@@ -104,7 +107,7 @@ def test_alto_lines(read) -> None:
     assert texts(apart) == ["a b"]
 
 
-def test_other_units_are_converted_by_the_size_of_the_image(read) -> None:
+def test_other_units_are_converted_by_the_size_of_the_image(read: Read) -> None:
     page = read(alto('<TextLine BASELINE="10 20 30 20"/>', unit="mm10"))
     assert page.unit == "mm10" and page.in_pixels(200, 400).lines[0].baseline == ((20, 40), (60, 40))
     with pytest.raises(HtrError, match="furlong"):
@@ -128,7 +131,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_page_is_refused_by_name(read, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_page_is_refused_by_name(read: Read, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind == "elements":
         monkeypatch.setattr(markup, "MAX_ELEMENTS", 2_000)
     if kind == "points":
@@ -151,7 +154,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("kind", LARGE)
-def test_large_files_take_no_longer_than_their_size(read, kind: str) -> None:
+def test_large_files_take_no_longer_than_their_size(read: Read, kind: str) -> None:
     page = read(LARGE[kind])
     assert all(len(line.kinds) <= 50 for line in page.lines)
     assert fill_page(LARGE[kind].encode(), {line.id: READINGS["l"] for line in page.lines})
@@ -168,14 +171,14 @@ def test_a_file_of_any_size_is_not_read_whole(tmp_path: Path) -> None:
 READINGS = {"l": Reading("a < \"b\" & 'c' \u00e9\u4e2d", 0.5)}
 
 
-def filled(read, text: str | bytes, only_empty: bool = False) -> tuple[bytes, Page]:
+def filled(read: Read, text: str | bytes, only_empty: bool = False) -> tuple[bytes, Page]:
     data = fill_page(text.encode() if isinstance(text, str) else text, READINGS, only_empty)
     return data, read(data)
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_text_is_written_into_a_page_and_nothing_else_changes(read, codec: str, newline: str) -> None:
+def test_text_is_written_into_a_page_and_nothing_else_changes(read: Read, codec: str, newline: str) -> None:
     old = page_line("l", "old").replace("<TextEquiv>", "\n  <TextEquiv conf='0.1' index=\"0\" >")
     start = f"<?xml version='1.0' encoding='{codec.removesuffix('-sig')}'?>\n<!-- \u00e9 > -->"
     text = page_xml(old + page_line("m", "other"), start=start).replace("\n", newline)
@@ -188,7 +191,7 @@ def test_text_is_written_into_a_page_and_nothing_else_changes(read, codec: str, 
 
 
 @pytest.mark.parametrize("inside", ["", "<TextEquiv/>", "<TextEquiv></TextEquiv>", "<TextEquiv><Unicode/></TextEquiv>"])
-def test_a_line_of_page_without_text_gets_one(read, inside: str) -> None:
+def test_a_line_of_page_without_text_gets_one(read: Read, inside: str) -> None:
     text = page_xml(f'\n <TextLine id="l">\n  {COORDS}{inside}\n  <TextStyle/>\n </TextLine>')
     data, page = filled(read, text)
     assert texts(page) == [READINGS["l"].text]
@@ -196,7 +199,7 @@ def test_a_line_of_page_without_text_gets_one(read, inside: str) -> None:
     assert filled(read, data, only_empty=True)[0] == data
 
 
-def test_a_prefix_is_kept_and_old_versions_have_no_confidence(read) -> None:
+def test_a_prefix_is_kept_and_old_versions_have_no_confidence(read: Read) -> None:
     text = page_xml(f'<TextLine id="l">{COORDS}</TextLine>', "x/2010-03-19")
     text = re.sub(r"<(/?)(\w)", r"<\1pc:\2", text).replace("xmlns=", "xmlns:pc=")
     data, page = filled(read, text)
@@ -215,7 +218,7 @@ def rest(alto: str) -> list[str]:
 
 
 @pytest.mark.parametrize("line", [ONE_STRING, NO_STRING, WORDS, '<TextLine ID="l"/>'])
-def test_text_is_written_into_alto(read, line: str) -> None:
+def test_text_is_written_into_alto(read: Read, line: str) -> None:
     text = alto(f'<TextBlock>{line}<TextLine ID="m" HPOS="1"/></TextBlock>', tags="<!-- > -->")
     data, page = filled(read, text)
     assert texts(page) == [READINGS["l"].text, ""] and page.lines[0].confidence == 0.5

@@ -60,6 +60,13 @@ def test_characters_meet_halfway_and_words_stand_between_spaces() -> None:
     )
 
 
+def test_a_broken_network_is_sure_of_nothing_and_its_neighbours_are_unharmed() -> None:
+    logits = np.concatenate([_peaks((2, 2), (4, 3), frames=8)] * 2)
+    logits[0, 3, 1], logits[1, 7] = np.nan, np.nan  # the second one beyond its frames
+    broken, whole = Odds(Card("test", {}, CHARSET.characters, 32, 4, 100)).of(logits, np.array([8, 6]), [(2, 3)] * 2)
+    assert (Map()(broken.odds) < 1e-9).all() and (Map()(whole.odds) > 0.9).all()
+
+
 def test_a_doubtful_character_is_doubtful_alone() -> None:
     logits = _peaks((2, 2), (4, 3), frames=8)
     logits[0, 4, 4] = 8.9

@@ -78,12 +78,12 @@ class FallingScaler:
 def test_a_step_that_the_scaler_skips_counts_nowhere(few: tuple[EncodedLines, Charset], tmp_path: Path) -> None:
     trainer = trainer_for(few, tmp_path / "few.safetensors")
     trainer.accelerator.scaler = FallingScaler()
-    before = {name: value.clone() for name, value in trainer.average.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.average.objective.state_dict().items()}
     state = TrainState()
     for _ in range(3):
         trainer._step(trainer.objective, OverflowingOptimizer(), state)
     assert (state.step, state.lines) == (0, 0)
-    assert all(torch.equal(value, before[name]) for name, value in trainer.average.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in trainer.average.objective.state_dict().items())
     trainer.accelerator.scaler.value = 2.0**-20
     with pytest.raises(HtrError, match=r"gradients.*--train\.lr"):
         trainer._step(trainer.objective, OverflowingOptimizer(), state)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bidi.mirror import MIRRORED
 
-from htrcompress.bidi import _WRITTEN
+from htrcompress.bidi import WRITTEN
 from htrcompress.decoding.words import is_letter
 
 TARGET = Path(__file__).parents[1] / "export" / "cpp" / "src" / "unicode_tables.cc"
@@ -27,7 +27,7 @@ LEFT_OUT = "CJK COMPATIBILITY IDEOGRAPH"
 def bidi_class(character: str) -> str:
     """The bidirectional class; all controls but BN are neutral, as `htrcompress.bidi` takes them."""
     found = unicodedata.bidirectional(character)
-    return found if found in (*_WRITTEN, "BN") else NEUTRAL
+    return found if found in (*WRITTEN, "BN") else NEUTRAL
 
 
 def ranges(value: Callable[[str], object], otherwise: object) -> Iterator[tuple[int, int, object]]:

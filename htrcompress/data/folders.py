@@ -85,20 +85,20 @@ class ImageNames:
             self._images.setdefault(file.stem, []).append(file)
 
     def find(self, name: str) -> Path | None:
-        """The image of a name such as `a01-000u-00` or `a01/a01-000u-00`; None if there is none.
+        """The image of a name such as `a01-000u-00` or `a01/a01-000u-00`; None if there is none, or several."""
+        found = self._all(name)
+        return found[0] if len(found) == 1 else None
 
-        Raises:
-            HtrError: several images go by that name.
-        """
+    def fault(self, name: str, missing: str = "missing images") -> str:
+        """Why there is no image of a name, as a reason of `Dataset.broken`: `missing`, or that several go by it."""
+        return "images that share a name" if self._all(name) else missing
+
+    def _all(self, name: str) -> list[Path]:
         folders, _, stem = name.rpartition("/")
         found = self._images.get(stem, [])
         if folders:
             found = [file for file in found if f"/{_folder(file, self.root)}".endswith(f"/{folders}")]
-        if len(found) > 1:
-            raise HtrError(
-                f"{name[:200]} may be {found[0]} or {found[1]}: keep one of them in {self.root}, or rename one"
-            )
-        return found[0] if found else None
+        return found
 
 
 def _folder(file: Path, root: Path) -> str:

@@ -49,7 +49,7 @@ def load_lines(lines: Sequence[Line], height: int, max_width: int, threads: int)
     """
     results = load_each(lines, height, max_width, threads)
     check_usable(failures(lines, results), len(lines))
-    return results  # type: ignore[return-value]
+    return [pixels for pixels in results if not isinstance(pixels, HtrError)]
 
 
 def failures(lines: Sequence[Line], results: Sequence[object]) -> list[str]:

@@ -240,7 +240,7 @@ class PackedLines(LazyLines):
             emitted, line = labels[codes], np.repeat(np.arange(len(lengths)), lengths)
             emitted, line = emitted[emitted > 0], line[emitted > 0]
             again = line[1:][(emitted[1:] == emitted[:-1]) & (line[1:] == line[:-1])]
-            parts.append(sum(np.bincount(lines, minlength=len(lengths)) for lines in (line, again)))  # type: ignore
+            parts.append(np.bincount(line, minlength=len(lengths)) + np.bincount(again, minlength=len(lengths)))
         return np.concatenate(parts)[np.asarray(self.places, np.int64)]
 
     def _codes(self) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.int64]]]:

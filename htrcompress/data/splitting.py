@@ -17,7 +17,7 @@ from htrcompress.data.lazy import chosen
 from htrcompress.data.lines import Dataset, JoinedLines, Line
 from htrcompress.data.naming import split_name, without_suffix
 from htrcompress.errors import HtrError, listed
-from htrcompress.utils.io import read_utf8, write_atomic
+from htrcompress.utils.io import read_rows, write_atomic
 
 Unit = Literal["page", "group", "line"]
 UNITS: tuple[Unit, ...] = ("page", "group", "line")
@@ -201,7 +201,7 @@ def lists_in(folder: Path, inside: Inside | None = None) -> dict[str, list[str]]
     for path in sorted(folder.iterdir()):
         split = split_name(path.stem.lower().rstrip("0123456789"))
         if path.suffix in SUFFIXES and split.partition("_")[0] in NAMES and not path.is_dir():
-            rows = read_utf8(inside.check(path)).splitlines()
+            rows = read_rows(inside.check(path))
             found.setdefault(split, []).extend(row.strip() for row in rows if row.strip())
     return {name: found[name] for name in (*NAMES, *sorted(found)) if name in found}
 

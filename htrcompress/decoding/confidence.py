@@ -106,10 +106,14 @@ class Odds:
             frames: (B,).
             labels: the reading of each line.
         """
-        probability = np.exp(logits - logits.max(2, keepdims=True)).astype(np.float32)
-        probability /= probability.sum(2, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            probability = np.exp(logits - logits.max(2, keepdims=True)).astype(np.float32)
+            probability /= probability.sum(2, keepdims=True)
         found = []
-        for alignment, row in zip(align(probability, frames, labels), labels, strict=True):
+        for place, (alignment, row) in enumerate(zip(align(probability, frames, labels), labels, strict=True)):
+            if np.isnan(probability[place, : frames[place]]).any():  # a broken network is sure of nothing
+                found.append(Sureness(alignment, np.full(len(row), -LARGEST)))
+                continue
             change = self._language_changes(np.asarray(row, np.int64), alignment)
             others = np.zeros(len(row))
             np.add.at(others, alignment.place, np.exp(np.minimum(alignment.log_ratio + change, 700.0)))

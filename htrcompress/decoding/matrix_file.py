@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from htrcompress.errors import HtrError
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows
 
 SEPARATORS = (";", "\t", ",")
 """Between the values of a row; white space where none of them occurs."""
@@ -30,7 +30,7 @@ def read_matrix(path: Path) -> NDArray:
             return np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             raise HtrError(f"{path} is not an array of numbers that NumPy saved: write it with numpy.save") from None
-    rows = [row for row in read_utf8(path).splitlines() if row.strip()]
+    rows = [row for row in read_rows(path) if row.strip()]
     separator = next((one for one in SEPARATORS if rows and one in rows[0]), None)
     cells = [row.rstrip(f" {separator}" if separator else None).split(separator) for row in rows]
     try:

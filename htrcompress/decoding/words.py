@@ -22,7 +22,7 @@ from htrcompress.charset import Charset, clean_text
 from htrcompress.decoding.kneser_ney import END, SPECIAL, UNKNOWN
 from htrcompress.decoding.ngram import ARRAYS, NGram
 from htrcompress.errors import HtrError
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows
 
 OUTSIDE, START = 0, 1
 """States: within a word that is not listed, and where a word may start."""
@@ -45,8 +45,8 @@ def read_words(path: Path) -> dict[str, float]:
             number is not positive.
     """
     words: dict[str, float] = {}
-    for number, row in enumerate(read_utf8(path).split("\n"), 1):
-        text, tab, value = row.strip("\r").partition("\t")
+    for number, row in enumerate(read_rows(path), 1):
+        text, tab, value = row.partition("\t")
         if not (word := clean_text(text)):
             continue
         try:

@@ -60,10 +60,12 @@ class StandardizedConv2d(nn.Conv2d, Fusable):
     activations' scale, times a learned gain. `(B, C, H, W) -> (B, out, H', W')`.
     """
 
+    bias: nn.Parameter
+
     def __init__(self, channels: int, out: int, kernel: int, stride: tuple[int, int] = (1, 1)):
         super().__init__(channels, out, kernel, stride=stride, padding=kernel // 2)
         self.gain = nn.Parameter(torch.ones(out, 1, 1, 1))
-        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.bias)
 
     def standardized(self) -> Tensor:
         """The weight that the convolution uses, (out, C, k, k)."""
@@ -78,10 +80,8 @@ class StandardizedConv2d(nn.Conv2d, Fusable):
     def fused(self) -> nn.Conv2d:
         """The same convolution with its weights computed once, for inference."""
         out, channels, kernel, _ = self.weight.shape
-        conv = nn.Conv2d(channels, out, kernel, self.stride, self.padding)  # type: ignore[arg-type]
-        with torch.no_grad():
-            conv.weight.copy_(self.standardized())
-            conv.bias.copy_(self.bias)  # type: ignore[union-attr,arg-type]
+        conv = nn.Conv2d(channels, out, kernel, self.stride, kernel // 2)  # type: ignore[arg-type]
+        conv.load_state_dict({"weight": self.standardized().detach(), "bias": self.bias.detach()})
         return conv
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -30,7 +30,7 @@ class FrozenHolder(nn.Module):
         copied.__setstate__(copy.deepcopy(self.__dict__, memo))
         return copied
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenHolder":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Applies a change of device or type to the frozen network too."""
         self.module._apply(fn)
         return super()._apply(fn, recurse)

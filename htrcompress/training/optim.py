@@ -1,4 +1,4 @@
-"""How a network is optimised: AdamW, the moving average of the weights, arithmetic and processes."""
+"""How a network is optimised: AdamW, arithmetic and processes."""
 
 import contextlib
 import os
@@ -81,12 +81,6 @@ def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=True)
-
-
-@torch.no_grad()
-def ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Moves the averaged weights towards the model's: average = decay · average + (1 − decay) · model."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
 class ScalerState:

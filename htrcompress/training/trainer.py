@@ -4,7 +4,6 @@ A step is a function of (seed, step) alone, so that a run that was stopped and r
 `distill` and `prune` use `Trainer`. On a GPU the loop waits for results only every tenth step.
 """
 
-import copy
 import logging
 import time
 from collections.abc import Sequence
@@ -20,14 +19,14 @@ from htrcompress.config import AugmentConfig, TrainConfig
 from htrcompress.data.prepare import EncodedLines
 from htrcompress.errors import HtrError, enough_memory
 from htrcompress.models.base import LineRecognizer
-from htrcompress.models.serialization import save_model
+from htrcompress.training.average import Average
 from htrcompress.training.batches import TrainingBatches
 from htrcompress.training.checkpoint import Checkpoint, run_fingerprint
 from htrcompress.training.interrupt import GracefulInterrupt
 from htrcompress.training.logging import LOG_EVERY, MetricsLogger, TrainState
 from htrcompress.training.losses import LossTerm
 from htrcompress.training.objective import Objective
-from htrcompress.training.optim import ScalerState, accelerator, adamw, ema_update
+from htrcompress.training.optim import ScalerState, accelerator, adamw
 from htrcompress.training.progress import TrainProgress
 from htrcompress.training.step import FiniteCheck, StepLosses, reduce_terms
 from htrcompress.training.validation import validate
@@ -98,8 +97,7 @@ class Trainer:
         self.steps = config.total_steps(self.batches.per_epoch)
         self.valid_every = config.valid_every or max(1, self.steps // 10)
         self.objective: Objective = objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.initial = copy.deepcopy(objective.model) if config.keep else None
-        self.average: Objective = copy.deepcopy(self.objective).requires_grad_(False).eval()
+        self.average = Average(self.objective, config.ema, config.keep or 0.0)
         self.optimizer = adamw(objective, config)
         self.interrupt = GracefulInterrupt()
         self.finite = FiniteCheck(self.accelerator.device)
@@ -130,8 +128,6 @@ class Trainer:
     def _run(self, state: TrainState, checkpoint: Checkpoint) -> None:
         wrapped, optimizer = self.accelerator.prepare(self.objective, self.optimizer)
         self.average.to(self.accelerator.device)
-        if self.initial is not None:
-            self.initial.to(self.accelerator.device)
         log = MetricsLogger(checkpoint.path.parent, state.step) if self.accelerator.is_main_process else None
         self.progress.started(self.card.name, self.steps, state)
         try:
@@ -183,7 +179,7 @@ class Trainer:
             if scaler.get_scale() < SMALLEST_SCALE:
                 raise self._diverged("gradients", state.step)
             return False
-        ema_update(self.average, self.objective, min(self.config.ema, (1 + state.step) / (10 + state.step)))
+        self.average.update(self.objective, state.step)
         state.step += 1
         state.lines += len(lines.labelled)
         return True
@@ -220,7 +216,7 @@ class Trainer:
 
     def _validate(self, state: TrainState, log: MetricsLogger | None) -> None:
         """Scores the model as it would be saved, and writes it if it is the best so far."""
-        model = self._kept_model()
+        model = self.average.model()
         if not len(self.valid):
             if log and state.step == self.steps:
                 self._write_model(model, state, {})
@@ -238,16 +234,8 @@ class Trainer:
             figures = {"cer": score.cer, "wer": score.wer, "lines": len(score.edits), "interval": [low, high]}
             self._write_model(model, state, {"valid": figures})
 
-    def _kept_model(self) -> LineRecognizer:
-        """The averaged weights, with the share of the initial ones that the options keep."""
-        if self.initial is None:
-            return self.average.model
-        mixed = copy.deepcopy(self.average.model)
-        ema_update(mixed, self.initial, 1 - (self.config.keep or 0.0))
-        return mixed
-
     def _write_model(self, model: LineRecognizer, state: TrainState, metrics: dict[str, Any]) -> None:
-        """Writes a model's file, and what the auxiliary losses keep beside it."""
+        """Writes the model's file with its card filled in."""
         done = {
             **self.card.training,
             "steps": state.step,
@@ -256,13 +244,12 @@ class Trainer:
             "seconds": round(state.seconds, 1),
             "options": asdict(self.config),
         }
-        self.average.save(self.path.with_suffix(""))
-        card = replace(self.card, metrics=metrics, training=done)
-        save_model(self.path, model, card, self.average.kept_decoder())
+        self.average.write(self.path, model, replace(self.card, metrics=metrics, training=done))
 
     def _parts(self) -> dict[str, Any]:
         scaler = ScalerState(self.accelerator.scaler)
-        return {"objective": self.objective, "average": self.average, "optimizer": self.optimizer, "scaler": scaler}
+        average = self.average.objective
+        return {"objective": self.objective, "average": average, "optimizer": self.optimizer, "scaler": scaler}
 
     def _save(self, state: TrainState, checkpoint: Checkpoint) -> None:
         checkpoint.save(state, **self._parts())

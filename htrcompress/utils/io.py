@@ -21,6 +21,14 @@ def read_utf8(path: Path) -> str:
         raise HtrError(f"cannot read {path}: {error.strerror}") from None
 
 
+def read_rows(path: Path) -> list[str]:
+    """The rows of a text file, as `read_utf8` reads it: what ends one is a line feed, a carriage return, or both.
+
+    Unlike for `str.splitlines`, other signs that some programs break lines at (U+2028, U+0085) are part of a text.
+    """
+    return read_utf8(path).split("\n")
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Replaces `path` by `data`, whole or not at all.
 

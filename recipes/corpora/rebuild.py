@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from htrcompress.cli import run_command
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.packing import pack
 from htrcompress.data.readers import ReadConfig
-from htrcompress.data.readers.open import open_dataset
+from htrcompress.data.readers.open import open_dataset, saved_read
 from htrcompress.data.readers.page_folder import CutLine
 from htrcompress.data.readers.page_texts import PageOptions
 from htrcompress.data.sizes import measure
@@ -111,7 +111,14 @@ def build(options: BuildOptions) -> Built:
     read = replace(ReadConfig(format=corpus.format, max_broken=1, plain=corpus.plain), **{corpus.format: pages})
     dataset = open_dataset(str(options.clone), read)
     chosen = choose(dataset, options.name, corpus)
-    pack(chosen, options.out, corpus.height, asdict(read), {"by": "lists", "lists": options.name}, max_unreadable=0.05)
+    pack(
+        chosen,
+        options.out,
+        corpus.height,
+        saved_read(read),
+        {"by": "lists", "lists": options.name},
+        max_unreadable=0.05,
+    )
     return Built(options.out, {name: len(lines) for name, lines in chosen.splits.items()}, dict(chosen.dropped))
 
 

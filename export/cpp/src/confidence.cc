@@ -85,7 +85,12 @@ Calibration Calibration::FromText(const std::string& text, const std::string& wh
 }
 
 Sureness SurenessOf(const Logits& logits, const std::vector<std::int32_t>& labels, const Language& language) {
-    Sureness sure{Align(Softmax(logits), labels), {}};
+    const Probabilities probability = Softmax(logits);
+    Sureness sure{Align(probability, labels), {}};
+    if (std::any_of(probability.values.begin(), probability.values.end(), [](float one) { return std::isnan(one); })) {
+        sure.odds.assign(labels.size(), -kLargest);  // a broken network is sure of nothing
+        return sure;
+    }
     std::vector<Followed> followed;
     for (const ScorerView& scorer : language.scorers()) {
         followed.emplace_back(scorer, labels);

@@ -13,8 +13,11 @@ namespace htr {
 std::string ReadFile(const std::filesystem::path& path, std::uintmax_t max_bytes, const std::string& advice) {
     std::error_code error;
     const std::uintmax_t bytes = std::filesystem::file_size(path, error);
-    std::ifstream file(path, std::ios::binary);
-    if (error || !file) {
+    std::ifstream file;
+    if (!error) {  // it has no size where it is a pipe, which would be waited for
+        file.open(path, std::ios::binary);
+    }
+    if (!file.is_open()) {
         throw Error(path.string() + " is missing or cannot be read: " + advice);
     }
     if (bytes > max_bytes) {

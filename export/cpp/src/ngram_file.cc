@@ -41,7 +41,7 @@ std::int64_t Count(const Metadata& entries, const std::string& key) {
 
 struct NGramFile::Mapping {
     explicit Mapping(const std::filesystem::path& path) {
-        const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is not waited for
         struct stat status {};
         if (file < 0 || fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
             if (file >= 0) {

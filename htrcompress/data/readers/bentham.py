@@ -17,7 +17,7 @@ from typing import Literal
 from htrcompress.data.folders import FolderIndex, Inside
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.readers.bentham_pages import has_pages, open_pages
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows, read_utf8
 
 PARTITIONS = {"train": "TrainLines.lst", "valid": "ValidationLines.lst", "test": "TestLines.lst"}
 PACKAGINGS = ((".",), ("BenthamDatasetR0-GT",), ("contestHTRtS/BenthamData", "BenthamData", "contestHTRtS-test"))
@@ -123,7 +123,7 @@ class _Corpus:
         """The lines that a list names."""
         lines = []
         images, texts = FolderIndex(part.images), FolderIndex(part.root / "Transcriptions")
-        for number, row in enumerate(read_utf8(self.inside.check(path)).splitlines(), 1):
+        for number, row in enumerate(read_rows(self.inside.check(path)), 1):
             name = row.strip().removesuffix(".png")
             if not name:
                 continue

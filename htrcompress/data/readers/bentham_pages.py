@@ -14,7 +14,7 @@ from htrcompress.data.folders import Inside
 from htrcompress.data.lines import Dataset
 from htrcompress.data.readers.page_folder import Opened
 from htrcompress.data.readers.page_texts import PageOptions, Texts
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows
 
 PARTITIONS = {"train": "Train.lst", "valid": "Validation.lst", "test": "Test.lst"}
 PAGES = "PAGE"
@@ -41,7 +41,7 @@ def open_pages(path: Path, folders: list[Path], text: Callable[[str], str | None
     for folder in folders:
         for split, name in reversed(PARTITIONS.items()):  # a page that is tested on is not trained on
             file = folder / "Partitions" / name
-            for row in read_utf8(inside.check(file)).splitlines() if file.is_file() else ():
+            for row in read_rows(inside.check(file)) if file.is_file() else ():
                 page = row.strip()
                 if page and page not in taken:
                     taken.add(page)

@@ -17,7 +17,7 @@ from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import ALL
 from htrcompress.data.splitting import listed_splits, lists_in
 from htrcompress.errors import HtrError
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows
 
 TOKENS = {
     "pt": ".",
@@ -72,14 +72,14 @@ class HistDbReader:
         inside = Inside(path)
         lines: dict[str, Line] = {}
         broken: dict[str, list[str]] = {}
-        for row in read_utf8(inside.check(path / TRANSCRIPTION)).splitlines():
+        for row in read_rows(inside.check(path / TRANSCRIPTION)):
             name, _, rest = row.strip().partition(" ")
             if not name:
                 continue
             text = _text(rest.split(" ", 1)[0])
             image = images.find(name)
             if text is None or image is None:
-                reason = "unknown tokens" if text is None else "missing images"
+                reason = "unknown tokens" if text is None else images.fault(name)
                 broken.setdefault(reason, []).append(name)
             else:
                 lines[name] = Line(name, text, ALL, image, page=name.rpartition("-")[0])

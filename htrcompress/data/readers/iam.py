@@ -25,7 +25,7 @@ from htrcompress.data.splitting import listed_splits, lists_in
 from htrcompress.errors import HtrError
 from htrcompress.pages.files import load
 from htrcompress.pages.markup import Element, parse
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows
 
 logger = logging.getLogger(__name__)
 TABLES = ("lines.txt", "ascii/lines.txt")
@@ -127,7 +127,7 @@ def _form(file: Path) -> Element:
 def _table_lines(table: Path, images: ImageNames, broken: dict[str, list[str]], counts: Counter[str]) -> list[Line]:
     """The lines of `lines.txt`. Their text may hold spaces, in one variant instead of every `|`."""
     lines = []
-    for number, row in enumerate(read_utf8(table).splitlines(), 1):
+    for number, row in enumerate(read_rows(table), 1):
         if not row.strip() or row.startswith("#"):
             continue
         fields = row.split()
@@ -138,7 +138,7 @@ def _table_lines(table: Path, images: ImageNames, broken: dict[str, list[str]], 
         image = images.find(name) or _cut(images.find(page), fields[4:FIELDS])
         counts["err"] += fields[1] == "err"
         if image is None:
-            broken.setdefault("missing images", []).append(name)
+            broken.setdefault(images.fault(name), []).append(name)
         else:
             lines.append(Line(name, " ".join(fields[FIELDS:]).replace("|", " "), ALL, image, page=page))
     return lines
@@ -167,7 +167,8 @@ def _form_lines(form: Element, images: ImageNames, broken: dict[str, list[str]],
         elif sheet and box:
             lines.append(Line(name, text, ALL, Box(sheet, *box), writer, page))
         else:
-            broken.setdefault("forms without an image" if box else "lines without a box", []).append(name)
+            reason = images.fault(page, "forms without an image") if box else "lines without a box"
+            broken.setdefault(reason, []).append(name)
     return lines
 
 

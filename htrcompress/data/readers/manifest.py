@@ -89,7 +89,9 @@ def _lines(
             image = names.find(without_suffix(file.strip()))
         own = split_name(str(row[columns.split])) if columns.split and row.get(columns.split) else split
         if image is None or (own, name) in seen:
-            broken.setdefault("missing images" if image is None else "images that are listed again", []).append(where)
+            again = "images that are listed again"
+            reason = again if image or not names else names.fault(without_suffix(file.strip()))
+            broken.setdefault(reason, []).append(where)
             continue
         seen.add((own, name))
         group, page = (str(row.get(column) or "") if column else "" for column in (columns.group, columns.page))

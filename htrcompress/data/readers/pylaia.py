@@ -14,7 +14,7 @@ from htrcompress.data.folders import ImageNames, Inside
 from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.naming import is_split, split_name
 from htrcompress.errors import HtrError
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows
 
 SYMBOLS = ("syms.txt", "symbols.txt")
 BLANKS = ("<ctc>", "<eps>")
@@ -52,7 +52,7 @@ class PyLaiaReader:
             if split in splits:
                 raise HtrError(f"{path}: two tables are of the split {split}, the second is {table.name}: remove one")
             lines = splits.setdefault(split, [])
-            for number, row in enumerate(read_utf8(inside.check(table)).splitlines(), 1):
+            for number, row in enumerate(read_rows(inside.check(table)), 1):
                 name, _, rest = row.strip().partition(" ")
                 if not name or name.startswith("#"):
                     continue
@@ -62,7 +62,7 @@ class PyLaiaReader:
                 if odd:
                     broken.setdefault("symbols that syms.txt lacks", []).append(f"{where} has {odd[0][:40]}")
                 elif image is None:
-                    broken.setdefault("missing images", []).append(where)
+                    broken.setdefault(images.fault(name.rpartition("/")[2]), []).append(where)
                 elif not tokens:
                     dropped["empty transcription"] += 1
                 else:
@@ -84,5 +84,5 @@ def _symbols(path: Path, inside: Inside) -> frozenset[str]:
     """The symbols of the table `symbol number`."""
     file = _symbol_file(path)
     assert file is not None
-    rows = [row.split() for row in read_utf8(inside.check(file)).splitlines() if row.strip()]
+    rows = [row.split() for row in read_rows(inside.check(file)) if row.strip()]
     return frozenset(row[0] for row in rows) | {SPACE}

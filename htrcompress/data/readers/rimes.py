@@ -9,6 +9,7 @@ published results take it from the training pages in different ways. Test has 77
 
 import html
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +85,21 @@ def _lines(
         counts[BREAKS] += "\\n" in text
         counts[ESCAPED] += html.unescape(text) != text
         text = html.unescape(text).replace("\\n", " ").strip()
-        box = [whole(values.get(side)) for side in ("Left", "Top", "Right", "Bottom")]
+        box = _box(image, values) if image else None
         if not text:
             counts["empty transcription"] += 1
         elif image is None:
-            broken.setdefault("pages without an image", []).append(name)
-        elif None in box or box[0] >= box[2] or box[1] >= box[3] or box[2] <= 0 or box[3] <= 0:  # type: ignore[operator]
+            broken.setdefault(images.fault(stem, "pages without an image"), []).append(name)
+        elif box is None:
             broken.setdefault("boxes without an area", []).append(name)
         else:
-            lines.append(Line(name, text, split, Box(image, *box), page=stem))  # type: ignore[arg-type]
+            lines.append(Line(name, text, split, box, page=stem))
     return lines
+
+
+def _box(image: Path, values: Mapping[str, str]) -> Box | None:
+    """The part of an image that a line's attributes name; None if it has no area."""
+    left, top, right, bottom = (whole(values.get(side)) for side in ("Left", "Top", "Right", "Bottom"))
+    if left is None or top is None or right is None or bottom is None:
+        return None
+    return Box(image, left, top, right, bottom) if left < right > 0 < bottom > top else None

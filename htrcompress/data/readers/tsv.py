@@ -9,7 +9,7 @@ from pathlib import Path
 
 from htrcompress.data.folders import FolderIndex, Inside
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.utils.io import read_utf8
+from htrcompress.utils.io import read_rows
 
 NAMES = ("train", "valid", "test")
 NAMED = 10
@@ -60,11 +60,11 @@ class _Tables:
         """The lines of one table."""
         lines: list[Line] = []
         numbers: dict[str, int] = {}
-        for number, row in enumerate(read_utf8(self.inside.check(path)).split("\n"), 1):
+        for number, row in enumerate(read_rows(self.inside.check(path)), 1):
             if not row.strip():
                 continue
             where = f"{path}, line {number}"
-            name, tab, text = row.rstrip("\r").partition("\t")
+            name, tab, text = row.partition("\t")
             if not tab or "\t" in text:
                 found = "a second tab" if tab else "no tab"
                 self.broken["rows that are not file<TAB>text"].append(f"{where} has {found}")

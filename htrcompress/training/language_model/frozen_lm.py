@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -59,11 +59,11 @@ class FrozenLanguageModel(FrozenHolder):
         memo[id(self.tokenizer)] = self.tokenizer
         return super().__deepcopy__(memo)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FrozenLanguageModel":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Applies the change to the model too, unless it is in 4 bits: such a model stays on the GPU that it is on."""
         if getattr(self.module, "is_loaded_in_4bit", False):
             return nn.Module._apply(self, fn, recurse)
-        return super()._apply(fn, recurse)  # type: ignore[return-value]
+        return super()._apply(fn, recurse)
 
     @property
     def embed(self) -> nn.Embedding:
@@ -102,7 +102,8 @@ class FrozenLanguageModel(FrozenHolder):
 
     def check_context_length(self, texts: Sequence[str], queries: int) -> None:
         """Raises HtrError if a text with its prefix exceeds the model's context, or a token has no embedding."""
-        largest = max(self.tokenizer.eos_token_id, self.tokenizer.bos_token_id or 0, *chain(*self.encode(texts)))
+        rows, special = self.encode(texts), [self.tokenizer.eos_token_id, self.tokenizer.bos_token_id or 0]
+        largest = max(chain(special, *rows))
         known = len(self.embed.weight)
         if largest >= known:
             raise HtrError(
@@ -111,7 +112,7 @@ class FrozenLanguageModel(FrozenHolder):
             )
         config = self.module.config.get_text_config()
         room = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-        for text, ids in zip(texts, self.encode(texts), strict=True):
+        for text, ids in zip(texts, rows, strict=True):
             needed = queries + len(ids) + 2
             if room and needed > room:
                 raise HtrError(

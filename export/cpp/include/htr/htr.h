@@ -92,8 +92,8 @@ struct Options {
     int batch_size = 32;  // lines that the network sees at once, on all threads; fewer where fewer are faster
     int threads = 0;      // for ONNX Runtime; 0 for as many as the process may use cores
     std::string runtime;  // the runtime's library; empty for its usual name, found by the dynamic loader
-    // Empty for the decode in the model, or for `beam` where a language model or a list of words is named. `greedy` and `beam` decode the
-    // logits of a model that gives them.
+    // Empty for the decode in the model, or for `beam` where a language model or a list of words is named. `greedy` and
+    // `beam` decode the logits of a model that gives them.
     std::string decoder;
     BeamOptions beam;
 };
