@@ -102,13 +102,13 @@ def own_data(file: Path, card: Card) -> str:
     Raises:
         HtrError: the data is not here, or a folder of its name holds other lines.
     """
-    from htrcompress.data.readers.open import default_data  # not above: it imports every reader
+    from htrcompress.data.readers.trained_on import default_data  # not above: it imports every reader
 
     return default_data(card, _data_of_run(file))
 
 
 def open_data(data: str | None, file: Path, card: Card) -> "Dataset":
-    """The dataset that the user names, or what a model was trained on; its texts are read as they were in training.
+    """The dataset that the user names, or what a model was trained on; see `trained_on.open_as_trained`.
 
     Args:
         data: what `--data` says; None for what the model was trained on.
@@ -118,9 +118,9 @@ def open_data(data: str | None, file: Path, card: Card) -> "Dataset":
     Raises:
         HtrError: see `own_data`; or the dataset cannot be read.
     """
-    from htrcompress.data.readers.open import open_dataset, read_config  # not above, as in `own_data`
+    from htrcompress.data.readers.trained_on import open_as_trained  # not above, as in `own_data`
 
-    return open_dataset(own_data(file, card) if data is None else data, read_config(card))
+    return open_as_trained(own_data(file, card) if data is None else data, card)
 
 
 def _data_of_run(file: Path) -> str | None:

@@ -8,18 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from trainings import SHORT
 
 from benchmarks.results import FOLDER
 from benchmarks.studies.adaptation import AdaptationOptions, study_adaptation
+from htrcompress.card import Card
 from htrcompress.cli import to_json
 from htrcompress.config import TrainConfig
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.open import open_dataset
 from htrcompress.data.splitting import FEWEST_TO_HOLD_BACK, with_validation
 from htrcompress.distill import DistillOptions
 from htrcompress.errors import HtrError
+from htrcompress.export.lines import ProofLines
 from htrcompress.models.serialization import load_card, load_model
+from htrcompress.runs import open_data
 from htrcompress.train import TrainOptions, train
 from htrcompress.training import adaptation
 from htrcompress.training.adaptation import REMAINING, expected, settings
@@ -57,6 +62,46 @@ def test_validation_lines_are_taken_by_page() -> None:
         assert with_validation(numbered(count, group="one hand"), 0)[1] == unit
     own = replace(made, splits={**made.splits, "valid": made.splits["valid"][:2]})
     assert with_validation(own, 0) == (own, None)
+
+
+@pytest.fixture
+def hand(tmp_path: Path) -> Callable[[int], tuple[Path, Card]]:
+    """`hand(count)`: a dataset of so many training lines alone, and the card of a model that learnt it."""
+
+    def make(count: int) -> tuple[Path, Card]:
+        folder = tmp_path / "hand"
+        folder.mkdir()
+        for number in range(count):
+            Image.new("L", (60, 32), number).save(folder / f"{number}.png")
+        rows = (f"{number}.png\tline {number}\n" for number in range(count))
+        (folder / "train.tsv").write_text("".join(rows), encoding="utf-8")
+        used, unit = with_validation(open_dataset(str(folder)), 3)
+        splits = {name: {"lines": len(some), "hash": used.identity(name)} for name, some in used.splits.items()}
+        data = {"name": "hand", "splits": splits, **({"held_back": unit} if unit else {})}
+        return folder, Card("a", {}, ("l",), 32, 4, 100, data, training={"seed": 3})
+
+    return make
+
+
+def test_lines_that_were_held_back_are_validation_lines_after_the_training(
+    hand: Callable[[int], tuple[Path, Card]], tmp_path: Path
+) -> None:
+    folder, card = hand(40)
+    (tmp_path / "config.yaml").write_text(f"data: {folder}\n", encoding="utf-8")
+    for named in (None, str(folder)):
+        dataset = open_data(named, tmp_path / "a.safetensors", card)
+        assert {name: len(lines) for name, lines in dataset.splits.items()} == {"train": 35, "valid": 5}
+        assert dataset.identity("valid") == card.data["splits"]["valid"]["hash"]
+    (folder / "train.tsv").write_text("0.png\tother\n", encoding="utf-8")
+    assert "valid" not in open_data(str(folder), tmp_path / "a.safetensors", card).splits
+
+
+def test_of_a_hand_without_validation_lines_training_lines_show_how_large_activations_are(
+    hand: Callable[[int], tuple[Path, Card]],
+) -> None:
+    folder, card = hand(4)
+    note, batches = ProofLines(str(folder), lambda card: "", {}).for_activations(card)
+    assert "4 training lines" in note and sum(len(widths) for _, widths in batches) == 4
 
 
 def test_more_lines_are_expected_to_help() -> None:

@@ -19,7 +19,8 @@ from htrcompress import evaluate as command
 from htrcompress.charset import clean_text
 from htrcompress.cli import to_json
 from htrcompress.data.lines import Dataset, Line
-from htrcompress.data.readers.open import default_data, open_dataset
+from htrcompress.data.readers.open import open_dataset
+from htrcompress.data.readers.trained_on import default_data
 from htrcompress.evaluate import EvaluateOptions
 from htrcompress.evaluate import evaluate as run
 from htrcompress.models.serialization import load_card, load_model, save_model

@@ -12,6 +12,7 @@ from htrcompress.data.lines import Dataset
 from htrcompress.data.prepare import EncodedLines, encode_lines
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.data.readers.synthetic import SYNTHETIC
+from htrcompress.data.readers.trained_on import open_as_trained
 from htrcompress.errors import HtrError
 from htrcompress.image import pad, resize_to_height
 
@@ -40,10 +41,9 @@ class ProofLines:
             HtrError: it is not here.
         """
         source = self._own_data(card) if self.source is None else self.source
-        read = read_config(card)
-        key = f"{source} {read}"
+        key = f"{source} {read_config(card)} {card.data.get('splits')}"
         if key not in self._opened:
-            self._opened[key] = open_dataset(source, read)
+            self._opened[key] = open_as_trained(source, card)
         self._opened[key].require_height(card.height)
         return self._opened[key]
 
@@ -61,7 +61,8 @@ class ProofLines:
     def for_activations(self, card: Card) -> tuple[str, list[tuple[Tensor, Tensor]]]:
         """A note on which lines these are, and batches of pixels uint8 (B, 1, H, W) and widths int32 (B,).
 
-        They are validation lines of what the model was trained on, or of the built-in data if that is not here.
+        They are validation lines of what the model was trained on, or training lines where it has no others, or lines
+        of the built-in data if that is not here.
         """
         try:
             dataset = self.dataset(card)
@@ -69,8 +70,9 @@ class ProofLines:
             if self.source:
                 raise
             dataset = open_dataset(SYNTHETIC)
-        lines = dataset.split("valid")[:ACTIVATIONS]
-        note = f"activations measured on {len(lines)} validation lines of {dataset.name}"
+        kind = "validation" if dataset.splits.get("valid") else "training"
+        lines = dataset.split("valid" if kind == "validation" else "train")[:ACTIVATIONS]
+        note = f"activations measured on {len(lines)} {kind} lines of {dataset.name}"
         if not self.source and dataset.name != card.data.get("name", dataset.name):
             note += f", since {card.data['name']} is not here"
         images = []

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from htrcompress.card import CARD_KEY, Card
-from htrcompress.data.readers.open import open_dataset, read_config
+from htrcompress.data.readers.trained_on import open_as_trained
 from htrcompress.decoding.base import Decoder
 from htrcompress.decoding.beam import BeamDecoder
 from htrcompress.decoding.language import LanguageOptions, open_language
@@ -59,7 +59,7 @@ def verify_folders(options: VerifyOptions, own_data: Callable[[Path, Card], str]
         card = load_card(artefact)
         if dataset is None:
             source = own_data(artefact, card) if options.data is None else options.data
-            dataset = open_dataset(source, read_config(card))
+            dataset = open_as_trained(source, card)
         dataset.require_height(card.height)
         chosen = dataset.split(options.split)
         if options.lines:
