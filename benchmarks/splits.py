@@ -14,6 +14,7 @@ from benchmarks.timing import evenly
 from htrcompress import metrics
 from htrcompress.card import Card
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.evaluate import GROUPS
 from htrcompress.image import resize_to_height
@@ -168,3 +169,44 @@ class Split:
             cers = {m: metrics.ratio(s.edits[chosen], s.lengths[chosen]) for m, s in scores.items()}
             rows.append({"group": name, "lines": int(chosen.sum()), "cer": cers})
         return rows
+
+
+def splits_of_corpora(data: str, card: Card) -> dict[str, Split]:
+    """Every test split of several corpora, by `corpus/split`.
+
+    Args:
+        data: the corpora's folders, with commas between.
+        card: of a model, as whose training texts are read.
+
+    Raises:
+        HtrError: two corpora have the same name, or one cannot be read or has no test split.
+    """
+    splits: dict[str, Split] = {}
+    for source in data.split(","):
+        dataset = open_dataset(source, read_config(card))
+        for name in test_splits(dataset):
+            if f"{dataset.name}/{name}" in splits:
+                raise HtrError(f"--data {data}: two corpora are called {dataset.name}")
+            splits[f"{dataset.name}/{name}"] = Split(dataset, name)
+    return splits
+
+
+def sample_of_corpora(
+    splits: dict[str, Split], cards: list[Card], lines: int, folder: Path
+) -> tuple[list[Pixels], list[Path]]:
+    """Lines to time, the same number from the first test split of every corpus: their pixels and files.
+
+    Args:
+        splits: from `splits_of_corpora`.
+        cards: of the models, all of which can read the lines.
+        lines: how many there are in all.
+        folder: where lines that are not image files are written.
+    """
+    firsts = {key.partition("/")[0]: split for key, split in reversed(splits.items())}
+    greys, paths = [], []
+    for number, split in enumerate(firsts.values()):
+        (folder / str(number)).mkdir()
+        sample = split.sample(cards, max(1, lines // len(firsts)), folder / str(number))
+        greys += sample.greys
+        paths += sample.files
+    return greys, paths

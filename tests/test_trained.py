@@ -123,6 +123,15 @@ def test_orders_and_widths_are_compared(tiny_model: Path, lines: str, tmp_path: 
     assert "| 3 |" in page and result.data["hash"] in page
 
 
+def test_sizes_are_compared(tiny_model: Path, lines: str, tmp_path: Path) -> None:
+    options = BeamSettingsOptions(tiny_model, lines, lines, (0.015,), (4,), (4,), 5, tmp_path / "s.json")
+    whole, pruned = compare_settings(options).rows
+    assert (whole["size"], pruned["size"]) == (None, 0.015)
+    assert pruned["bytes"] <= 0.015 * 2**20 < whole["bytes"]
+    page = "\n".join(render(json.loads((tmp_path / "s.json").read_text())))
+    assert page.count("| 4 |") == 2
+
+
 def test_confidences_are_studied(tiny_model: Path, data: Path, tmp_path: Path) -> None:
     make_language_model(LmOptions([str(data)], order=3, out=tmp_path / "lm.ngram"))
     options = CalibrationStudyOptions(

@@ -23,8 +23,10 @@ TITLES = {
     "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "
     "`student-s`; `pruned` does half the teacher's work)",
     "copiste_fr": "Real handwriting: copiste_fr, `student-s` trained alone",
+    "ngrams": "The language models that ship, in every corpus",
     "decoders": "Beam search and a language model: hooker_en, `hooker_en-student` in INT8",
     "decoders_fr": "Beam search and a language model: copiste_fr, FP32",
+    "ngram_sizes": "Orders and sizes of the language models that ship: `latin-s` in INT8, validation lines",
     "beam_settings": "Orders of n-grams and widths of the beam: `hooker_en-student` in INT8, validation lines",
     "beam_settings_fr": "Orders of n-grams and widths of the beam: copiste_fr, validation lines",
     "calibration": "Confidences: hooker_en, `hooker_en-student`",

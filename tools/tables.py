@@ -1,13 +1,13 @@
 """The Markdown of committed results: one function for each kind of result, which gives its table and its notes.
 
-Those of studies are in `study_tables.py`.
+Those of studies are in `study_tables.py` and `decoding_tables.py`.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.results import FOLDER, markdown
-from tools import study_tables
+from tools import decoding_tables, study_tables
 from tools.markdown import notes, with_interval
 
 NOT_EXECUTED = "built, not executed"
@@ -181,9 +181,10 @@ RENDERERS: dict[str, Callable[[Result], list[str]]] = {
     "adaptation": study_tables.adaptation,
     "crops": study_tables.crops,
     "decode_cost": study_tables.decode_cost,
-    "decoders": study_tables.decoders,
-    "calibration": study_tables.calibration,
-    "beam_settings": study_tables.beam_settings,
+    "decoders": decoding_tables.decoders,
+    "calibration": decoding_tables.calibration,
+    "ngrams": decoding_tables.ngrams,
+    "beam_settings": decoding_tables.beam_settings,
     "training_speed": study_tables.training_speed,
     "scaling": study_tables.scaling,
     "corpora": study_tables.corpora,

@@ -1,10 +1,11 @@
 """How long n-grams and how wide a beam: `python benchmarks/studies/beam_settings.py MODEL --data DIR`.
 
-Language models of several orders are made of the training texts, each is tuned at the default beam, and the validation
-lines, whose logits are computed once, are decoded with beams of several widths. Time is the processor's, of the decode
-alone, so that it means something on a busy machine.
+Language models of several orders, and with `--sizes` of several sizes, are made of the training texts of the data or of
+`--texts`. Each is tuned at the default beam, and the validation lines, whose logits are computed once, are decoded with
+beams of several widths. Time is the processor's, of the decode alone, so that it means something on a busy machine.
 """
 
+import itertools
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -36,7 +37,12 @@ class BeamSettingsOptions:
     model: str | Path | None = None
     """A model's file or name, or a run folder."""
     data: str | None = None
-    """A dataset's folder; what the model was trained on if not given."""
+    """A dataset's folder, or several with commas between; what the model was trained on if not given."""
+    texts: str | None = None
+    """The datasets whose training texts the language models are made of, with commas between; those of --data if not
+    given."""
+    sizes: tuple[float, ...] = ()
+    """MiB that each language model is pruned to, beside the whole one."""
     orders: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
     """The longest n-grams, in characters."""
     widths: tuple[int, ...] = (4, 8, 12, 25, 64)
@@ -62,8 +68,8 @@ class BeamSettings:
         data: dataset, split and its hash.
         lines: how many were decoded.
         greedy: character error rate of greedy decoding.
-        rows: order, bytes and perplexity of the language model, weight and bonus that it was tuned to, width, cer, and
-            milliseconds of the processor for a line.
+        rows: order, the `size` in MiB that it was pruned to (None for the whole), bytes and perplexity of the language
+            model, weight and bonus that it was tuned to, width, cer, and milliseconds of the processor for a line.
         search: what searched, `C++` or `NumPy`.
         machine: the processor.
     """
@@ -106,20 +112,20 @@ def compare_settings(options: BeamSettingsOptions) -> BeamSettings:
     lines = [valid[i * len(valid) // count] for i in range(count)]
     truth, logits = [line.text for line in lines], logits_of(backend, lines)
     charset, rows, greedy = card.characters(), [], 0.0
-    for order in options.orders:
+    texts = (options.texts or source).split(",")
+    for order, size in itertools.product(options.orders, (None, *options.sizes)):
         with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
             path = Path(scratch) / "letters.ngram"
-            made = make_language_model(LmOptions([source], order=order, out=path, data=source))
+            made = make_language_model(LmOptions(texts, order=order, size=size, out=path, data=source))
             model = load_ngram(path)
             tuned = tune(card, model, logits, truth, BeamOptions())
             greedy, settings = tuned.greedy, {"weight": f"{tuned.weight:g}", "bonus": f"{tuned.bonus:g}"}
             save_ngram(path, replace(model, settings=settings))
             language = open_language(LanguageOptions(path), charset)
-            size = path.stat().st_size
             for width in options.widths:
                 decoder = BeamDecoder(card, language, BeamOptions(width))
-                row: dict[str, Any] = {"order": order, "bytes": size, "perplexity": made.perplexity, "width": width}
-                row |= {"weight": tuned.weight, "bonus": tuned.bonus}
+                row: dict[str, Any] = {"order": order, "size": size, "bytes": made.bytes, "width": width}
+                row |= {"perplexity": made.perplexity, "weight": tuned.weight, "bonus": tuned.bonus}
                 rows.append(row | _measured(decoder, logits, truth))
     result = BeamSettings(
         command_line(),

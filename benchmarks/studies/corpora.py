@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import command_line, save
-from benchmarks.splits import Split, test_splits
+from benchmarks.splits import Split, sample_of_corpora, splits_of_corpora
 from benchmarks.timing import Spread, measure, require_positive
 from htrcompress import metrics, runs
 from htrcompress.cli import run_command
-from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.errors import HtrError
 from htrcompress.models.registry import build
 from htrcompress.runtime import Recognizer, load
@@ -125,7 +124,7 @@ def read_corpora(options: CorporaOptions) -> CorporaResult:
     if len(recognizers) < len(files):
         raise HtrError(f"--models {options.models}: two of the files have the same name")
     beside = files[names.index(options.beside or names[0])].name
-    splits = _splits(options.data, next(iter(recognizers.values())))
+    splits = splits_of_corpora(options.data, next(iter(recognizers.values())).card)
     scores = {
         key: {name: split.compare(split.read(recognizer, options.batch)) for name, recognizer in recognizers.items()}
         for key, split in splits.items()
@@ -157,18 +156,6 @@ def read_corpora(options: CorporaOptions) -> CorporaResult:
     return result
 
 
-def _splits(data: str, recognizer: Recognizer) -> dict[str, Split]:
-    """Every test split of every corpus, by `corpus/split`."""
-    splits: dict[str, Split] = {}
-    for source in data.split(","):
-        dataset = open_dataset(source, read_config(recognizer.card))
-        for name in test_splits(dataset):
-            if f"{dataset.name}/{name}" in splits:
-                raise HtrError(f"--data {data}: two corpora are called {dataset.name}")
-            splits[f"{dataset.name}/{name}"] = Split(dataset, name)
-    return splits
-
-
 def _rates(score: metrics.Score, beside: metrics.Score) -> dict[str, Any]:
     difference = metrics.paired_interval(score, beside)
     return {"cer": score.cer, "interval": score.interval(), "wer": score.wer, "difference": difference}
@@ -178,17 +165,9 @@ def _speeds(
     recognizers: dict[str, Recognizer], splits: dict[str, Split], options: CorporaOptions
 ) -> tuple[dict[str, Spread], dict[str, Spread | None], int]:
     """Lines per second of each model from memory and from files, on the same number of lines of every corpus."""
-    firsts = {key.partition("/")[0]: split for key, split in reversed(splits.items())}
-    each = max(1, options.lines // len(firsts))
     cards = [recognizer.card for recognizer in recognizers.values()]
-    greys, paths = [], []
     with tempfile.TemporaryDirectory(prefix="htrcompress-") as scratch:
-        for number, split in enumerate(firsts.values()):
-            folder = Path(scratch, str(number))
-            folder.mkdir()
-            sample = split.sample(cards, each, folder)
-            greys += sample.greys
-            paths += sample.files
+        greys, paths = sample_of_corpora(splits, cards, options.lines, Path(scratch))
         timings = measure(list(recognizers.values()), greys, options.batch, options.rounds, paths)
     named = dict(zip(recognizers, timings, strict=True))
     memory = {name: timing.lines_per_second for name, timing in named.items()}
