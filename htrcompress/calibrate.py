@@ -122,7 +122,9 @@ def calibrate(options: CalibrateOptions) -> CalibrateResult:
 
 
 def _check(out: Path, file: Path, options: CalibrateOptions) -> None:
-    """Refuses what could not be written, before any line is read."""
+    """Refuses what could not be written, or would have no effect, before any line is read."""
+    if options.lm == LanguageOptions() and options.beam != BeamOptions():
+        raise HtrError("--beam.* is for readings with --lm: name a language model, or leave --beam.* out")
     if options.lm.file is not None and out.suffix != ".ngram":
         raise HtrError(f"--out {out} must end in .ngram: with --lm, the language model carries the calibration")
     if out.parent.resolve() == PACKAGED.resolve():

@@ -56,6 +56,8 @@ class PruneOptions:
     def __post_init__(self) -> None:
         if self.resume is None and (self.flops is None) == (self.params is None):
             raise HtrError("give --flops or --params, one of the two: the share that stays, such as --flops 0.5")
+        if self.train.keep and self.resume is None:
+            raise HtrError("--train.keep is for trainings with --init, which a pruned network has not: leave it out")
         for name, share in (("flops", self.flops), ("params", self.params)):
             if share is not None and not 0 < share < 1:
                 raise HtrError(f"--{name} must be between 0 and 1, and is {share}")

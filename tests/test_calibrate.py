@@ -12,6 +12,7 @@ import htrcompress
 from htrcompress.calibrate import CalibrateOptions, calibrate
 from htrcompress.catalogue import DEFAULT
 from htrcompress.charset import Charset
+from htrcompress.decoding.beam import BeamOptions
 from htrcompress.decoding.calibration import _judged as judged
 from htrcompress.decoding.calibration import calibration_error, fit_map, reliability
 from htrcompress.decoding.confidence import Map
@@ -90,6 +91,7 @@ def test_what_cannot_carry_it_is_named(lines: str, tiny_onnx: Path, tmp_path: Pa
         ({"lm": LanguageOptions(tmp_path / "a.ngram"), "out": tmp_path / "a.onnx"}, "--out"),
         ({"lm": LanguageOptions(tmp_path / "a.ngram")}, "a.ngram"),
         ({"split": "nowhere"}, "nowhere"),
+        ({"beam": BeamOptions(width=3)}, "--beam"),
     ):
         with pytest.raises(HtrError, match=named):
             calibrate(CalibrateOptions(tiny_onnx, lines, **odd))  # type: ignore[arg-type]

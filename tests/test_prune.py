@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -153,16 +154,17 @@ def test_a_recurrent_model_is_not_pruned(tmp_path: Path) -> None:
         ({"flops": 0.5, "params": 0.5}, "--flops.*--params"),
         ({"flops": 1.5}, "--flops"),
         ({"params": 0.0}, "--params"),
+        ({"flops": 0.5, "train": TrainConfig(keep=0.5)}, "--train.keep"),
         ({"flops": 0.01, "data": "synthetic"}, "cannot shrink to 1.0%"),
     ],
 )
 def test_targets_that_make_no_sense(
-    options: dict[str, float | str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = open_synthetic({"train": 8, "valid": 2})
     monkeypatch.setattr("htrcompress.data.synthetic.open_synthetic", lambda: few)
     with pytest.raises(HtrError, match=message):
-        prune(PruneOptions(model=ROOT / "models/tiny-student.safetensors", out=tmp_path / "run", **options))  # type: ignore[arg-type]
+        prune(PruneOptions(model=ROOT / "models/tiny-student.safetensors", out=tmp_path / "run", **options))
     assert not (tmp_path / "run").exists()
 
 

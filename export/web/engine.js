@@ -38,15 +38,22 @@ export async function models() {
   return [...shelf.values()];
 }
 
-async function session(entry) {
+async function opened(entry) {
   if (!runtime) {
     runtime = await import("./ort/ort.wasm.min.mjs");
     runtime.env.wasm.numThreads = 1; // more need headers that a folder of files cannot set
     runtime.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
     runtime.env.logLevel = "error";
   }
-  entry.session ??= runtime.InferenceSession.create(new Uint8Array(await (await fetched(entry.file)).arrayBuffer()), {
-    executionProviders: ["wasm"],
+  const model = await (await fetched(entry.file)).arrayBuffer();
+  return runtime.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
+}
+
+/** The session of a model, opened once for all images that wait for it; where that fails, the next image tries again. */
+function session(entry) {
+  entry.session ??= opened(entry).catch((error) => {
+    entry.session = undefined;
+    throw error;
   });
   return entry.session;
 }
