@@ -217,6 +217,22 @@ with interrupt.GracefulInterrupt():
     assert process.returncode == 128 + number, errors
 
 
+def test_signals_that_come_before_the_handler_runs_are_heard_together() -> None:
+    code = """
+import signal, socket, threading, time
+from htrcompress.training import interrupt
+interrupt.GRACE_SECONDS = 0.5
+reader, writer = socket.socketpair()
+interrupt._heard.set()  # the handler has run, once for both
+writer.send(bytes([signal.SIGINT] * 2))
+threading.Thread(target=interrupt._watch, args=(reader, writer), daemon=True).start()
+time.sleep(2)
+print("goes on")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "goes on\n", done.stderr
+
+
 def test_an_option_that_came_after_a_checkpoint_is_no_difference_where_it_is_off() -> None:
     assert not _differences({"read": {"iam": None}}, {"read": {"iam": None, "plain": False}})
     assert _differences({"read": {}}, {"read": {"plain": True}}) == ["read.plain was null and is true"]

@@ -1,5 +1,6 @@
 """Signals during a training: the first Ctrl-C ends it between two steps, and a blocked process still ends."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -54,6 +55,7 @@ def end_blocked_waits() -> None:
     if _watched or threading.current_thread() is not threading.main_thread():
         return
     _watched = True
+    _heard.clear()  # of an earlier training in this process
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -74,10 +76,20 @@ def _noting(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _watch(reader: socket.socket, _writer: socket.socket) -> None:
     while True:
-        for number in reader.recv(64):
-            if number not in ENDING:
-                continue
-            if not _heard.wait(GRACE_SECONDS):
-                log.error("ended while waiting for the other processes of the training")
-                os._exit(128 + number)
-            _heard.clear()
+        numbers = [number for number in reader.recv(64) if number in ENDING]
+        if not numbers:
+            continue
+        if not _heard.wait(GRACE_SECONDS):
+            log.error("ended while waiting for the other processes of the training")
+            os._exit(128 + numbers[0])
+        _forget(reader)
+        _heard.clear()
+
+
+def _forget(reader: socket.socket) -> None:
+    """Takes the signals that came before the handler ran: Python calls it once for all of the same number."""
+    reader.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while reader.recv(64):
+            pass
+    reader.setblocking(True)
