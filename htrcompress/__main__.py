@@ -1,5 +1,6 @@
 """The table of commands, and `htrcompress COMMAND ...`, which runs one of them (also `python -m htrcompress`)."""
 
+import difflib
 import importlib
 import sys
 from typing import NamedTuple
@@ -67,7 +68,9 @@ def main() -> None:
         run_command(call, command.positional, words, f"htrcompress {name}")
     print(usage())
     if name not in ("", "-h", "--help"):
-        print(f"error: there is no command '{name}'", file=sys.stderr)
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        meant = f": did you mean {near[0]}?" if near else ""
+        print(f"error: there is no command '{name}'{meant}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -79,9 +79,21 @@ def read_grey(file: IO[bytes], name: str, max_pixels: int = MAX_LINE_PIXELS) -> 
     except HtrError:
         raise
     except UnidentifiedImageError:
-        raise HtrError(f"{name} is not an image that can be read, or it is empty") from None
+        file.seek(0)
+        raise HtrError(f"{name} {_what_else(file.read(12))}") from None
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise HtrError(f"cannot read the image {name}: {error}") from None
+
+
+def _what_else(head: bytes) -> str:
+    """What a file is that is no image of a known format, from its first bytes, and what to do."""
+    if head.startswith(b"%PDF"):
+        return "is a PDF: save its pages as images first (as `pdftoppm -r 300 -png FILE PAGE` does)"
+    if head[4:8] == b"ftyp":
+        return "is a HEIC or AVIF picture, as telephones make them: save it as JPEG or PNG first"
+    if not head:
+        return "is empty"
+    return f"is not an image that can be read: {', '.join(FORMATS[:-1])} and PNM can"
 
 
 def size_of(file: IO[bytes], name: str) -> tuple[int, int]:

@@ -168,6 +168,8 @@ def _path(text: str) -> Path:
 
 def _sentence(message: str, hints: dict[str, Any]) -> str:
     """What the parser complains about, in one line that names the option as it is typed."""
+    if message.startswith("Unexpected config"):
+        return "the file given to --config holds no options: it is YAML, with lines such as `batch: 8`"
     key = message.partition('Parser key "')[2].partition('"')[0]
     hint: Any = None
     for name in key.split("."):

@@ -23,9 +23,13 @@ from htrcompress.decoding.language import LanguageOptions
 from htrcompress.errors import HtrError
 from htrcompress.image_files import SUFFIXES
 from htrcompress.runtime import Device, Invert, Reading, Span, load
+from htrcompress.runtime.pictures import LIGHT_INK, NO_LINE
 
 if TYPE_CHECKING:  # who reads one line does not wait for the rooms that read pages
     from htrcompress.runtime.page_reading import PageFile, PageOutcome
+
+FLAGS = {LIGHT_INK: " (--invert)", NO_LINE: " (--write)"}
+"""The options that hints are about."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +159,16 @@ def transcribe(options: TranscribeOptions) -> Transcripts:
             print(f"error: {reading}", file=sys.stderr)
         else:
             print(f"{path}\t{reading.text}", file=console.file, flush=True)  # rich would wrap it
-    hints = [transcript for transcript in transcripts if transcript.hint]
-    if hints:
-        others = f" and {len(hints) - 1} others" if len(hints) > 1 else ""
-        print(f"hint: {hints[0].path}{others}: {hints[0].hint} (--invert)", file=sys.stderr)
+    _print_hints(transcripts)
     return Transcripts(file, transcripts)
+
+
+def _print_hints(transcripts: list[Transcript]) -> None:
+    """Says once for each hint which image it is about, and how many others."""
+    for hint, count in Counter(transcript.hint for transcript in transcripts if transcript.hint).items():
+        first = next(transcript.path for transcript in transcripts if transcript.hint == hint)
+        others = f" and {count - 1} others" if count > 1 else ""
+        print(f"hint: {first}{others}: {hint}{FLAGS.get(hint, '')}", file=sys.stderr)
 
 
 def _shown(outcome: "PageOutcome", number: int, count: int) -> "PageOutcome":

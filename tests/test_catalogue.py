@@ -7,6 +7,7 @@ import os
 import shutil
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
@@ -149,6 +150,21 @@ def test_a_path_is_a_path(tmp_path: Path, shipped: Path) -> None:
     assert locate(str(tmp_path / "missing.onnx")) == tmp_path / "missing.onnx"
     with pytest.raises(HtrError, match="no model at"):
         locate(tmp_path / "missing")
+
+
+def test_a_model_of_the_clone_is_called_by_its_path(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = next(iter(read_folder(folder, Entry)))
+    (tmp_path / "clone").mkdir()
+    shutil.copytree(folder, tmp_path / "clone" / "models")
+    monkeypatch.chdir(tmp_path / "clone")
+    entry = read_folder(Path("models"), Entry)[name]
+    Path("models", INDEX).write_bytes(index_bytes({"larger": replace(entry, name="larger")}, {}))
+    Path("models", "teacher.safetensors").touch()
+    for typed, called in (("larger", "models/larger"), ("teacher", r"models/teacher\.safetensors")):
+        with pytest.raises(HtrError, match=called):
+            find(typed)
 
 
 def test_a_folder_of_that_name_hides_no_model(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pytest
 
-from htrcompress.__main__ import COMMANDS, usage
+from htrcompress.__main__ import COMMANDS, main, usage
 from htrcompress.cli import run_command
 from htrcompress.errors import HtrError
 
@@ -158,6 +158,20 @@ def test_a_file_with_an_unknown_or_empty_key_is_refused(
     (tmp_path / "a.yaml").write_text(text)
     status, _, errors = call(capsys, "--config", str(tmp_path / "a.yaml"))
     assert status == 2 and errors.startswith("error: ") and errors.count("\n") == 1
+
+
+def test_a_file_without_options_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("hello")
+    with pytest.raises(SystemExit):
+        run_command(command, argv=["--config", str(tmp_path / "a.yaml")])
+    assert "--config holds no options" in capsys.readouterr().err
+
+
+def test_the_nearest_command_is_offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["htrcompress", "transcrib"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "did you mean transcribe" in capsys.readouterr().err
 
 
 def test_help_comes_from_the_docstrings_of_the_options(capsys: pytest.CaptureFixture[str]) -> None:

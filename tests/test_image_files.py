@@ -300,3 +300,13 @@ def test_a_pixel_takes_a_few_bytes_of_memory(tmp_path: Path, mode: str, most: fl
     done = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path / "a.png")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < most
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [(b"%PDF-1.7", "PDF"), (b"\0\0\0\x18ftypheic", "HEIC"), (b"", "is empty"), (b"PK\3\4", "PNG")],
+)
+def test_files_that_people_try_are_called_by_name(tmp_path: Path, head: bytes, told: str) -> None:
+    (tmp_path / "a.png").write_bytes(head)
+    with pytest.raises(HtrError, match=rf"a\.png .*{told}"):
+        image_files.load_grey(tmp_path / "a.png")

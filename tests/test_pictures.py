@@ -71,3 +71,12 @@ def test_auto_turns_the_light_and_never_the_dark() -> None:
         np.testing.assert_array_equal(found.pixels, expected.pixels)
     left = prepare(light, 1, 32, 1000)
     assert isinstance(left, PreparedLine) and left.hint
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "is_line"),
+    [(60, 900, True), (60, 20, True), (500, 1000, True), (1400, 1000, False), (900, 70, False)],
+)
+def test_a_page_and_a_turned_line_are_hinted_at(height: int, width: int, is_line: bool) -> None:
+    found = prepare(np.full((height, width), 200, np.uint8), 1, 32, 4000)
+    assert isinstance(found, PreparedLine) and (found.hint == "") is is_line

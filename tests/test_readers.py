@@ -174,3 +174,15 @@ def test_a_folder_called_synthetic_is_not_the_built_in_data(tmp_path: Path, monk
     write(tmp_path / "synthetic", "a.png\tx\n")
     assert open_dataset("./synthetic").format == "tsv"
     assert open_dataset("synthetic").format == "synthetic"
+
+
+def test_what_is_no_dataset_at_first_sight_is_told(tmp_path: Path) -> None:
+    for place, content, told in (("a/b.png", b"", r"b\.png"), ("c/lines.tsv", b"x\ty\n", r"lines\.tsv.*train\.tsv")):
+        file = tmp_path / place
+        file.parent.mkdir()
+        file.write_bytes(content)
+        with pytest.raises(HtrError, match=told):
+            open_dataset(str(file if file.suffix == ".png" else file.parent))
+    (tmp_path / "d").mkdir()
+    with pytest.raises(HtrError, match="empty"):
+        open_dataset(str(tmp_path / "d"))

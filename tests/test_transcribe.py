@@ -203,6 +203,16 @@ def test_light_ink_is_hinted_at_and_turned(images: Path, tiny_onnx: Path, capsys
     assert light.text == dark.text and light.score == pytest.approx(dark.score) and not light.hint
 
 
+def test_each_hint_is_told_once(images: Path, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, light = np.full((500, 400), 230, np.uint8), np.full((32, 300), 20, np.uint8)
+    light[10:20, 10:290:9] = 230
+    for name, pixels in (("page.png", page), ("leaf.png", page), ("light.png", light)):
+        Image.fromarray(pixels).save(images / name)
+    transcribe(TranscribeOptions([images / name for name in ("page.png", "leaf.png", "light.png")], tiny_onnx))
+    hints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hint: ")]
+    assert len(hints) == 2 and "page.png and 1 others" in hints[0] and "--write" in hints[0] and "--invert" in hints[1]
+
+
 def test_an_unknown_decoder_is_named(images: Path, tiny_onnx: Path) -> None:
     with pytest.raises(HtrError, match="guess"):
         transcribe(TranscribeOptions([images], tiny_onnx, decoder="guess"))

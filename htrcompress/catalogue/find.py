@@ -10,6 +10,7 @@
 (`download.py`); what is in the cache is read without the network.
 """
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from htrcompress.errors import HtrError
 HUB = "https://huggingface.co"
 REMOTE = ("https://", "http://", "hf://")
 """How addresses begin; those with http are refused."""
+CLONED = Path("models")
+"""Where a clone of the project has the models that are too large for the package."""
 _HUB_NAME = re.compile(r"hf://([\w.-]+)/([\w.-]+?)(?:@([\w.-]+))?(?:/(.*))?")
 _CHECKSUM = re.compile(r"#sha256=([0-9a-fA-F]{64})")
 
@@ -94,9 +97,20 @@ def find(text: str, kind: type[Shelved] = Entry) -> Path:
     folder = PACKAGED if reference.folder is None else Path(reference.folder or "/")
     if reference.folder is not None and not (folder / INDEX).is_file():
         raise HtrError(f"no {kind.WHAT} at {reference.address}, and {folder} has no index of models ({INDEX})")
-    where = "in the package" if reference.folder is None else f"in {folder}"
-    entry = chosen(read_folder(folder, kind), reference.name, where, kind)
+    where, entries = "in the package" if reference.folder is None else f"in {folder}", read_folder(folder, kind)
+    if reference.folder is None and reference.name not in entries and (beside := _in_clone(reference.name, kind)):
+        raise HtrError(f"{reference.name} is not inside the package: in a clone of the project it is called {beside}")
+    entry = chosen(entries, reference.name, where, kind)
     return checked(folder / entry.file, _agreed(reference, entry))
+
+
+def _in_clone(name: str, kind: type[Shelved]) -> str | None:
+    """What a model in the folder `models/` of a clone is called, where the command runs in one and has it."""
+    with contextlib.suppress(HtrError):
+        if name in read_folder(CLONED, kind):
+            return f"{CLONED}/{name}"
+    file = CLONED / f"{name}.safetensors"
+    return file.as_posix() if kind is Entry and file.is_file() else None
 
 
 def _remote(reference: Reference, kind: type[Shelved]) -> Path:

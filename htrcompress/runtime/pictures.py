@@ -23,6 +23,12 @@ or a function that gives an array, which is called in another thread."""
 Invert = Literal["never", "auto", "always"]
 """Which pictures are turned into their negatives: light ink on dark paper is what networks are not trained on."""
 LIGHT_INK = "it looks like light ink on dark paper, which reads as nonsense: read it with invert 'auto'"
+NO_LINE = (
+    "it has the shape of a page or of a turned line, not of one upright line of writing: lines are cut out of their "
+    "page first, or read by way of its PAGE or ALTO file"
+)
+PAGE_HEIGHT, LINE_SHAPE = 400, 2
+"""A picture of at least so many pixels in height and less than so many times its height in width is hardly a line."""
 
 SAMPLE_STEP = 3
 """Every third row and column tells ink from paper."""
@@ -64,17 +70,24 @@ def prepare(
         if invert == "always":
             grey = PAPER - grey
         pixels, width = resize_to_height(grey, height, max_width, name), grey.shape[1]
+        shape = "" if is_line_shaped(grey) else NO_LINE
         if invert == "always" or not is_light_on_dark(pixels):
-            return PreparedLine(pixels, width=width)
+            return PreparedLine(pixels, shape, width)
         if invert == "never":
-            return PreparedLine(pixels, LIGHT_INK, width)
-        return PreparedLine(resize_to_height(PAPER - grey, height, max_width, name), width=width)
+            return PreparedLine(pixels, shape or LIGHT_INK, width)
+        return PreparedLine(resize_to_height(PAPER - grey, height, max_width, name), shape, width)
     except HtrError as error:
         return error
     except MemoryError:
         return HtrError(f"{name} needs more memory than there is: read a smaller picture of it")
     except Exception as error:  # a caller's function or file object
         return HtrError(f"cannot read {name}: {type(error).__name__}: {error}")
+
+
+def is_line_shaped(grey: Pixels) -> bool:
+    """Whether a picture, uint8 (h, w), may be one line; a page and a line that stands on its end are not."""
+    height, width = grey.shape
+    return height < PAGE_HEIGHT or width >= LINE_SHAPE * height
 
 
 def is_light_on_dark(pixels: Pixels) -> bool:

@@ -101,9 +101,20 @@ def _reader_of(path: Path, name: str | None) -> Reader:
         both = " and ".join(f"{reader.name} ({reader.looks_for})" for reader in found)
         raise HtrError(f"--data {path} holds more than one format: {both}; choose with --read.format {found[0].name}")
     if not found:
-        tried = "; ".join(f"{reader.name} ({reader.looks_for})" for reader in READERS if name in (None, reader.name))
-        raise HtrError(f"--data {path}: no reader recognises it. Tried: {tried}")
+        raise HtrError(f"--data {path}: {_unrecognised(path, name)}")
     return found[0]
+
+
+def _unrecognised(path: Path, name: str | None) -> str:
+    """Why no reader takes a file or folder, in the words of who sees it for the first time where that can be said."""
+    if name is None and path.is_file():
+        return "this file is no table of lines: name the folder that holds the images and their texts"
+    if name is None and path.is_dir() and not any(path.iterdir()):
+        return "the folder is empty"
+    table = min(path.glob("*.tsv"), default=None) if name is None else None
+    renamed = f" ({table.name} would be read if it were called train.tsv, valid.tsv or test.tsv)" if table else ""
+    tried = "; ".join(f"{reader.name} ({reader.looks_for})" for reader in READERS if name in (None, reader.name))
+    return f"no reader recognises it{renamed}. Tried: {tried}"
 
 
 @contextlib.contextmanager
