@@ -168,7 +168,8 @@ def _open(
 
     data = open_training_data(options.data, height, options.train, options.read, choose)
     logger.info("%s", data.summary())
-    images = open_images(options.unlabelled, height) if options.unlabelled else None
+    unreadable = options.train.max_unreadable
+    images = open_images(options.unlabelled, height, unreadable) if options.unlabelled else None
     language_model = open_language_model(options.llm, options.lm, options.train.precision, data.train.texts)
     return _Session(run, options, init, data, images, language_model, progress)
 

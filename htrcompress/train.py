@@ -200,7 +200,7 @@ def _trained(source: Path, options: TrainOptions) -> _Start:
     _tell_new_characters(known, data)
     preset = preset_of(network)
     config = settings(options.train, len(data.train), preset).for_preset(preset)
-    watch = Watch(data, options.watch, options.read)
+    watch = Watch(data, options.watch, options.read, options.train.max_unreadable)
     before = watch.rates(network, known)
     set_charset(network, known, data.charset, trainable=True)
     origin = {"init": {"name": card.name, "data": card.data.get("name"), "training": card.training}}

@@ -18,6 +18,7 @@ from htrcompress.card import Card
 from htrcompress.cli import to_json
 from htrcompress.config import TrainConfig
 from htrcompress.data.lines import Dataset, Line
+from htrcompress.data.readers import ReadConfig
 from htrcompress.data.readers.open import open_dataset
 from htrcompress.data.splitting import FEWEST_TO_HOLD_BACK, with_validation
 from htrcompress.distill import DistillOptions
@@ -28,6 +29,7 @@ from htrcompress.runs import open_data
 from htrcompress.train import TrainOptions, train
 from htrcompress.training import adaptation
 from htrcompress.training.adaptation import REMAINING, expected, settings
+from htrcompress.training.data import open_training_data
 from tools.tables import render
 
 Write = Callable[[Path, dict[str, int]], Path]
@@ -102,6 +104,20 @@ def test_of_a_hand_without_validation_lines_training_lines_show_how_large_activa
     folder, card = hand(4)
     note, batches = ProofLines(str(folder), lambda card: "", {}).for_activations(card)
     assert "4 training lines" in note and sum(len(widths) for _, widths in batches) == 4
+
+
+def test_images_that_cannot_be_used_are_left_out_of_proofs_and_watched_lines(
+    hand: Callable[[int], tuple[Path, Card]], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, card = hand(8)
+    (folder / "3.png").write_bytes(b"no picture")
+    (folder / "valid.tsv").write_text((folder / "train.tsv").read_text(encoding="utf-8"), encoding="utf-8")
+    proofs = ProofLines(str(folder), lambda card: "", {})
+    assert len(proofs.calibration(card)) == len(proofs.valid(card)) == 7 and "1 of 8" in caplog.text
+    data = open_training_data(str(folder), 32, TrainConfig(max_unreadable=0.2, max_too_narrow=0.9), ReadConfig())
+    assert len(adaptation.Watch(data, str(folder), ReadConfig(), 0.2).parts[1][2]) == 7
+    with pytest.raises(HtrError, match=r"--train\.max_unreadable"):
+        adaptation.Watch(data, str(folder), ReadConfig())
 
 
 def test_more_lines_are_expected_to_help() -> None:

@@ -153,9 +153,11 @@ def encode_splits(
     return encoded
 
 
-def encode_lines(lines: Sequence[Line], charset: Charset, height: int, max_width: int) -> EncodedLines:
+def encode_lines(
+    lines: Sequence[Line], charset: Charset, height: int, max_width: int, max_unreadable: float = 0.0
+) -> EncodedLines:
     """Reads the images of one split; see `encode_splits`."""
-    return encode_splits({"": lines}, charset, height, max_width)[""]
+    return encode_splits({"": lines}, charset, height, max_width, max_unreadable)[""]
 
 
 def _encode(lines: Sequence[Line], charset: Charset, height: int, max_width: int) -> tuple[EncodedLines, list[str]]:

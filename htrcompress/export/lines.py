@@ -1,14 +1,15 @@
 """The lines that exports are proven on: training lines to calibrate, validation lines to measure."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from htrcompress.card import Card
 from htrcompress.data.batching import by_width
-from htrcompress.data.lines import Dataset
+from htrcompress.data.lines import Dataset, Line
 from htrcompress.data.prepare import EncodedLines, encode_lines
 from htrcompress.data.readers.open import open_dataset, read_config
 from htrcompress.data.readers.synthetic import SYNTHETIC
@@ -16,6 +17,7 @@ from htrcompress.data.readers.trained_on import open_as_trained
 from htrcompress.errors import HtrError
 from htrcompress.image import pad, resize_to_height
 
+logger = logging.getLogger(__name__)
 CALIBRATION = 128
 """Training lines that the ranges of INT8 are taken from, spread over the split."""
 ACTIVATIONS = 64
@@ -51,12 +53,11 @@ class ProofLines:
         """Training lines, spread over the split."""
         train = self.dataset(card).split("train")
         count = min(CALIBRATION, len(train))
-        spread = [train[i * len(train) // count] for i in range(count)]
-        return encode_lines(spread, card.characters(), card.height, card.max_width)
+        return _usable([train[i * len(train) // count] for i in range(count)], card)
 
     def valid(self, card: Card) -> EncodedLines:
-        """All validation lines."""
-        return encode_lines(self.dataset(card).split("valid"), card.characters(), card.height, card.max_width)
+        """All validation lines, but for those whose images cannot be used."""
+        return _usable(self.dataset(card).split("valid"), card)
 
     def for_activations(self, card: Card) -> tuple[str, list[tuple[Tensor, Tensor]]]:
         """A note on which lines these are, and batches of pixels uint8 (B, 1, H, W) and widths int32 (B,).
@@ -80,6 +81,18 @@ class ProofLines:
             with contextlib.suppress(HtrError):  # an unreadable or overlong line never reaches the exported model
                 images.append(resize_to_height(line.pixels(), card.height, card.max_width))
         return note, list(_batches(images))
+
+
+def _usable(lines: Sequence[Line], card: Card) -> EncodedLines:
+    """Lines without those whose images cannot be used, as training may have left them out.
+
+    Raises:
+        HtrError: none can be used.
+    """
+    encoded = encode_lines(lines, card.characters(), card.height, card.max_width, max_unreadable=1.0)
+    if len(encoded) < len(lines):
+        logger.warning("%d of %d images cannot be used and are left out", len(lines) - len(encoded), len(lines))
+    return encoded
 
 
 def _batches(images: list) -> Iterator[tuple[Tensor, Tensor]]:

@@ -139,18 +139,19 @@ class Watch:
         data: of the new hand.
         others: datasets whose validation lines are read too, with commas between; None for none.
         read: how their texts are read where a format leaves a choice.
+        max_unreadable: the share of a dataset's lines whose images may be unusable; they are left out.
 
     Raises:
-        HtrError: a dataset cannot be opened, or has no validation lines.
+        HtrError: a dataset cannot be opened, has no validation lines, or more of them cannot be used.
     """
 
-    def __init__(self, data: TrainingData, others: str | None, read: ReadConfig):
+    def __init__(self, data: TrainingData, others: str | None, read: ReadConfig, max_unreadable: float = 0.0):
         own = "valid" if len(data.valid) else "train"
         self.lines = len(data.train)
         self.parts: list[tuple[str, str, EncodedLines]] = [(data.dataset.name, own, getattr(data, own))]
         for source in sources_of(others, "--watch") if others else ():
             dataset = open_dataset(source, read)
-            lines = encode_lines(dataset.split("valid"), data.charset, data.height, MAX_WIDTH)
+            lines = encode_lines(dataset.split("valid"), data.charset, data.height, MAX_WIDTH, max_unreadable)
             self.parts.append((dataset.name, "valid", lines))
 
     def rates(self, network: LineRecognizer, charset: Charset) -> list[float]:

@@ -141,6 +141,10 @@ def open_training_data(
     return TrainingData(read, dataset, charset, height, train, valid, left_out, unreadable, unknown, held_back)
 
 
-def open_images(folder: Path, height: int) -> EncodedLines:
-    """The images of a folder as lines without labels."""
-    return encode_lines(open_unlabelled(folder), Charset((" ",)), height, MAX_WIDTH)
+def open_images(folder: Path, height: int, max_unreadable: float = 0.0) -> EncodedLines:
+    """The images of a folder as lines without labels.
+
+    Raises:
+        HtrError: there are none, or a larger share than `max_unreadable` cannot be used.
+    """
+    return encode_lines(open_unlabelled(folder), Charset((" ",)), height, MAX_WIDTH, max_unreadable)
