@@ -17,9 +17,11 @@ from htrcompress.card import CARD_KEY, Card
 from htrcompress.charset import Charset
 from htrcompress.config import AttentionConfig, AuxConfig
 from htrcompress.data.batching import Batch
+from htrcompress.decoding.attention import AttentionOptions
 from htrcompress.errors import HtrError
 from htrcompress.models.attention import AttentionDecoder, AttentionSizes
 from htrcompress.models.serialization import DECODER, load_card, load_model, load_with_decoder, save_model
+from htrcompress.runtime import load
 from htrcompress.train import TrainOptions, train
 from htrcompress.training.losses import LossTerm, ModelOutput, StepLines
 from htrcompress.training.objective import Objective, build_objective
@@ -113,6 +115,13 @@ def test_training_with_it_learns_to_read_and_to_write(attentive: Path) -> None: 
             written.append(last)
     for row, labels in zip(torch.cat(written, 1).tolist(), lines.labels, strict=True):
         assert row[: len(labels) + 1] == [*labels, 0]
+
+
+@pytest.mark.parametrize("ctc", [0.0, 0.3, AttentionOptions.ctc, 1.0])
+def test_lines_that_are_known_by_heart_are_read_jointly_as_well_as_by_ctc(attentive: Path, ctc: float) -> None:  # noqa: F811
+    lines, _ = four_lines()
+    recognizer = load(attentive, decoder="joint", attention=AttentionOptions(ctc=ctc))
+    assert [reading.text for reading in recognizer.read(list(lines.images))] == list(lines.texts)
 
 
 def test_a_file_keeps_the_decoder_only_where_that_is_asked_for(lines: str, tmp_path: Path) -> None:

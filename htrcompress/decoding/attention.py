@@ -36,8 +36,9 @@ class AttentionOptions:
 
     width: int = 6
     """Texts of a line that are continued at the same time."""
-    ctc: float = 0.3
-    """Weight of CTC in the joint decoder, from 0 to 1; the attention decoder has the rest."""
+    ctc: float = 0.7
+    """Weight of CTC in the joint decoder, from 0 to 1; the attention decoder has the rest, and deserves the less the
+    shorter it was trained."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= 1024:
