@@ -116,7 +116,7 @@ def test_the_package_has_its_default_model() -> None:
     for name, model in languages.items():
         assert LanguageOptions(name).located() == PACKAGED / model.file
         assert load_ngram(PACKAGED / model.file).order == model.order
-        assert model.licence and model.languages and model.metrics
+        assert model.licence and model.languages
     files = [INDEX, *(e.file for e in entries.values()), *(model.file for model in languages.values())]
     assert sorted(path.name for path in PACKAGED.iterdir()) == sorted(files)
 
@@ -137,6 +137,20 @@ def test_the_figures_in_the_package_are_those_of_the_results() -> None:
             split: score["cer"] for split, score in found.metrics.items()
         }
         assert round(row["files"]["median"]) == found.speed["lines_per_second"]
+
+
+def test_the_figures_of_language_models_are_those_of_the_results() -> None:
+    root = Path(__file__).parent.parent
+    for folder in (PACKAGED, root / "models"):
+        for found in read_folder(folder, LanguageEntry).values():
+            if not found.metrics:
+                continue  # not measured yet
+            result = json.loads((root / "benchmarks" / "results" / "ngrams.json").read_text(encoding="utf-8"))
+            [lm] = [name for name, row in result["lms"].items() if row["file"] == found.file]
+            for split, row in found.metrics.items():
+                [model] = [model for model in result["models"].values() if model["name"] == row["model"]]
+                assert model["decoders"][f"beam, {lm}"]["scores"][split]["cer"] == row["cer"]
+                assert model["decoders"]["greedy"]["scores"][split]["cer"] == row["greedy"]
 
 
 @pytest.mark.parametrize("near", [DEFAULT[:-1], DEFAULT.upper().lower() + "x"])

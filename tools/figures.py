@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.peer_rows import Peers
 from benchmarks.results import FOLDER, markdown, read
+from htrcompress.catalogue import DEFAULT
 from tools.plot import drawing
 from tools.tables import render
 
@@ -95,7 +96,25 @@ def model_table() -> str:
         f"Speeds: ONNX Runtime on {result['settings']['threads']} threads of an {result['machine']}, from image files; "
         "[intervals, splits and more models](docs/benchmarks.md#the-models-that-ship-in-every-corpus)."
     )
-    return "\n".join([BEGIN, "", *markdown(headings, rows, 2), "", note, "", END])
+    return "\n".join([BEGIN, "", *markdown(headings, rows, 2), "", note, "", *language_note(), END])
+
+
+def language_note() -> list[str]:
+    """What the language model inside the package gains for the default model; nothing if that was not measured."""
+    path = FOLDER / "ngrams.json"
+    if not path.is_file():
+        return []
+    result = json.loads(path.read_text(encoding="utf-8"))
+    [decoders] = [row["decoders"] for row in result["models"].values() if row["name"] == DEFAULT]
+    found, greedy = (decoders[name]["scores"] for name in (f"beam, {DEFAULT}", "greedy"))
+    rates = [
+        f"{100 * greedy[key]['cer']:.1f} to {100 * found[key]['cer']:.1f} on {key}"
+        for key in result["splits"]
+        if "unseen_text" not in key
+    ]
+    name = decoders[f"beam, {DEFAULT}"]["lm"]
+    what = f"`--lm {name}`, a language model inside the package, takes the INT8 file of `{DEFAULT}` from"
+    return [f"{what} {', '.join(rates)} ([language models](docs/decoders.md#language-models-that-ship)).", ""]
 
 
 def updated(page: str, section: str) -> str:
