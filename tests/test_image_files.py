@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from htrcompress import image_files
 from htrcompress.errors import HtrError
+from htrcompress.grey import to_grey
 
 
 def saved(tmp_path: Path, picture: Image.Image, name: str = "a.png") -> NDArray[np.uint8]:
@@ -32,7 +33,7 @@ def test_ink_alone_is_laid_on_white_paper(tmp_path: Path) -> None:
     rgba[0, 1] = (0, 0, 0, 128)
     expected = [[0, 127, 255], [255, 255, 255]]
     np.testing.assert_array_equal(saved(tmp_path, Image.fromarray(rgba)), expected)
-    np.testing.assert_array_equal(image_files.to_grey(rgba), expected)
+    np.testing.assert_array_equal(to_grey(rgba), expected)
     np.testing.assert_array_equal(saved(tmp_path, Image.fromarray(rgba).convert("LA")), expected)
 
 
@@ -52,13 +53,13 @@ def test_a_cut_out_line_is_laid_on_its_own_paper(tmp_path: Path) -> None:
     grey = saved(tmp_path, Image.fromarray(rgba))
     assert (grey[:2] == 190).all() and (grey[8:] == 190).all() and (grey[4:6, 5:9] == 40).all()
     rgba[:, :, 3] = 0
-    assert (image_files.to_grey(rgba) == 255).all()
+    assert (to_grey(rgba) == 255).all()
 
 
 def test_sixteen_bits_keep_the_upper_eight(tmp_path: Path) -> None:
     values = np.array([[0, 255, 256, 0x7FFF, 0xFFFF]], np.uint16)
     np.testing.assert_array_equal(saved(tmp_path, Image.fromarray(values)), [[0, 0, 1, 0x7F, 255]])
-    np.testing.assert_array_equal(image_files.to_grey(Image.fromarray(values.astype(np.int32))), [[0, 0, 1, 0x7F, 255]])
+    np.testing.assert_array_equal(to_grey(Image.fromarray(values.astype(np.int32))), [[0, 0, 1, 0x7F, 255]])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
@@ -139,7 +140,7 @@ def test_more_pixels_than_allowed_are_refused_before_decoding(tmp_path: Path) ->
 @pytest.mark.parametrize("picture", [np.zeros((2, 2, 2), np.uint8), np.zeros((2, 2)), None, "a.png", [[0]]])
 def test_what_is_no_picture_is_refused_by_name(picture: object) -> None:
     with pytest.raises(HtrError, match="image 3"):
-        image_files.to_grey(picture, "image 3")  # type: ignore[arg-type]
+        to_grey(picture, "image 3")  # type: ignore[arg-type]
 
 
 LINE = np.random.default_rng(7).integers(0, 200, (24, 90), dtype=np.uint8)
@@ -260,7 +261,7 @@ def test_a_file_of_several_pictures_is_refused(tmp_path: Path, name: str) -> Non
 def test_large_pictures_of_a_costly_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(LINE).convert("RGB").save(tmp_path / "a.jp2")
     assert image_files.load_grey(tmp_path / "a.jp2").shape == LINE.shape
-    monkeypatch.setattr(image_files, "MOST_BYTES", 20 * LINE.size - 1)
+    monkeypatch.setattr("htrcompress.grey.MOST_BYTES", 20 * LINE.size - 1)
     with pytest.raises(HtrError, match=r"a\.jp2.*limit"):
         image_files.load_grey(tmp_path / "a.jp2")
 

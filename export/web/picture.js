@@ -1,5 +1,6 @@
-// From an image file to a line as the network takes it: grey, of the model's height. It repeats htrcompress/image.py and
-// runtime/pictures.py to the bit, so that a PNG reads as it does in Python; sums stay below 2^53, where numbers are exact.
+// From an image file to a line as the network takes it: grey, of the model's height. It repeats htrcompress/grey.py,
+// image.py and runtime/pictures.py to the bit, so that a PNG reads as it does in Python; sums stay below 2^53, where
+// numbers are exact.
 
 const MOST_PIXELS = 2 ** 25;
 const LONGEST_SIDE = 16384; // what canvases of all browsers take

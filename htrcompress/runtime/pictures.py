@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from htrcompress.errors import HtrError
+from htrcompress.grey import to_grey
 from htrcompress.image import PAPER, resize_to_height
-from htrcompress.image_files import load_grey, read_grey, to_grey
+from htrcompress.image_files import load_grey, read_grey
 
 Pixels = NDArray[np.uint8]
 Bytes = bytes | bytearray | memoryview
