@@ -36,8 +36,8 @@ DRAWS = 2000
 class ScalingOptions:
     """Times one model over the lines in a batch, threads, the width of lines and the number of lines."""
 
-    model: Path | None = None
-    """A model file, or a run folder; the student of the newest run if not given."""
+    model: str | Path | None = None
+    """A model's name or file, or a run folder; the student of the newest run, or the model that ships, if not given."""
     data: str | None = None
     """A dataset's folder; what the model was trained on if not given."""
     split: str = "test"
@@ -156,7 +156,7 @@ def measure_scaling(options: ScalingOptions) -> Scaling:
         HtrError: the model or the data cannot be used, or an option makes no sense.
     """
     values = {name: options.values(name) for name in options.chosen}
-    file = runs.model(options.model)
+    file = runs.reader(options.model)
     recognizer = load(file, options.threads, "cpu")
     dataset = runs.open_data(options.data, file, recognizer.card)
     split = Split(dataset, options.split)
