@@ -107,4 +107,4 @@ def ngrams(result: Result) -> list[str]:
         f"`{result['command']}`, {result['machine']}, {settings['threads']} threads, batch {settings['batch']}; the "
         f"search in {result['search']}{timed}. Language models: {made}. Splits: {hashes}."
     )
-    return [*markdown([*headings, "lines/s", "from files"], rows, 2), *notes(how)[1:]]
+    return [*markdown([*headings, "lines/s", "from files"], rows, 2), *notes(how)]
