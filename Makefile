@@ -44,7 +44,6 @@ imports: setup
 
 types: setup
 	$(RUN) -m mypy
-	$(RUN) -m mypy tests
 
 pytest: setup
 	$(PYTEST)
