@@ -34,7 +34,7 @@ class CropsOptions:
     data: str | None = None
     """The corpora's folders, with commas between."""
     split: str = "valid"
-    """The split of each corpus."""
+    """The split, or several with commas between, of which each corpus' first is read."""
     lines: int = 200
     """How many lines of each corpus, drawn from it; all if there are fewer."""
     batch: int = 32
@@ -134,8 +134,10 @@ def read_changed(options: CropsOptions) -> CropsResult:
     rows: dict[str, dict[str, Any]] = {Path(name).name: {} for name in recognizers}
     for source in options.data.split(","):
         dataset = open_dataset(source, read_config(card))
-        lines = dataset.limited(options.split, options.lines, seed=0).split(options.split)
-        splits[dataset.name] = {"split": options.split, "lines": len(lines), "hash": dataset.identity(options.split)}
+        wanted = options.split.split(",")
+        split = next((name for name in wanted if dataset.splits.get(name)), wanted[0])
+        lines = dataset.limited(split, options.lines, seed=0).split(split)
+        splits[dataset.name] = {"split": split, "lines": len(lines), "hash": dataset.identity(split)}
         greys, texts = [line.pixels() for line in lines], [line.text for line in lines]
         for name, recognizer in recognizers.items():
             rows[Path(name).name][dataset.name] = {
