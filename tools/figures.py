@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- tables: written by tools/figures.py -->", "<!-- end of tables -->"
 TITLES = {
     "corpora": "The models that ship, in every corpus",
-    "crops": "Lines that were cut or scanned in another way",
+    "crops": "Lines cut or scanned in another way: `latin-s` before its second stage, and as it ships",
+    "crops_latin": "Lines cut or scanned in another way: `latin` before its third stage, and as it ships",
     "demo": "The demo: built-in handwriting, tiny presets",
     "speed": "Speed on real lines, full sizes with random weights",
     "hooker_en": "Real handwriting: hooker_en (`teacher` has the size `student`, `student` and `control` that of "
@@ -73,7 +74,7 @@ def adaptation_table() -> str:
 
 SHIPPED = {
     "latin": "French and English, many hands, 16th to 20th century",
-    "latin-s": "the same, distilled",
+    "latin-s": "the same, smaller; the model that reads where none is named",
     "copiste_fr": "French, modern, many hands",
     "hooker_en-student": "English, one hand, 1870s to 1911",
 }

@@ -56,9 +56,12 @@ def crops(result: Result) -> list[str]:
     rows = []
     for change in result["rows"][first_model][first_corpus]:
         found = [result["rows"][model][corpus][change] for model, corpus in cells]
-        rows.append([change, *(with_interval(rate["cer"], rate["interval"]) for rate in found)])
+        rows.append([change, *(f"{100 * rate['cer']:.2f}" for rate in found)])
     splits = ", ".join(f"{name}/{s['split']} {s['hash']} ({s['lines']} lines)" for name, s in result["splits"].items())
-    how = f"`{result['command']}`, {result['machine']}. The changes are made at the images' own size. Splits: {splits}."
+    how = (
+        f"`{result['command']}`, {result['machine']}. The changes are made at the images' own size; intervals are in the "
+        f"result. Splits: {splits}."
+    )
     return [*markdown(headings, rows, 0), *notes(how)]
 
 
