@@ -59,7 +59,7 @@ def crops(result: Result) -> list[str]:
         rows.append([change, *(f"{100 * rate['cer']:.2f}" for rate in found)])
     splits = ", ".join(f"{name}/{s['split']} {s['hash']} ({s['lines']} lines)" for name, s in result["splits"].items())
     how = (
-        f"`{result['command']}`, {result['machine']}. The changes are made at the images' own size; intervals are in the "
+        f"`{result['command']}`, {result['machine']}. Changes are made at the images' own size; intervals are in the "
         f"result. Splits: {splits}."
     )
     return [*markdown(headings, rows, 0), *notes(how)]
