@@ -34,7 +34,7 @@ text { font: 12px system-ui, sans-serif; fill: var(--ink); }
 .hollow .dot { fill: var(--paper); stroke: var(--c); stroke-width: 1.8; }
 """
 KEY = (
-    "Round: htrcompress. Square: others. Filled: trained on lines of this corpus. Hollow: never saw one. "
+    "Round: htrcompress. Square: others. Filled: trained on other lines of this corpus. Hollow: not. "
     "Lower and further right is better."
 )
 
@@ -88,7 +88,7 @@ def drawing(result: Peers, where: str) -> tuple[str, int]:
     if not points:
         raise HtrError(f"{where} has no recogniser with an error rate and a speed from files")
     x = axis("lines per second, from image files", [point.x for point in points], log=True)
-    y = axis("CER %", [bound for point in points for bound in (point.span or (point.y,))], zero=True)
+    y = axis("CER %", [bound for point in points for bound in (point.span or (point.y,))], log=True)
     parts, texts = [], []
     for number, (title, panel) in enumerate((title, panel) for title, panel in panels.items() if panel):
         left = number * WIDTH
@@ -115,7 +115,8 @@ def _point(row: PeerRow, speed: str) -> Point | None:
     title = f"{row.name} ({row.kind}): CER {100 * row.cer:.1f} %, {lines:,.0f} lines/s"
     colour = OURS if row.ours else THEIRS
     span = 100 * low, 100 * high
-    return Point(lines, 100 * row.cer, title, colour, colour, span, row.name, row.kind != "trained")
+    label = row.name.removesuffix(" INT8")  # short, so that few labels meet; the title has it
+    return Point(lines, 100 * row.cer, title, colour, colour, span, label, row.kind != "trained")
 
 
 if __name__ == "__main__":
