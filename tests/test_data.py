@@ -137,9 +137,12 @@ def test_other_encodings_and_missing_splits_are_refused(tmp_path: Path) -> None:
         dataset.split("train")
     with pytest.raises(HtrError, match="nowhere"):
         open_dataset(str(tmp_path / "nowhere"))
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(HtrError, match="empty"):
+        open_dataset(str(tmp_path / "other"))
+    (tmp_path / "other/notes.doc").write_text("x", encoding="utf-8")
     with pytest.raises(HtrError, match=r"train\.tsv.*Partitions"):
-        open_dataset(str(tmp_path / "empty"))
+        open_dataset(str(tmp_path / "other"))
 
 
 @pytest.mark.parametrize(("width", "message"), [(60_000, r"a\.png.*60000.*4096"), (0, "a.png")])

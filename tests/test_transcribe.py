@@ -205,7 +205,7 @@ def test_light_ink_is_hinted_at_and_turned(images: Path, tiny_onnx: Path, capsys
 
 def test_each_hint_is_told_once(images: Path, tiny_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, light = np.full((500, 400), 230, np.uint8), np.full((32, 300), 20, np.uint8)
-    light[10:20, 10:290:9] = 230
+    light[10:20, 10:290:8] = 230
     for name, pixels in (("page.png", page), ("leaf.png", page), ("light.png", light)):
         Image.fromarray(pixels).save(images / name)
     transcribe(TranscribeOptions([images / name for name in ("page.png", "leaf.png", "light.png")], tiny_onnx))
