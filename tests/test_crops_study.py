@@ -44,3 +44,8 @@ def test_changes_do_what_they_say() -> None:
 def test_what_is_missing_is_named(options: dict[str, Any], flag: str) -> None:
     with pytest.raises(HtrError, match=flag):
         CropsOptions(**options)
+
+
+def test_models_of_one_name_are_refused(tiny_onnx: Path) -> None:
+    with pytest.raises(HtrError, match="--models"):
+        read_changed(CropsOptions(f"{tiny_onnx},{tiny_onnx}", "synthetic"))

@@ -129,6 +129,8 @@ def read_changed(options: CropsOptions) -> CropsResult:
     """
     assert options.models and options.data
     recognizers = {name: load(runs.reader(name), options.threads, "cpu") for name in options.models.split(",")}
+    if len({Path(name).name for name in recognizers}) < len(options.models.split(",")):
+        raise HtrError(f"--models {options.models}: two of the files have the same name")
     card = next(iter(recognizers.values())).card
     splits: dict[str, dict[str, Any]] = {}
     rows: dict[str, dict[str, Any]] = {Path(name).name: {} for name in recognizers}
